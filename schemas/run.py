@@ -1,0 +1,109 @@
+"""What passes between a run's workflow, its activities and those who ask about it. Ids only, no personal data."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from schemas.frozen import Frozen
+from schemas.plan import Outcome, Steps
+
+WORKFLOW_NAME = "PlaybookRun"
+RUN_QUEUE = "holdfast"
+SEND_QUEUE = "holdfast-send"
+
+
+class RunInput(Frozen):
+    """All that a run needs to know. `clock`: `played` runs take their time from the workflow, never from the wall."""
+
+    format: Literal[1] = 1
+    run_id: str
+    playbook: str
+    version: str
+    customer_id: str
+    steps: Steps
+    variants: dict[str, str] = {}
+    entered_at: datetime
+    goal_by: datetime | None = None
+    clock: Literal["live", "played"] = "live"
+    resume: Resumption | None = None
+
+
+class Resumption(Frozen):
+    """Where a continued run goes on: what it had read, done and was in the middle of."""
+
+    inbox_read: int = 0
+    done: dict[str, str] = {}
+    since: dict[str, datetime] = {}
+    paused: bool = False
+    trace: tuple[TraceLine, ...] = ()
+
+
+class StepCall(Frozen):
+    """One request to an activity: which step of which run, for which execution chain.
+
+    `due_at` is the moment the step became due on the workflow's clock; a played activity takes it for `now`.
+    """
+
+    run_id: str
+    execution_id: str
+    step: str
+    occurrence: int = 0
+    due_at: datetime
+    played: bool = False
+    retry_of_hold: bool = False
+
+
+class Interruption(Frozen):
+    """Why a run ends before its steps do."""
+
+    kind: Literal["goal", "exit", "stop", "superseded"]
+    outcome: Outcome
+    reason: str
+    at: datetime
+
+
+class StepResult(Frozen):
+    """What a step came to. `until`: when a held message may leave, a wait ends, or a task's next moment comes."""
+
+    outcome: str
+    at: datetime
+    until: datetime | None = None
+    escalate_at: datetime | None = None
+    give_up_at: datetime | None = None
+    escalate_to: str | None = None
+    detail: str = ""
+    interruption: Interruption | None = None
+
+
+class InboxEntry(Frozen):
+    """Something that reached a run, in order of `seq`."""
+
+    seq: int
+    kind: Literal["goal", "exit", "event", "task", "pause", "resume", "stop"]
+    step: str | None = None
+    outcome: str = ""
+    reason: str = ""
+    at: datetime
+
+
+class TraceLine(Frozen):
+    """One line of a run's trace; `step` is the step's id, `kind` its word."""
+
+    at: datetime
+    step: str
+    kind: str
+    outcome: str
+    detail: str = ""
+
+
+class RunEnd(Frozen):
+    """How a run ended."""
+
+    outcome: Outcome
+    reason: str
+    at: datetime
+
+
+RunInput.model_rebuild()
+Resumption.model_rebuild()
