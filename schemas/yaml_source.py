@@ -1,0 +1,394 @@
+"""Strict YAML: text in, plain Python data and the place of every key and value out.
+
+The core schema of YAML 1.2, narrowed to what can't be misread: only `true` and `false` are booleans, `on` and
+`10:30` and dates are text, a repeated key is an error. The tree is built from the parser's events, not by
+recursion, so that depth, aliases and size are bounded before anything is built.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from schemas.errors import PlaybookError, Problem
+from schemas.yaml_fault import explain_syntax_error, find_unreadable
+from schemas.yaml_scalar import ScalarFault, read_plain
+
+MAX_BYTES = 1_000_000
+MAX_LEVELS = 50
+MAX_NODES = 100_000
+
+Path = tuple[str | int, ...]
+
+# libyaml where PyYAML was built with it: ten times faster, and the same events.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a node stands; lines and columns count from 1. `children` maps a key or index to (its key's place, it)."""
+
+    line: int
+    column: int
+    style: str = ""
+    children: dict[str | int, tuple[tuple[int, int], Place]] = field(default_factory=dict)
+    nodes: int = 1
+    levels: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One parsed file: `data` is plain Python (dict, list, str, int, float, bool, None)."""
+
+    data: Any
+    file: str
+    places: Place
+    text: str = ""
+
+    def place(self, path: Sequence[str | int]) -> tuple[int, int]:
+        """Line and column of the value at `path`, or of the nearest thing around it that exists."""
+        found, _ = self._walk(path)
+        return found.line, found.column
+
+    def key_place(self, path: Sequence[str | int]) -> tuple[int, int]:
+        """Line and column of the key (or list item) that `path` ends with, or of the nearest thing around it."""
+        return self._walk(path)[1]
+
+    def text_place(self, path: Sequence[str | int], line: int, column: int) -> tuple[int, int]:
+        """Line and column in the file of a position (both from 1) inside the text that stands at `path`."""
+        value: Any = self.data
+        for part in path:
+            value = value[part]
+        place, _ = self._walk(path)
+        if not isinstance(value, str):
+            return place.line, place.column
+        before = "\n".join(
+            [*value.split("\n")[: line - 1], value.split("\n")[min(line, value.count("\n") + 1) - 1]]
+        )
+        last = before.rfind("\n") + 1
+        offset = min(last + column - 1, max(len(value) - 1, 0))
+        # The parser folds, indents and unescapes; what survives all three is the sequence of visible characters.
+        wanted = [char for char in value[: offset + 1] if not char.isspace()]
+        lines = self.text.splitlines(keepends=True)
+        row, col = place.line - 1, place.column - 1
+        if place.style in ("|", ">"):
+            row, col = row + 1, 0
+        elif place.style in ("'", '"'):
+            col += 1
+        answer = (place.line, place.column)
+        position = 0
+        while row < len(lines) and position < len(wanted):
+            if col >= len(lines[row]):
+                row, col = row + 1, 0
+                continue
+            if lines[row][col] == wanted[position]:
+                answer = (row + 1, col + 1)
+                position += 1
+            col += 1
+        return answer
+
+    def _walk(self, path: Sequence[str | int]) -> tuple[Place, tuple[int, int]]:
+        place, key = self.places, (self.places.line, self.places.column)
+        for part in path:
+            if part not in place.children:
+                break
+            key, place = place.children[part]
+        return place, key
+
+
+def format_path(path: Sequence[str | int]) -> str:
+    """A path as users read it: `steps[1].email`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def load_yaml(text: str, file: str) -> Source:
+    """Parse `text`; raises PlaybookError with every problem, each with its line and column."""
+    source, problems = read_yaml(text, file)
+    if problems or source is None:
+        raise PlaybookError(problems)
+    return source
+
+
+def load_bytes(content: bytes, file: str) -> Source:
+    """Like `load_yaml`, for the bytes of a file."""
+    source, problems = read_bytes(content, file)
+    if problems or source is None:
+        raise PlaybookError(problems)
+    return source
+
+
+def read_bytes(content: bytes, file: str) -> tuple[Source | None, list[Problem]]:
+    """Like `read_yaml`, for the bytes of a file; what isn't UTF-8 is a problem at its place."""
+    if len(content) > MAX_BYTES:
+        return None, [_too_big(file)]
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8", "replace")
+        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        what = "This isn't text: the file is not UTF-8."
+        return None, [
+            Problem(
+                file, line, column, "PB004", "", what, "Save the file as UTF-8 without a byte order mark."
+            )
+        ]
+    return read_yaml(text, file)
+
+
+def read_yaml(text: str, file: str) -> tuple[Source | None, list[Problem]]:
+    """Parse `text` and return what could be read with all problems; no Source where the text isn't YAML at all."""
+    # A character takes at least a byte, so that only texts near the limit are encoded to be measured.
+    if len(text) > MAX_BYTES or len(text) * 4 > MAX_BYTES < len(text.encode("utf-8", "surrogatepass")):
+        return None, [_too_big(file)]
+    if unreadable := find_unreadable(text, file):
+        return None, [unreadable]
+    builder = _Builder(file, text)
+    try:
+        builder.build()
+    except _Stop as stop:
+        return None, [*builder.problems, stop.problem]
+    except yaml.YAMLError as error:
+        return None, [*builder.problems, explain_syntax_error(error, text, file)]
+    if builder.places is None:
+        hint = "Start from `holdfast new playbook NAME`, or delete the file."
+        return None, [*builder.problems, Problem(file, 1, 1, "PB013", "", "The file is empty.", hint)]
+    return Source(builder.data, file, builder.places, text), builder.problems
+
+
+class _Stop(Exception):  # noqa: N818 - it carries a problem, it isn't one
+    """Nothing after this point can be read."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+
+@dataclass(slots=True)
+class _Open:
+    """A mapping or list that is being filled; `key` is the mapping key that waits for its value."""
+
+    data: Any
+    place: Place
+    path: Path
+    anchor: str | None
+    key: str | None = None
+    key_place: tuple[int, int] = (1, 1)
+    key_due: bool = False
+    dropped: bool = False
+
+
+class _Builder:
+    """Builds data and places from parser events, with an explicit stack."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self.text = text
+        self.problems: list[Problem] = []
+        self.data: Any = None
+        self.places: Place | None = None
+        self._stack: list[_Open] = []
+        self._anchors: dict[str, tuple[Any, Place] | None] = {}
+        self._nodes = 0
+        self._documents = 0
+
+    def build(self) -> None:
+        for event in self._events():
+            if isinstance(event, yaml.ScalarEvent):
+                self._scalar(event)
+            elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+                self._open(event)
+            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+                self._close()
+            elif isinstance(event, yaml.AliasEvent):
+                self._alias(event)
+            elif isinstance(event, yaml.DocumentStartEvent):
+                self._documents += 1
+                if self._documents > 1:
+                    line, column = event.start_mark.line + 1, event.start_mark.column + 1
+                    self._stop(
+                        line,
+                        column,
+                        "PB012",
+                        "A second document begins here.",
+                        "One file holds one document: remove `---`.",
+                    )
+
+    def _events(self) -> Iterator[Any]:
+        loader = _LOADER(self.text)
+        try:
+            while loader.check_event():
+                yield loader.get_event()
+        finally:
+            loader.dispose()
+
+    def _scalar(self, event: Any) -> None:
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        style = event.style or ""
+        value: Any = event.value
+        self._check_tag(event, line, column)
+        plain = not style and event.tag is None
+        if self._stack and self._stack[-1].key_due:
+            self._take_key(value, plain, line, column)
+            return
+        if plain:
+            try:
+                value = read_plain(value)
+            except ScalarFault as fault:
+                self._report(line, column, "PB007", self._path(), fault.message, fault.hint)
+                value = fault.meant
+        place = Place(line, column, style)
+        if event.anchor:
+            self._anchors[event.anchor] = (value, place)
+        self._put(value, place)
+
+    def _take_key(self, key: str, plain: bool, line: int, column: int) -> None:
+        top = self._stack[-1]
+        top.key, top.key_place, top.key_due, top.dropped = key, (line, column), False, False
+        path = (*top.path, key)
+        if plain and key == "<<":
+            self._report(
+                line,
+                column,
+                "PB008",
+                path,
+                "Merge keys (`<<`) are not part of YAML 1.2.",
+                "Write the keys out.",
+            )
+            top.dropped = True
+        elif plain and not _is_text(key):
+            written = f"`{key}`" if key else "An empty key"
+            self._report(
+                line,
+                column,
+                "PB011",
+                path,
+                f"{written} is not text, and a key has to be.",
+                f'Put it in quotes: "{key}".',
+            )
+        if key in top.data and not top.dropped:
+            first = top.place.children[key][0][0]
+            what = f"`{key}` is repeated; it stands on line {first} already."
+            self._report(line, column, "PB006", path, what, "Keep one of the two.")
+            top.dropped = True
+
+    def _open(self, event: Any) -> None:
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        self._check_tag(event, line, column)
+        if self._stack and self._stack[-1].key_due:
+            hint = 'Text that begins with { or [ needs quotes, as in "{{ customer.first_name }}".'
+            self._stop(line, column, "PB011", "A mapping or list stands where a key is expected.", hint)
+        if len(self._stack) >= MAX_LEVELS:
+            self._stop(
+                line, column, "PB003", f"This is nested more than {MAX_LEVELS} levels deep.", "Divide it up."
+            )
+        mapping = isinstance(event, yaml.MappingStartEvent)
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        place = Place(line, column)
+        self._stack.append(_Open({} if mapping else [], place, self._path(), event.anchor, key_due=mapping))
+
+    def _close(self) -> None:
+        done = self._stack.pop()
+        if done.anchor:
+            self._anchors[done.anchor] = (done.data, done.place)
+        self._put(done.data, done.place)
+
+    def _alias(self, event: Any) -> None:
+        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        if self._stack and self._stack[-1].key_due:
+            self._stop(line, column, "PB009", "An alias can't be a key.", "Write the key out.")
+        if event.anchor not in self._anchors:
+            hint = (
+                f"Text that begins with * needs quotes; an alias needs an anchor (&{event.anchor}) before it."
+            )
+            self._report(
+                line,
+                column,
+                "PB009",
+                self._path(),
+                f"There is no anchor `&{event.anchor}` before this.",
+                hint,
+            )
+            self._put(None, Place(line, column))
+            return
+        target = self._anchors[event.anchor]
+        if target is None:
+            self._stop(
+                line, column, "PB009", f"`*{event.anchor}` contains itself.", "Write out what is meant."
+            )
+            return
+        data, place = target
+        if len(self._stack) + place.levels > MAX_LEVELS + 1:
+            self._stop(
+                line,
+                column,
+                "PB003",
+                f"With this alias the file is more than {MAX_LEVELS} levels deep.",
+                "Divide it up.",
+            )
+        self._put(data, Place(line, column, place.style, place.children, place.nodes, place.levels))
+
+    def _put(self, value: Any, place: Place) -> None:
+        self._nodes += place.nodes if place.children else 1
+        if self._nodes > MAX_NODES and place.children:
+            what = f"With its aliases written out the file has more than {MAX_NODES:,} values."
+            self._stop(place.line, place.column, "PB009", what, "Use fewer aliases.")
+        if self._nodes > MAX_NODES:
+            what = f"The file has more than {MAX_NODES:,} values."
+            self._stop(place.line, place.column, "PB002", what, "Divide it into several files.")
+        if not self._stack:
+            self.data, self.places = value, place
+            return
+        top = self._stack[-1]
+        if top.key is not None:
+            if not top.dropped:
+                top.data[top.key] = value
+                top.place.children[top.key] = (top.key_place, place)
+            top.key, top.key_due = None, True
+        else:
+            top.place.children[len(top.data)] = ((place.line, place.column), place)
+            top.data.append(value)
+        top.place.nodes += place.nodes
+        top.place.levels = max(top.place.levels, place.levels + 1)
+
+    def _path(self) -> Path:
+        if not self._stack:
+            return ()
+        top = self._stack[-1]
+        return (*top.path, top.key if top.key is not None else len(top.data))
+
+    def _check_tag(self, event: Any, line: int, column: int) -> None:
+        if event.tag is None or event.tag == "tag:yaml.org,2002:str":
+            return
+        tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+        hint = (
+            f'A value that begins with ! needs quotes, as in "{tag} free".'
+            if tag in ("!", "!=")
+            else "Leave the tag out."
+        )
+        self._stop(line, column, "PB010", f"`{tag}` is read as a YAML tag, and tags are not supported.", hint)
+
+    def _report(self, line: int, column: int, code: str, path: Path, message: str, hint: str) -> None:
+        self.problems.append(Problem(self.file, line, column, code, format_path(path), message, hint))
+
+    def _stop(self, line: int, column: int, code: str, message: str, hint: str) -> None:
+        raise _Stop(Problem(self.file, line, column, code, format_path(self._path()), message, hint))
+
+
+def _is_text(key: str) -> bool:
+    try:
+        return isinstance(read_plain(key), str)
+    except ScalarFault:
+        return True if re.fullmatch(r"[A-Za-z]+", key) else False
+
+
+def _too_big(file: str) -> Problem:
+    what = f"The file is bigger than {MAX_BYTES // 1_000_000} MB."
+    return Problem(file, 1, 1, "PB002", "", what, "Divide it into several files.")

@@ -1,0 +1,53 @@
+"""Monthly partitions of the tables that grow without end."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from sqlalchemy import Connection, text
+
+PARTITIONED = ("events", "signal_history", "decisions")
+MONTHS_BACK = 12
+MONTHS_AHEAD = 3
+
+
+def ensure_partitions(connection: Connection, today: date) -> int:
+    """Make the partitions from a year back to three months ahead of `today` that are missing; returns how many.
+
+    A month whose rows already went to the default partition is left there: moving them would lock the table.
+    """
+    present = {
+        row[0]
+        for row in connection.execute(
+            text(
+                "SELECT child.relname FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid "
+                "JOIN pg_class parent ON parent.oid = inhparent WHERE parent.relname = ANY(:tables)"
+            ),
+            {"tables": list(PARTITIONED)},
+        )
+    }
+    made = 0
+    for first in _months(today):
+        following = (first + timedelta(days=32)).replace(day=1)
+        for table in PARTITIONED:
+            name = f"{table}_{first:%Y_%m}"
+            if name in present:
+                continue
+            column = "at" if table == "decisions" else "day"
+            held = connection.execute(
+                text(f"SELECT 1 FROM {table}_default WHERE {column} >= :first AND {column} < :following LIMIT 1"),  # noqa: S608
+                {"first": first, "following": following},
+            ).first()
+            if held is None:
+                connection.execute(
+                    text(
+                        f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('{first}') TO ('{following}')"
+                    )
+                )
+                made += 1
+    return made
+
+
+def _months(today: date) -> list[date]:
+    index = today.year * 12 + today.month - 1
+    return [date(i // 12, i % 12 + 1, 1) for i in range(index - MONTHS_BACK, index + MONTHS_AHEAD + 1)]
