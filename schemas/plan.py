@@ -43,6 +43,9 @@ class Act(Frozen):
     kind: Literal["act"] = "act"
     id: str
     word: str
+    # The activity that carries it out and whether it talks to a provider; the compiler takes both from the step type.
+    activity: str = ""
+    sends: bool = False
     args: dict[str, Any] = {}
     guard: AllOf | None = None
     human: bool = False

@@ -105,5 +105,15 @@ class RunEnd(Frozen):
     at: datetime
 
 
+class Command(Frozen):
+    """What a person asks of a run. `outcome` for stop and complete_step, `step` for complete_step, `until` for snooze."""
+
+    by: str
+    reason: str = ""
+    step: str | None = None
+    outcome: str | None = None
+    until: datetime | None = None
+
+
 RunInput.model_rebuild()
 Resumption.model_rebuild()

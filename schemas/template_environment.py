@@ -19,7 +19,6 @@ from jinja2.filters import FILTERS
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
-from markupsafe import Markup
 
 TEXT_LIMIT = 100_000
 """The most characters that one value inside a template may have."""
@@ -59,13 +58,13 @@ class NamedMapping(Mapping[str, Any]):
 
 
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
-    """A sandbox in which a name after a dot means a key of the data, and None means that there is no value."""
+    """A sandbox in which a name after a dot is a key of the data, and None means that there is no value."""
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
     def __init__(self, *, html: bool) -> None:
-        # the template cache is off: schemas.template keeps what it has checked, and nothing else may be loaded
-        super().__init__(undefined=StrictUndefined, autoescape=html, finalize=_print_value, cache_size=0)
+        # no cache here: schemas.template keeps what it has checked, and nothing else may be loaded
+        super().__init__(undefined=StrictUndefined, autoescape=html, finalize=_print_value, cache_size=0, optimized=False)
         self.globals.clear()
         self.filters = {name: _bounded(function) for name, function in ALLOWED_FILTERS.items()}
         self.filters[LOOP_FILTER] = _each
@@ -200,10 +199,6 @@ def _join(values: Any, separator: Any = "") -> str:
         texts.append(printed if isinstance(printed, str) else str(printed))
     if sum(map(len, texts)) + len(str(separator)) * len(texts) > TEXT_LIMIT:
         raise TemplateLimitError(f"a text grew past {TEXT_LIMIT} characters")
-    if any(isinstance(text, Markup) for text in (separator, *texts)):
-        return Markup(separator).join(texts) if isinstance(separator, Markup) else Markup("%s") % separator.join(
-            map(str, texts)
-        )
     return str(separator).join(texts)
 
 
@@ -273,6 +268,7 @@ ALLOWED_FILTERS: dict[str, Callable[..., Any]] = {
     "escape": FILTERS["escape"], "e": FILTERS["e"], "urlencode": FILTERS["urlencode"],
 }  # fmt: skip
 ALLOWED_TESTS = (
-    "defined", "undefined", "even", "odd", "divisibleby", "number", "string", "boolean", "true", "false", "in",
-    "eq", "==", "ne", "!=", "lt", "<", "le", "<=", "gt", ">", "ge", ">=", "equalto", "greaterthan", "lessthan",
+    "defined", "undefined", "even", "odd", "divisibleby", "number", "string", "boolean", "true", "false",
+    "in", "eq", "==", "ne", "!=", "lt", "<", "le", "<=", "gt", ">", "ge", ">=", "equalto", "greaterthan",
+    "lessthan",
 )  # fmt: skip

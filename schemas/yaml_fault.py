@@ -11,7 +11,7 @@ from schemas.errors import Problem
 # All but tab, line breaks and what YAML counts as printable; surrogates can't be encoded at all.
 _UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
-# The parser's words (libyaml's and PyYAML's own), what we say, and the way out; the first that matches is taken.
+# The parser's words (libyaml's and PyYAML's own), what we say, the way out; the first that matches is taken.
 _TRANSLATIONS: tuple[tuple[str, str, str], ...] = (
     ("mapping values are not allowed", "A second `: ` on this line, or this line is indented too far.",
      "Put text that contains `: ` in quotes; keys of one mapping begin in the same column."),
@@ -30,8 +30,10 @@ _TRANSLATIONS: tuple[tuple[str, str, str], ...] = (
     ("unknown escape character", "Unknown escape after a backslash in double quotes.",
      "Write \\\\ for a backslash, or use single quotes."),
     ("undefined alias", "There is no anchor of this name before.", "Text that begins with * needs quotes."),
-    ("tag", "This is read as a YAML tag, and tags are not supported.", 'A value that begins with ! needs quotes: "!= free".'),
-    ("directive|document start", "A line that begins with % is read as a directive.", "Put text that begins with % in quotes."),
+    ("tag", "This is read as a YAML tag, and tags are not supported.",
+     'A value that begins with ! needs quotes: "!= free".'),
+    ("directive|document start", "A line that begins with % is read as a directive.",
+     "Put text that begins with % in quotes."),
     ("document", "A second document begins here, or text follows the end.", "One file holds one document."),
 )  # fmt: skip
 

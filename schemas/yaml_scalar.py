@@ -17,7 +17,7 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _MISSPELT = {"True": True, "TRUE": True, "False": False, "FALSE": False, "Null": None, "NULL": None}
 
 
-class ScalarFault(ValueError):
+class ScalarError(ValueError):
     """An unquoted value that can't be taken as it stands; `meant` is the best guess, to go on with."""
 
     def __init__(self, message: str, hint: str, meant: Any) -> None:
@@ -26,13 +26,13 @@ class ScalarFault(ValueError):
 
 
 def read_plain(text: str) -> Any:
-    """The value of an unquoted scalar: None, bool, int, float or the text itself; raises ScalarFault."""
+    """The value of an unquoted scalar: None, bool, int, float or the text itself; raises ScalarError."""
     if text in ("", "~", "null"):
         return None
     if text in ("true", "false"):
         return text == "true"
     if text in _MISSPELT:
-        raise ScalarFault(
+        raise ScalarError(
             f"`{text}` is not a YAML word.", f'Write {text.lower()}, or "{text}" for text.', _MISSPELT[text]
         )
     if text[0] not in "+-.0123456789":
@@ -43,22 +43,22 @@ def read_plain(text: str) -> Any:
 def _read_number(text: str) -> Any:
     quoted = f'"{text}"'
     if _NOT_FINITE.fullmatch(text):
-        raise ScalarFault(f"`{text}` is not a number that can be compared.", "Write a finite number.", text)
+        raise ScalarError(f"`{text}` is not a number that can be compared.", "Write a finite number.", text)
     if _OTHER_BASE.fullmatch(text):
-        raise ScalarFault(
+        raise ScalarError(
             f"`{text}` is a number in another base.", f"Write it in decimal, or {quoted} for text.", text
         )
     if _LEADING_ZERO.fullmatch(text):
         bare = text.lstrip("+-0") or "0"
         bare = f"0{bare}" if bare.startswith(".") else bare
-        raise ScalarFault(
+        raise ScalarError(
             f"`{text}` begins with a zero, which some read as octal.",
             f"Write {bare} for the number, or {quoted} for text.",
             text,
         )
     if _INTEGER.fullmatch(text):
         if len(text) > 20 or abs(int(text)) > MAX_INTEGER:
-            raise ScalarFault(
+            raise ScalarError(
                 f"`{text[:40]}` is too big to be exact.",
                 f'Put it in quotes if it is an id: "{text[:40]}".',
                 text,
@@ -67,6 +67,6 @@ def _read_number(text: str) -> Any:
     if _FLOAT.fullmatch(text):
         number = float(text)
         if not math.isfinite(number):
-            raise ScalarFault(f"`{text[:40]}` is too big for a number.", "Write a finite number.", text)
+            raise ScalarError(f"`{text[:40]}` is too big for a number.", "Write a finite number.", text)
         return number
     return text

@@ -16,7 +16,7 @@ import yaml
 
 from schemas.errors import PlaybookError, Problem
 from schemas.yaml_fault import explain_syntax_error, find_unreadable
-from schemas.yaml_scalar import ScalarFault, read_plain
+from schemas.yaml_scalar import ScalarError, read_plain
 
 MAX_BYTES = 1_000_000
 MAX_LEVELS = 50
@@ -30,7 +30,10 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(slots=True)
 class Place:
-    """Where a node stands; lines and columns count from 1. `children` maps a key or index to (its key's place, it)."""
+    """Where a node stands, from line 1 and column 1.
+
+    `children` maps a key or index to the place of the key and the place of its value.
+    """
 
     line: int
     column: int
@@ -55,7 +58,7 @@ class Source:
         return found.line, found.column
 
     def key_place(self, path: Sequence[str | int]) -> tuple[int, int]:
-        """Line and column of the key (or list item) that `path` ends with, or of the nearest thing around it."""
+        """Line and column of the key (or list item) at the end of `path`, or of the nearest around it."""
         return self._walk(path)[1]
 
     def text_place(self, path: Sequence[str | int], line: int, column: int) -> tuple[int, int]:
@@ -71,7 +74,7 @@ class Source:
         )
         last = before.rfind("\n") + 1
         offset = min(last + column - 1, max(len(value) - 1, 0))
-        # The parser folds, indents and unescapes; what survives all three is the sequence of visible characters.
+        # The parser folds, indents and unescapes; what survives all three are the visible characters.
         wanted = [char for char in value[: offset + 1] if not char.isspace()]
         lines = self.text.splitlines(keepends=True)
         row, col = place.line - 1, place.column - 1
@@ -143,7 +146,7 @@ def read_bytes(content: bytes, file: str) -> tuple[Source | None, list[Problem]]
 
 
 def read_yaml(text: str, file: str) -> tuple[Source | None, list[Problem]]:
-    """Parse `text` and return what could be read with all problems; no Source where the text isn't YAML at all."""
+    """What could be read of `text`, and all problems; no Source where the text isn't YAML at all."""
     # A character takes at least a byte, so that only texts near the limit are encoded to be measured.
     if len(text) > MAX_BYTES or len(text) * 4 > MAX_BYTES < len(text.encode("utf-8", "surrogatepass")):
         return None, [_too_big(file)]
@@ -157,7 +160,7 @@ def read_yaml(text: str, file: str) -> tuple[Source | None, list[Problem]]:
     except yaml.YAMLError as error:
         return None, [*builder.problems, explain_syntax_error(error, text, file)]
     if builder.places is None:
-        hint = "Start from `holdfast new playbook NAME`, or delete the file."
+        hint = "Write something into it, or delete it."
         return None, [*builder.problems, Problem(file, 1, 1, "PB013", "", "The file is empty.", hint)]
     return Source(builder.data, file, builder.places, text), builder.problems
 
@@ -211,7 +214,7 @@ class _Builder:
             elif isinstance(event, yaml.DocumentStartEvent):
                 self._documents += 1
                 if self._documents > 1:
-                    line, column = event.start_mark.line + 1, event.start_mark.column + 1
+                    line, column = _position(event)
                     self._stop(
                         line,
                         column,
@@ -229,7 +232,7 @@ class _Builder:
             loader.dispose()
 
     def _scalar(self, event: Any) -> None:
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        line, column = _position(event)
         style = event.style or ""
         value: Any = event.value
         self._check_tag(event, line, column)
@@ -240,7 +243,7 @@ class _Builder:
         if plain:
             try:
                 value = read_plain(value)
-            except ScalarFault as fault:
+            except ScalarError as fault:
                 self._report(line, column, "PB007", self._path(), fault.message, fault.hint)
                 value = fault.meant
         place = Place(line, column, style)
@@ -275,11 +278,18 @@ class _Builder:
         if key in top.data and not top.dropped:
             first = top.place.children[key][0][0]
             what = f"`{key}` is repeated; it stands on line {first} already."
-            self._report(line, column, "PB006", path, what, "Keep one of the two.")
+            self._report(
+                line,
+                column,
+                "PB006",
+                path,
+                what,
+                "Keep one of the two; in a condition, `all:` joins two lines about one signal.",
+            )
             top.dropped = True
 
     def _open(self, event: Any) -> None:
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        line, column = _position(event)
         self._check_tag(event, line, column)
         if self._stack and self._stack[-1].key_due:
             hint = 'Text that begins with { or [ needs quotes, as in "{{ customer.first_name }}".'
@@ -301,7 +311,7 @@ class _Builder:
         self._put(done.data, done.place)
 
     def _alias(self, event: Any) -> None:
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        line, column = _position(event)
         if self._stack and self._stack[-1].key_due:
             self._stop(line, column, "PB009", "An alias can't be a key.", "Write the key out.")
         if event.anchor not in self._anchors:
@@ -379,14 +389,20 @@ class _Builder:
         self.problems.append(Problem(self.file, line, column, code, format_path(path), message, hint))
 
     def _stop(self, line: int, column: int, code: str, message: str, hint: str) -> None:
-        raise _Stop(Problem(self.file, line, column, code, format_path(self._path()), message, hint))
+        path = "" if code == "PB003" else format_path(self._path())
+        raise _Stop(Problem(self.file, line, column, code, path, message, hint))
+
+
+def _position(event: Any) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1
 
 
 def _is_text(key: str) -> bool:
     try:
         return isinstance(read_plain(key), str)
-    except ScalarFault:
-        return True if re.fullmatch(r"[A-Za-z]+", key) else False
+    except ScalarError:
+        # `True:` as a key can only be meant as a word; `010:` can't be told.
+        return bool(re.fullmatch(r"[A-Za-z]+", key))
 
 
 def _too_big(file: str) -> Problem:

@@ -1,0 +1,12 @@
+"""The contract's rules for values, as every evaluator applies them (the code is `schemas.signal_value`)."""
+
+from schemas.signal_value import (
+    LARGEST_INTEGER,
+    SignalType,
+    WrongType,
+    instant_of,
+    normalise,
+    normalise_untyped,
+)
+
+__all__ = ["LARGEST_INTEGER", "SignalType", "WrongType", "instant_of", "normalise", "normalise_untyped"]

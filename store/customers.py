@@ -1,0 +1,81 @@
+"""Customers: who they are, and the lock that orders everything that happens to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from store.database import encode
+
+# Traits of an identify call that have a column of their own.
+PROFILE_TRAITS = ("first_name", "business_name", "email", "phone", "timezone", "locale", "csm")
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """One customer's profile; `id` is our random UUID, `external_id` the caller's name for it."""
+
+    id: str
+    external_id: str
+    profile: Mapping[str, Any]
+    demo: bool
+
+
+async def ensure_customers(
+    connection: AsyncConnection, seen: Mapping[str, datetime], *, demo: bool = False
+) -> dict[str, str]:
+    """The ids of these external ids, created where new, all locked (FOR NO KEY UPDATE, ids ascending)."""
+    rows = encode([{"external_id": name, "created_at": at} for name, at in sorted(seen.items())])
+    found = await _lock_by_name(connection, list(seen))
+    if len(found) < len(seen):
+        await connection.execute(
+            text(
+                "INSERT INTO customers (external_id, created_at, demo) SELECT external_id, created_at, :demo "
+                "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(external_id text, created_at timestamptz) "
+                "ORDER BY external_id ON CONFLICT DO NOTHING"
+            ),
+            {"rows": rows, "demo": demo},
+        )
+        found = await _lock_by_name(connection, list(seen))
+    return found
+
+
+async def _lock_by_name(connection: AsyncConnection, names: Sequence[str]) -> dict[str, str]:
+    rows = await connection.execute(
+        text("SELECT id, external_id FROM customers WHERE external_id = ANY(:names) ORDER BY id FOR NO KEY UPDATE"),
+        {"names": list(names)},
+    )
+    return {row.external_id: str(row.id) for row in rows}
+
+
+async def lock_customers(connection: AsyncConnection, ids: Sequence[str]) -> None:
+    """Lock these customers' rows, ids ascending, until the transaction ends."""
+    await connection.execute(
+        text("SELECT 1 FROM customers WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE"),
+        {"ids": list(ids)},
+    )
+
+
+async def load_customers(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Customer]:
+    """Profiles by id; ids that don't exist are left out."""
+    rows = await connection.execute(
+        text("SELECT * FROM customers WHERE id = ANY(CAST(:ids AS uuid[]))"), {"ids": list(ids)}
+    )
+    return {str(row.id): _customer(row) for row in rows}
+
+
+async def find_customer(connection: AsyncConnection, external_id: str) -> Customer | None:
+    """The customer that the caller names so, or None."""
+    rows = await connection.execute(text("SELECT * FROM customers WHERE external_id = :name"), {"name": external_id})
+    row = rows.first()
+    return _customer(row) if row else None
+
+
+def _customer(row: Any) -> Customer:
+    profile = {**row.traits, **{name: getattr(row, name) for name in PROFILE_TRAITS}}
+    return Customer(str(row.id), row.external_id, {k: v for k, v in profile.items() if v is not None}, row.demo)

@@ -1,0 +1,235 @@
+"""The delivery ledger: one row per run, step and occurrence; claimed before a message leaves, settled after.
+
+claimed -> accepted | failed | retrying (surely not sent) | unknown (may have been sent) -> accepted | failed, by looking
+it up at the provider. `skipped` was decided against. Rows never go back from accepted or failed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from store.database import encode
+from store.runs import NAMESPACE
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message to one customer."""
+
+    id: str
+    run_id: str
+    customer_id: str
+    step: str
+    occurrence: int
+    channel: str
+    state: str
+    attempt: int
+    topic: str | None
+    template: str | None
+    content: Mapping[str, Any]
+    provider: str | None
+    provider_id: str | None
+    error_code: str | None
+    error: str | None
+    claimed_at: datetime | None
+    settled_at: datetime | None
+    reconciled_at: datetime | None
+
+
+_FIELDS = ", ".join(Delivery.__dataclass_fields__)
+
+
+def delivery_id(run_id: str, step: str, occurrence: int) -> str:
+    """The idempotency key: the same for every attempt at the same step of the same run."""
+    return str(uuid.uuid5(NAMESPACE, f"{run_id}/{step}/{occurrence}"))
+
+
+def hash_address(channel: str, address: str) -> str:
+    """What an address is remembered by when the address itself must not be."""
+    return hashlib.sha256(f"{channel}:{address.strip().lower()}".encode()).hexdigest()
+
+
+def _delivery(row: Any) -> Delivery:
+    fields = dict(row._mapping)
+    for name in ("id", "run_id", "customer_id"):
+        fields[name] = str(fields[name])
+    return Delivery(**fields)
+
+
+async def lock_delivery(connection: AsyncConnection, delivery: str) -> Delivery | None:
+    """The ledger's row, locked, or None when there is none yet."""
+    row = (
+        await connection.execute(text(f"SELECT {_FIELDS} FROM deliveries WHERE id = :id FOR UPDATE"), {"id": delivery})  # noqa: S608
+    ).first()
+    return _delivery(row) if row else None
+
+
+async def claim(
+    connection: AsyncConnection,
+    *,
+    delivery: str,
+    run_id: str,
+    customer_id: str,
+    step: str,
+    occurrence: int,
+    channel: str,
+    topic: str | None,
+    template: str | None,
+    address_hash: str | None,
+    content: Mapping[str, Any],
+    now: datetime,
+) -> Delivery:
+    """Claim the right to send; the caller holds the customer's lock and has checked that it may."""
+    row = (
+        await connection.execute(
+            text(
+                "INSERT INTO deliveries AS d (id, run_id, customer_id, step, occurrence, channel, state, attempt, topic, "
+                "template, address_hash, content, created_at, claimed_at) VALUES (:id, :run_id, :customer_id, :step, "
+                ":occurrence, :channel, 'claimed', 1, :topic, :template, :address_hash, CAST(:content AS jsonb), :now, :now) "
+                "ON CONFLICT (id) DO UPDATE SET state = 'claimed', attempt = d.attempt + 1, claimed_at = :now, "
+                "address_hash = excluded.address_hash, content = excluded.content, error = NULL, error_code = NULL, "
+                f"settled_at = NULL WHERE d.state IN ('retrying', 'unknown') RETURNING {_FIELDS}"
+            ),
+            {
+                "id": delivery,
+                "run_id": run_id,
+                "customer_id": customer_id,
+                "step": step,
+                "occurrence": occurrence,
+                "channel": channel,
+                "topic": topic,
+                "template": template,
+                "address_hash": address_hash,
+                "content": encode(content),
+                "now": now,
+            },
+        )
+    ).one()
+    return _delivery(row)
+
+
+async def settle(
+    connection: AsyncConnection,
+    delivery: str,
+    attempt: int,
+    state: str,
+    now: datetime,
+    *,
+    provider: str | None = None,
+    provider_id: str | None = None,
+    error_code: str | None = None,
+    error: str | None = None,
+    cost: Decimal | float = 0,
+    reconciled: bool = False,
+) -> bool:
+    """Record what became of attempt `attempt`; False if the row moved on meanwhile (a later attempt, or settled)."""
+    done = await connection.execute(
+        text(
+            "UPDATE deliveries SET state = :state, settled_at = :now, provider = coalesce(:provider, provider), "
+            "provider_id = coalesce(:provider_id, provider_id), error_code = :error_code, error = :error, cost = :cost, "
+            "reconciled_at = CASE WHEN :reconciled THEN :now ELSE reconciled_at END "
+            "WHERE id = :id AND attempt = :attempt AND state IN ('claimed', 'unknown')"
+        ),
+        {
+            "id": delivery,
+            "attempt": attempt,
+            "state": state,
+            "now": now,
+            "provider": provider,
+            "provider_id": provider_id,
+            "error_code": error_code,
+            "error": error[:2000] if error else None,
+            "cost": cost,
+            "reconciled": reconciled,
+        },
+    )
+    return bool(done.rowcount)
+
+
+async def record_skipped(
+    connection: AsyncConnection,
+    *,
+    delivery: str,
+    run_id: str,
+    customer_id: str,
+    step: str,
+    occurrence: int,
+    channel: str,
+    topic: str | None,
+    template: str | None,
+    state: str,
+    reason: str,
+    detail: str,
+    now: datetime,
+) -> None:
+    """Note a message that was decided against (skipped) or could not be made (failed)."""
+    await connection.execute(
+        text(
+            "INSERT INTO deliveries AS d (id, run_id, customer_id, step, occurrence, channel, state, topic, template, "
+            "error_code, error, created_at, settled_at) VALUES (:id, :run_id, :customer_id, :step, :occurrence, :channel, "
+            ":state, :topic, :template, :reason, :detail, :now, :now) "
+            "ON CONFLICT (id) DO UPDATE SET state = excluded.state, error_code = excluded.error_code, "
+            "error = excluded.error, settled_at = excluded.settled_at WHERE d.state = 'retrying'"
+        ),
+        {
+            "id": delivery,
+            "run_id": run_id,
+            "customer_id": customer_id,
+            "step": step,
+            "occurrence": occurrence,
+            "channel": channel,
+            "topic": topic,
+            "template": template,
+            "state": state,
+            "reason": reason,
+            "detail": detail[:2000],
+            "now": now,
+        },
+    )
+
+
+async def load_recent_sends(
+    connection: AsyncConnection, customer_id: str, since: datetime, *, but: str
+) -> list[tuple[str, datetime]]:
+    """(channel, when) of what left, or may have left, for this customer since then; `but` is left out."""
+    rows = await connection.execute(
+        text(
+            "SELECT channel, claimed_at FROM deliveries WHERE customer_id = :customer AND claimed_at >= :since "
+            "AND state IN ('claimed', 'accepted', 'unknown') AND id <> :but ORDER BY claimed_at"
+        ),
+        {"customer": customer_id, "since": since, "but": but},
+    )
+    return [(row.channel, row.claimed_at) for row in rows]
+
+
+async def load_stale_claims(connection: AsyncConnection, before: datetime, limit: int) -> list[Delivery]:
+    """Claims older than `before` whose sender never came back, of runs that won't ask about them again."""
+    rows = await connection.execute(
+        text(
+            f"SELECT {', '.join('d.' + name for name in Delivery.__dataclass_fields__)} FROM deliveries d "  # noqa: S608
+            "JOIN runs r ON r.id = d.run_id WHERE d.state = 'claimed' AND d.claimed_at < :before "
+            "ORDER BY d.claimed_at LIMIT :limit"
+        ),
+        {"before": before, "limit": limit},
+    )
+    return [_delivery(row) for row in rows]
+
+
+async def load_deliveries(connection: AsyncConnection, run_ids: Sequence[str]) -> list[Delivery]:
+    """All messages of these runs, oldest first."""
+    rows = await connection.execute(
+        text(
+            f"SELECT {_FIELDS} FROM deliveries WHERE run_id = ANY(CAST(:ids AS uuid[])) ORDER BY created_at"  # noqa: S608
+        ),
+        {"ids": list(run_ids)},
+    )
+    return [_delivery(row) for row in rows]

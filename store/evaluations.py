@@ -1,0 +1,114 @@
+"""Who is to be evaluated, and when: the queue between intake, time and the evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from store.database import encode
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One customer to look at: names of the events and signals that changed, or everything (the daily pass)."""
+
+    customer_id: str
+    since: datetime
+    changed: frozenset[str]
+    everything: bool
+
+
+async def take_requests(connection: AsyncConnection, limit: int) -> list[Request]:
+    """Take up to `limit` requests; their customers are locked first, so that no deadlock with intake is possible."""
+    locked = await connection.execute(
+        text(
+            "SELECT c.id FROM customers c JOIN (SELECT customer_id FROM evaluations ORDER BY since LIMIT :limit) e "
+            "ON e.customer_id = c.id ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED"
+        ),
+        {"limit": limit},
+    )
+    ids = [str(row.id) for row in locked]
+    if not ids:
+        return []
+    rows = await connection.execute(
+        text(
+            "DELETE FROM evaluations WHERE customer_id = ANY(CAST(:ids AS uuid[])) "
+            "RETURNING customer_id, since, changed, everything"
+        ),
+        {"ids": ids},
+    )
+    return [Request(str(r.customer_id), r.since, frozenset(r.changed), r.everything) for r in rows]
+
+
+async def request_everything(connection: AsyncConnection, now: datetime, *, customer_id: str | None = None) -> int:
+    """Ask for a look at everybody (or one customer), whatever changed; returns how many."""
+    done = await connection.execute(
+        text(
+            "INSERT INTO evaluations (customer_id, since, changed, everything) "
+            "SELECT id, :now, '{}', true FROM customers WHERE CAST(:customer AS uuid) IS NULL OR id = :customer "
+            "ORDER BY id ON CONFLICT (customer_id) DO UPDATE SET everything = true"
+        ),
+        {"now": now, "customer": customer_id},
+    )
+    return int(done.rowcount)
+
+
+async def set_due(connection: AsyncConnection, moments: Mapping[str, datetime | None]) -> None:
+    """When each of these customers is to be looked at again because of time alone (None: not)."""
+    never = [customer for customer, at in moments.items() if at is None]
+    if never:
+        await connection.execute(
+            text("DELETE FROM due WHERE customer_id = ANY(CAST(:ids AS uuid[]))"), {"ids": never}
+        )
+    rows = [{"customer_id": customer, "at": at} for customer, at in moments.items() if at is not None]
+    if rows:
+        await connection.execute(
+            text(
+                "INSERT INTO due (customer_id, at) SELECT customer_id, at "
+                "FROM jsonb_populate_recordset(NULL::due, CAST(:rows AS jsonb)) "
+                "ON CONFLICT (customer_id) DO UPDATE SET at = excluded.at"
+            ),
+            {"rows": encode(rows)},
+        )
+
+
+async def queue_due(connection: AsyncConnection, now: datetime, limit: int) -> int:
+    """Move customers whose moment has come into the queue; returns how many."""
+    rows = await connection.execute(
+        text(
+            "WITH come AS (DELETE FROM due WHERE customer_id IN (SELECT customer_id FROM due WHERE at <= :now "
+            "ORDER BY at LIMIT :limit FOR UPDATE SKIP LOCKED) RETURNING customer_id) "
+            "INSERT INTO evaluations (customer_id, since, changed, everything) "
+            "SELECT customer_id, :now, '{}', true FROM come "
+            "ON CONFLICT (customer_id) DO UPDATE SET everything = true RETURNING 1"
+        ),
+        {"now": now, "limit": limit},
+    )
+    return len(rows.all())
+
+
+async def next_due(connection: AsyncConnection) -> datetime | None:
+    """The earliest moment that somebody is due at."""
+    return (await connection.execute(text("SELECT min(at) FROM due"))).scalar()
+
+
+async def count_waiting(connection: AsyncConnection) -> int:
+    """How many requests wait."""
+    return int((await connection.execute(text("SELECT count(*) FROM evaluations"))).scalar_one())
+
+
+async def mark_upkeep(connection: AsyncConnection, name: str, at: datetime, day_start: datetime) -> bool:
+    """Be the one who does `name` for the day that began at `day_start`; False if somebody did."""
+    done = await connection.execute(
+        text(
+            "INSERT INTO upkeep (name, at) VALUES (:name, :at) "
+            "ON CONFLICT (name) DO UPDATE SET at = excluded.at WHERE upkeep.at < :start"
+        ),
+        {"name": name, "at": at, "start": day_start},
+    )
+    return bool(done.rowcount)
+
