@@ -8,8 +8,8 @@ import sys
 import time
 from typing import NoReturn
 
-# Processes that used the Temporal SDK abort now and then while the interpreter takes itself down, though their
-# work succeeded (its threads still want the interpreter). Letting them settle and skipping the take-down avoids it.
+# Processes that used the Temporal SDK abort now and then while the interpreter takes itself down (its threads
+# still want it), though their work succeeded. Letting them settle and skipping the take-down avoids it.
 SETTLE_SECONDS = 0.3
 
 

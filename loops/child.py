@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
@@ -27,19 +29,24 @@ def _nothing() -> None:
     """No remains to clear."""
 
 
+def _always() -> bool:
+    """Ready as soon as it runs."""
+    return True
+
+
 @dataclass(frozen=True)
 class Child:
     """What to run and how to treat it.
 
-    `ready` says whether it does its work now (called in a thread; at most about 2 s), `clear` removes before every
-    start what a crash left behind, `user` is the system user to run as. `stop_signal` asks it to end;
+    `ready` says whether it does its work now (called in a thread; at most about 2 s), `clear` removes before
+    every start what a crash left behind, `user` is the system user to run as. `stop_signal` asks it to end;
     `death_signal` reaches it when its parent dies, however that came about (Linux).
     """
 
     name: str
     argv: tuple[str, ...]
     log: Path
-    ready: Callable[[], bool]
+    ready: Callable[[], bool] = _always
     environ: Mapping[str, str] | None = None
     directory: Path | None = None
     user: str | None = None
@@ -64,10 +71,10 @@ def spawn(child: Child) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            user=child.user,
-            extra_groups=None if child.user is None else (),
+            umask=0o077,
+            **as_user(child.user),
             # Changing the user forgets the death signal, so it is set after that, in the child itself.
-            preexec_fn=_die_with(os.getpid(), child.death_signal),
+            preexec_fn=die_with(os.getpid(), child.death_signal),
         )
     if child.pid_file is not None:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -76,7 +83,15 @@ def spawn(child: Child) -> subprocess.Popen[bytes]:
     return process
 
 
-def _die_with(parent: int, death_signal: int) -> Callable[[], None] | None:
+def as_user(user: str | None) -> dict[str, Any]:
+    """Arguments for subprocess to run as `user` with that user's group alone; none for None."""
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": ()}
+
+
+def die_with(parent: int, death_signal: int) -> Callable[[], None] | None:
+    """What a new process calls before its program starts, to get `death_signal` when `parent` dies."""
     if _libc is None:
         return None
     prctl = _libc.prctl
@@ -90,7 +105,7 @@ def _die_with(parent: int, death_signal: int) -> Callable[[], None] | None:
 
 
 def end_orphan(pid_file: Path | None) -> None:
-    """Kill the process that `pid_file` names, if it is still the same process and not merely the same number."""
+    """Kill the process that `pid_file` names, if it is still the same process, not merely the same number."""
     if pid_file is None or not pid_file.exists():
         return
     with contextlib.suppress(psutil.Error, ValueError, KeyError, ProcessLookupError, TypeError):
@@ -128,7 +143,7 @@ def stop(child: Child, process: subprocess.Popen[bytes], within_seconds: float =
 
 
 def start(child: Child) -> subprocess.Popen[bytes]:
-    """Start `child` and wait until it is ready. Raises UnavailableError when it ends or isn't ready in time."""
+    """Start `child` and wait until it is ready. Raises UnavailableError if it ends or isn't in time."""
     process = spawn(child)
     give_up_at = time.monotonic() + child.patience_seconds
     while not child.ready():

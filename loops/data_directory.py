@@ -50,7 +50,7 @@ class DataDirectory:
         self._lock: int | None = None
 
     def acquire(self) -> None:
-        """Become the owner; held until `release` or this process ends. Raises ConflictError if another one is."""
+        """Become the owner, until `release` or this process's end. Raises ConflictError if another one is."""
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -73,7 +73,7 @@ class DataDirectory:
         os.write(descriptor, str(os.getpid()).encode())
         self._lock = descriptor
         for directory in (self.logs, self.outbox, self.running):
-            directory.mkdir(exist_ok=True)
+            directory.mkdir(exist_ok=True, mode=0o700)
         self.addresses.unlink(missing_ok=True)
 
     def release(self) -> None:

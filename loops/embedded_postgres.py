@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from loops.child import Child
+from loops.child import Child, as_user, die_with
 from loops.data_directory import write_atomically
 from loops.ports import HOST
 from schemas.errors import UnavailableError
@@ -31,7 +31,7 @@ ROLE = "holdfast"
 DATABASE = "holdfast"
 SYSTEM_USER = "embedded_postgres"
 
-# For a laptop: durable as in production, modest in memory, quiet in its log. JIT only costs short queries time.
+# For a laptop: durable as in production, modest in memory, quiet in its log. JIT only slows short queries.
 OPTIONS: Mapping[str, str] = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
@@ -51,7 +51,7 @@ OPTIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class EmbeddedPostgres:
-    """One server: its data under `directory`, listening on `port` of the loopback address; `options` override."""
+    """One server: its data under `directory`, listening on `port` of the loopback; `options` override."""
 
     directory: Path
     port: int
@@ -142,12 +142,13 @@ class EmbeddedPostgres:
         """What psql prints for `sql`, bare. Raises UnavailableError with the server's words."""
         return _run(
             "psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1",
-            f"--host={HOST}", f"--port={self.port}", f"--username={ROLE}", f"--dbname={database}", f"--command={sql}",
+            f"--host={HOST}", f"--port={self.port}", f"--username={ROLE}", f"--dbname={database}",
+            f"--command={sql}",
             environ={"PGPASSWORD": self.password, "PGCONNECT_TIMEOUT": "2"}, timeout_seconds=timeout_seconds,
         )  # fmt: skip
 
     def clear(self) -> None:
-        """End every process that still works on this data directory, then remove the dead server's pid file."""
+        """End every process that still works on this data directory, then remove the dead one's pid file."""
         remains = self._processes()
         for process in remains:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -183,7 +184,7 @@ def _environ() -> dict[str, str]:
 
 
 def _system_user() -> str | None:
-    """Whom to run as: PostgreSQL refuses root, so root takes the user that the wheel takes, or else nobody."""
+    """Whom to run as: PostgreSQL refuses root, so root takes the user that the wheel takes, or nobody."""
     if os.geteuid() != 0:
         return None
     for make in (True, False):
@@ -216,10 +217,11 @@ def _run(
     timeout_seconds: float = 120,
 ) -> str:
     try:
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             [str(_binaries() / program), *arguments],
-            input=words, capture_output=True, text=True, timeout=timeout_seconds, check=False, cwd="/", user=user,
-            extra_groups=None if user is None else (), env={**_environ(), **(environ or {})}, start_new_session=True,
+            input=words, capture_output=True, text=True, timeout=timeout_seconds, check=False, cwd="/",
+            env={**_environ(), **(environ or {})}, **as_user(user),
+            start_new_session=True, preexec_fn=die_with(os.getpid(), signal.SIGKILL),
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise UnavailableError(

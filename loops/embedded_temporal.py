@@ -86,7 +86,7 @@ class EmbeddedTemporal:
         return True
 
     def call(self, *arguments: str) -> str:
-        """What `temporal operator …` prints when asked of this server. Raises UnavailableError with its words."""
+        """What `temporal operator …` prints when asked of this server. Raises UnavailableError."""
         try:
             done = subprocess.run(
                 [_binary(), "operator", *arguments, "--address", self.address, "--disable-config-file"],

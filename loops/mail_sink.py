@@ -22,7 +22,7 @@ def message_name() -> str:
 
 
 class MailSink:
-    """Writes each accepted mail to `outbox` as TIME-RANDOM.eml, envelope in X-Envelope-… headers, before it says 250."""
+    """Writes each mail to `outbox` as TIME-RANDOM.eml, envelope in X-Envelope-… headers, then says 250."""
 
     def __init__(self, outbox: Path) -> None:
         self._outbox = outbox

@@ -1,4 +1,4 @@
-"""The process of the local mail and SMS sinks: `python -m loops.sinks --smtp-port P --sms-port Q --outbox DIR`.
+"""The process of the mail and SMS sinks: `python -m loops.sinks --smtp-port P --sms-port Q --outbox DIR`.
 
 The SMS sink's account is read from TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN.
 """

@@ -1,6 +1,6 @@
 """A stand-in for Twilio's Messages API that delivers nowhere: every SMS becomes a file that can be looked at.
 
-Speaks what the real Twilio client asks for: creating a message, reading one, listing with To, From and DateSent.
+Speaks what the real Twilio client asks for: creating a message, reading one, listing by To, From, DateSent.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -53,7 +54,8 @@ class SmsSink:
         """POST Messages.json: on the disk first, then acknowledged."""
         if refusal := self._refusal(request):
             return refusal
-        form = {name: str(value) for name, value in (await request.form()).items()}
+        body = (await request.body()).decode("utf-8", "replace")
+        form = dict(parse_qsl(body, keep_blank_values=True))
         if not form.get("To"):
             return _problem(400, 21604, "A 'To' phone number is required.")
         if not (form.get("From") or form.get("MessagingServiceSid")):
@@ -62,8 +64,11 @@ class SmsSink:
             return _problem(400, 21602, "Message body is required.")
         message = self._message(form)
         name = message_name()
-        kept = {**message, "status_callback": form.get("StatusCallback"), "content_sid": form.get("ContentSid"),
-                "content_variables": form.get("ContentVariables")}  # fmt: skip
+        kept = {
+            **message,
+            "content_sid": form.get("ContentSid"),
+            "status_callback": form.get("StatusCallback"),
+        }
         await asyncio.to_thread(
             write_atomically,
             self._outbox / f"{name}.sms.json",
@@ -82,8 +87,8 @@ class SmsSink:
             return _problem(400, 20001, "A parameter isn't valid.")
         here = str(request.url.path)
         return JSONResponse({
-            "messages": found, "page": 0, "page_size": size, "start": 0, "end": max(len(found) - 1, 0), "uri": here,
-            "first_page_uri": here, "next_page_uri": None, "previous_page_uri": None,
+            "messages": found, "page": 0, "page_size": size, "start": 0, "end": max(len(found) - 1, 0),
+            "uri": here, "first_page_uri": here, "next_page_uri": None, "previous_page_uri": None,
         })  # fmt: skip
 
     async def read(self, request: Request) -> Response:
@@ -118,10 +123,12 @@ class SmsSink:
         letters = GSM_LETTERS if body.isascii() else UNICODE_LETTERS
         uri = f"/{VERSION}/Accounts/{self._account}/Messages/{sid}"
         return {
-            "account_sid": self._account, "api_version": VERSION, "body": body, "date_created": now, "date_sent": now,
-            "date_updated": now, "direction": "outbound-api", "error_code": None, "error_message": None,
+            "account_sid": self._account, "api_version": VERSION, "body": body, "date_created": now,
+            "date_sent": now, "date_updated": now, "direction": "outbound-api", "error_code": None,
+            "error_message": None,
             "from": form.get("From"), "messaging_service_sid": form.get("MessagingServiceSid"),
-            "num_media": "1" if form.get("MediaUrl") else "0", "num_segments": str(max(1, -(-len(body) // letters))),
+            "num_media": "1" if form.get("MediaUrl") else "0",
+            "num_segments": str(max(1, -(-len(body) // letters))),
             "price": None, "price_unit": "USD", "sid": sid, "status": "delivered",
             "subresource_uris": {"media": f"{uri}/Media.json"}, "to": form["To"], "uri": f"{uri}.json",
         }  # fmt: skip

@@ -29,7 +29,7 @@ class _Kept:
 
 
 class Supervisor:
-    """Children by name. `say` gets one line per notable happening; `failure` becomes set when a child is given up."""
+    """Children by name. `say` gets a line per happening; `failure` is set when a child is given up."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -37,7 +37,7 @@ class Supervisor:
         self.failure: asyncio.Future[HoldfastError] = asyncio.get_running_loop().create_future()
 
     async def start(self, child: Child) -> None:
-        """Start `child`, keep it from then on, and return when it is ready. Raises UnavailableError if it never is."""
+        """Start `child`, keep it, and return when it is ready. Raises UnavailableError if it never is."""
         kept = _Kept(child)
         self._kept[child.name] = kept
         kept.task = asyncio.create_task(self._keep(kept), name=f"keep {child.name}")
@@ -50,11 +50,10 @@ class Supervisor:
             await kept.task
 
     async def run(self, child: Child) -> None:
-        """Run `child` once to its end, which must be a good one: UnavailableError otherwise. Ended when cancelled."""
+        """Run `child` to its end. Raises UnavailableError unless that is good; killed when cancelled."""
         process = spawn(child)
         try:
-            while process.poll() is None:
-                await asyncio.sleep(LOOK_EVERY_SECONDS)
+            await _end(process)
         finally:
             if process.poll() is None:
                 kill(child, process)
@@ -108,8 +107,7 @@ class Supervisor:
             if again:
                 kept.restarts += 1
                 self._say(f"{child.name} is back")
-        while process.poll() is None:
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+        await _end(process)
         # Whatever it had started in its session goes with it.
         kill(child, process)
         raise UnavailableError(f"{child.name} {how_it_ended(process)}.", remedy=look_at(child))
@@ -125,7 +123,7 @@ class Supervisor:
             )
 
     async def stop(self, stages: Sequence[tuple[Sequence[str], float]]) -> None:
-        """Stop the children stage by stage: names, and the seconds from now at which the rest of a stage is killed.
+        """Stop the children stage by stage: names, and the seconds from now at which the rest is killed.
 
         Children that no stage names are killed at the end.
         """
@@ -146,8 +144,10 @@ class Supervisor:
         for child, process in living:
             if process.poll() is None:
                 ask_to_stop(child, process)
-        while any(process.poll() is None for _, process in living) and time.monotonic() < killed_at:
-            await asyncio.sleep(0.02)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(killed_at - time.monotonic(), 0)):
+                for _, process in living:
+                    await _end(process)
         for child, process in living:
             if process.poll() is None:
                 self._say(f"{child.name} didn't stop in time and is killed")
@@ -156,3 +156,9 @@ class Supervisor:
                 kill(child, process)
             if child.pid_file is not None:
                 child.pid_file.unlink(missing_ok=True)
+
+
+async def _end(process: subprocess.Popen[bytes]) -> None:
+    # Asking is what every system can do; a handle on the process would save these few wake-ups on Linux only.
+    while process.poll() is None:  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_EVERY_SECONDS)

@@ -7,6 +7,7 @@ from math import ceil, floor
 
 from rules.instants import TICK, later, span
 from rules.normalise import normalise
+from rules.series import is_number
 from schemas.condition import Between, Compare, OneOf
 from schemas.facts import Facts
 
@@ -27,7 +28,7 @@ def age_candidates(leaf: Compare | OneOf | Between, signal: str, facts: Facts) -
     if facts.signals.get(signal) != current:
         # A value given with a fraction becomes a whole one as soon as time passes.
         candidates.append((current, facts.now + TICK))
-    numbers = (c for c in _constants(leaf) if isinstance(normalise(c, "number"), int | float))
+    numbers = [c for constant in _constants(leaf) if is_number(c := normalise(constant, "number"))]
     values = {value for c in numbers for value in (ceil(c), floor(c) + 1) if value > current}
     for value in sorted(values):
         at = later(since, span(value * unit_seconds))

@@ -1,7 +1,7 @@
 """The contract's rules for values, as every evaluator applies them (the code is `schemas.signal_value`)."""
 
 from schemas.signal_value import (
-    LARGEST_INTEGER,
+    LARGEST_NUMBER,
     SignalType,
     WrongType,
     instant_of,
@@ -9,4 +9,4 @@ from schemas.signal_value import (
     normalise_untyped,
 )
 
-__all__ = ["LARGEST_INTEGER", "SignalType", "WrongType", "instant_of", "normalise", "normalise_untyped"]
+__all__ = ["LARGEST_NUMBER", "SignalType", "WrongType", "instant_of", "normalise", "normalise_untyped"]

@@ -5,7 +5,7 @@ It looks at every line and never stops early. The generated code (`rules.generat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from operator import eq, ge, gt, le, lt, ne
@@ -36,7 +36,14 @@ from schemas.condition import (
 )
 from schemas.facts import Event, Facts
 
-_OPERATORS = {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "eq": eq,
+    "ne": ne,
+    "lt": lt,
+    "le": le,
+    "gt": gt,
+    "ge": ge,
+}
 _ZERO = timedelta()
 
 
@@ -140,7 +147,7 @@ def _compare(node: Compare | OneOf | Between, value: Value | None) -> Truth:
         case Compare():
             if not _alike(value, node.value) or (node.op not in ("eq", "ne") and not is_number(value)):
                 return None
-            return bool(_OPERATORS[node.op](value, node.value))
+            return _OPERATORS[node.op](value, node.value)
         case OneOf():
             alike = [constant for constant in node.values if _alike(value, constant)]
             return value in alike if alike else None
@@ -160,7 +167,9 @@ def _comparison_changes_at(node: Compare | OneOf | Between, facts: Facts) -> dat
     if node.signal not in facts.ages or not is_number(value):
         return None
     result = _compare(node, value)
-    return next((at for age, at in age_candidates(node, node.signal, facts) if _compare(node, age) != result), None)
+    return next(
+        (at for age, at in age_candidates(node, node.signal, facts) if _compare(node, age) != result), None
+    )
 
 
 def _aged(node: Age, value: Value | None, now: datetime) -> Truth:
@@ -221,9 +230,14 @@ def _count(node: EventCount, facts: Facts) -> _Finding:
 def _where(where: AllOf | None, event: Event, now: datetime) -> tuple[Truth, datetime | None]:
     if where is None:
         return True, None
-    properties = {name: value for name, raw in event.properties.items() if (value := normalise_untyped(raw)) is not None}
-    explanation = explain(where, Facts(customer="", now=now, signals=properties))
+    explanation = explain(where, facts_of_event(event, now))
     return explanation.result, explanation.changes_at
+
+
+def facts_of_event(event: Event, now: datetime) -> Facts:
+    """An event's properties as the signals of facts, which is how a `where` looks at them."""
+    typed = {name: normalise_untyped(raw) for name, raw in event.properties.items()}
+    return Facts("", now, {name: value for name, value in typed.items() if value is not None})
 
 
 def leaves(condition: Condition) -> Iterator[Condition]:

@@ -18,9 +18,9 @@ from schemas.condition import (
     Presence,
     Scalar,
 )
+from schemas.form import format_duration
 
 _OPERATORS = {"ne": "!= ", "lt": "< ", "le": "<= ", "gt": "> ", "ge": ">= ", "eq": ""}
-_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60))
 
 
 def expectation(condition: Condition) -> str:
@@ -33,21 +33,25 @@ def expectation(condition: Condition) -> str:
         case Between():
             return f"{scalar(condition.low)}..{scalar(condition.high)}"
         case Age():
-            return f"{condition.op} {duration(condition.seconds)}"
+            return f"{condition.op} {format_duration(condition.seconds)}"
         case Presence():
             return "is present" if condition.present else "is missing"
         case Contains():
             return f"contains {condition.item}"
         case Crossing():
-            held = f" for {duration(condition.for_seconds)}" if condition.for_seconds else ""
+            held = f" for {format_duration(condition.for_seconds)}" if condition.for_seconds else ""
             opposite = "above" if condition.direction == "below" else "below"
             rearm = "" if condition.rearm is None else f" rearm_{opposite} {scalar(condition.rearm)}"
             return f"crosses_{condition.direction} {scalar(condition.level)}{held}{rearm}"
         case Change():
             verb = "drops_by" if condition.direction == "drop" else "rises_by"
-            return f"{verb} {scalar(condition.by)} within {duration(condition.within_seconds)}"
+            return f"{verb} {scalar(condition.by)} within {format_duration(condition.within_seconds)}"
         case EventCount():
-            within = f" within {duration(condition.within_seconds)}" if condition.within_seconds is not None else ""
+            within = (
+                f" within {format_duration(condition.within_seconds)}"
+                if condition.within_seconds is not None
+                else ""
+            )
             where = f" where {sentence(condition.where)}" if condition.where is not None else ""
             return f"at_least {condition.at_least} {condition.name}{within}{where}"
         case AllOf() | AnyOf() | NoneOf():
@@ -64,14 +68,6 @@ def sentence(condition: Condition) -> str:
             return f"event {expectation(condition)}"
         case _:
             return f"{condition.signal}: {expectation(condition)}"
-
-
-def duration(seconds: int) -> str:
-    """Seconds in the largest unit that divides them: `7d`, `90m`."""
-    for unit, length in _UNITS:
-        if seconds % length == 0 and seconds:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
 
 
 def scalar(value: Scalar) -> str:

@@ -1,40 +1,36 @@
 """The signal catalogue: every signal's name, type, meaning, origin, and who may use it.
 
-Conditions, editor completion, the signals' columns, feature extraction, privacy checks and docs/signals.md all
-follow from the one file `schemas/signals.yaml`.
+Conditions, editor completion, the signals' columns, feature extraction, privacy checks and docs/signals.md
+all follow from the one file `schemas/signals.yaml`.
 """
 
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
-from schemas.condition import Scalar, Value
+from schemas.condition import Value
 from schemas.derivation import Derivation
 from schemas.errors import PlaybookError, Problem
 from schemas.frozen import Frozen
+from schemas.signal_value import SignalType, WrongType, normalise
 from schemas.yaml_source import Source, format_path, load_bytes
 
 CATALOGUE_FILE = Path(__file__).parent / "signals.yaml"
-
-SignalType = Literal["number", "text", "bool", "time", "date", "list"]
-_LARGEST = 2**53
 
 
 class Signal(Frozen):
     """One thing that is known of a customer.
 
-    `values` are the texts in use (others are merely unequal); `derive` says where it comes from (empty: set only
-    from outside); `playbooks`, `learning` whether conditions and models may use it; `personal` means conditions
-    may only ask whether it is there; `core` signals have a typed column of their own.
+    `values` are the texts in use (others are merely unequal); `derive` says where it comes from (empty: set
+    only from outside); `playbooks`, `learning` whether conditions and models may use it; `personal` means
+    conditions may only ask whether it is there; `core` signals have a typed column of their own.
     """
 
     name: str
@@ -56,11 +52,12 @@ class Signal(Frozen):
 
     def read(self, raw: Any) -> Value | None:
         """`raw` (JSON or Python) as a value of this signal, times in UTC; None where it isn't one."""
-        return _READERS[self.type](raw)
+        value = normalise(raw, self.type)
+        return None if isinstance(value, WrongType) else value
 
 
 class EventKind(Frozen):
-    """A core event; daily tallies keep it apart by the property `detail`, or add up the property `measure`."""
+    """A core event; daily tallies keep it apart by property `detail`, or add up property `measure`."""
 
     about: str
     detail: str | None = None
@@ -103,7 +100,9 @@ def _load(path: Path) -> Catalogue:
         content = path.read_bytes()
     except OSError as error:
         hint = "Check the path and its permissions."
-        problem = Problem(str(path), 1, 1, "SC001", "", f"The signal catalogue can't be read: {error.strerror}.", hint)
+        problem = Problem(
+            str(path), 1, 1, "SC001", "", f"The signal catalogue can't be read: {error.strerror}.", hint
+        )
         raise PlaybookError([problem]) from error
     return _Reader(load_bytes(content, str(path))).read()
 
@@ -121,12 +120,19 @@ class _Reader:
             self.report((), "SC002", "The catalogue is a mapping.", "Start with `signals:`.")
             raise PlaybookError(self.problems)
         for key in set(data) - {"signals", "events", "core_features"}:
-            self.report((key,), "SC002", f"`{key}` isn't a word of the catalogue.", "Use signals, events, core_features.")
+            self.report(
+                (key,),
+                "SC002",
+                f"`{key}` isn't a word of the catalogue.",
+                "Use signals, events, core_features.",
+            )
         events = self.read_events(data.get("events") or {})
         signals = self.read_signals(data.get("signals") or {})
         features = data.get("core_features") or []
         if not (isinstance(features, list) and all(isinstance(name, str) for name in features)):
-            self.report(("core_features",), "SC002", "core_features is a list of names.", "Write `- name` lines.")
+            self.report(
+                ("core_features",), "SC002", "core_features is a list of names.", "Write `- name` lines."
+            )
             features = []
         catalogue = Catalogue(signals, events, tuple(features))
         self.check_references(catalogue)
@@ -142,14 +148,18 @@ class _Reader:
             if isinstance(kind, EventKind):
                 if kind.detail and kind.measure:
                     hint = "Keep one of them."
-                    self.report(("events", name), "SC004", "An event has a detail or a measure, not both.", hint)
+                    self.report(
+                        ("events", name), "SC004", "An event has a detail or a measure, not both.", hint
+                    )
                 events[name] = kind
         return events
 
     def read_signals(self, data: Any) -> dict[str, Signal]:
         signals: dict[str, Signal] = {}
         if not isinstance(data, dict):
-            self.report(("signals",), "SC002", "signals maps groups to signals.", "Write `account: {plan: {…}}`.")
+            self.report(
+                ("signals",), "SC002", "signals maps groups to signals.", "Write `account: {plan: {…}}`."
+            )
             return signals
         for group, members in data.items():
             if not isinstance(members, dict):
@@ -175,7 +185,9 @@ class _Reader:
             for fault in error.errors():
                 where = [*path, *fault["loc"]]
                 what = fault["msg"].removeprefix("Value error, ")
-                self.report(tuple(where), "SC002", f"{what}.", "docs/signals.md shows the form of every entry.")
+                self.report(
+                    tuple(where), "SC002", f"{what}.", "docs/signals.md shows the form of every entry."
+                )
             return None
 
     def check_references(self, catalogue: Catalogue) -> None:
@@ -206,56 +218,4 @@ class _Reader:
         self.problems.append(Problem(self.source.file, line, column, code, format_path(path), message, hint))
 
 
-def _read_number(raw: Any) -> Value | None:
-    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
-        return None
-    return raw if math.isfinite(raw) and abs(raw) <= _LARGEST else None
-
-
-def _read_text(raw: Any) -> Value | None:
-    return raw if isinstance(raw, str) else None
-
-
-def _read_bool(raw: Any) -> Value | None:
-    return raw if isinstance(raw, bool) else None
-
-
-def _read_time(raw: Any) -> Value | None:
-    if isinstance(raw, str):
-        try:
-            raw = datetime.fromisoformat(raw)
-        except ValueError:
-            return None
-    if isinstance(raw, datetime):
-        return raw.replace(tzinfo=UTC) if raw.tzinfo is None else raw.astimezone(UTC)
-    return datetime(raw.year, raw.month, raw.day, tzinfo=UTC) if isinstance(raw, date) else None
-
-
-def _read_date(raw: Any) -> Value | None:
-    if isinstance(raw, date) and not isinstance(raw, datetime):
-        return raw
-    if isinstance(raw, str) and len(raw) == 10:
-        try:
-            return date.fromisoformat(raw)
-        except ValueError:
-            return None
-    moment = _read_time(raw)
-    return moment.date() if isinstance(moment, datetime) else None
-
-
-def _read_list(raw: Any) -> Value | None:
-    if isinstance(raw, (list, tuple)) and all(isinstance(item, str) for item in raw):
-        return tuple(raw)
-    return None
-
-
-_READERS: dict[str, Any] = {
-    "number": _read_number,
-    "text": _read_text,
-    "bool": _read_bool,
-    "time": _read_time,
-    "date": _read_date,
-    "list": _read_list,
-}
-
-__all__ = ["CATALOGUE_FILE", "Catalogue", "EventKind", "Scalar", "Signal", "SignalType", "load_catalogue"]
+__all__ = ["CATALOGUE_FILE", "Catalogue", "EventKind", "Signal", "SignalType", "load_catalogue"]

@@ -1,4 +1,4 @@
-"""The ways in which a signal can follow from events, traits or other signals: one typed model, exactly one form.
+"""How a signal follows from events, traits or other signals: one typed model, exactly one form.
 
 Windows count whole UTC days: `days: 30` is today and the 29 days before it.
 """
@@ -16,16 +16,17 @@ EventNames = tuple[str, ...]
 
 
 class Total(Frozen):
-    """How many `events` ever, less `minus`; `amount` names a property that says how many one event stands for.
+    """How many `events` ever, less `minus`; `amount` names a property that says how many one event stands
+    for.
 
-    Only events whose properties equal `where` count. Arrival order doesn't matter, so the number can be below 0
-    for a moment when a `minus` event overtakes its partner.
+    Only events whose properties equal `where` count. Arrival order doesn't matter, so the number can be below
+    0 for a moment when a `minus` event overtakes its partner.
     """
 
     events: EventNames = Field(min_length=1)
     minus: EventNames = ()
     amount: str | None = None
-    where: dict[str, Scalar] = {}
+    where: dict[str, Scalar] = Field(default_factory=dict)
 
 
 class Latest(Frozen):
@@ -35,7 +36,7 @@ class Latest(Frozen):
 
 
 class FromProperty(Frozen):
-    """The latest value of the event's property `name`; with `among`, other values leave the signal as it is."""
+    """The latest value of the event's property `name`; with `among`, other values change nothing."""
 
     event: str
     name: str
@@ -64,7 +65,8 @@ class Mean(Frozen):
 
 
 class Distinct(Frozen):
-    """How many different details (features, clients) in the last `days`, each on at least `at_least_days` of them.
+    """How many different details (features, clients) in the last `days`, each on at least `at_least_days` of
+    them.
 
     `core` counts only the core features.
     """
@@ -84,7 +86,9 @@ class Recent(Frozen):
 
 
 class DropPercent(Frozen):
-    """By how many per cent `events` of the last `days` fall short of the `days` before; missing if those had none."""
+    """By how many per cent `events` of the last `days` fall short of the `days` before; missing if those had
+    none.
+    """
 
     events: EventNames = Field(min_length=1)
     days: int = Field(gt=0, le=183)
@@ -96,8 +100,8 @@ Model = Literal["segment", "health", "churn"]
 class Derivation(Frozen):
     """Exactly one form. `trait` lists the names under which an identify call may bring the value;
 
-    `age_of` is the whole days since a time signal; `constant` maps an event to the value that it sets; `model`
-    is one of the models in `scoring`.
+    `age_of` is the whole days since a time signal; `constant` maps an event to the value that it sets;
+    `model` is one of the models in `scoring`.
     """
 
     total: Total | None = None

@@ -74,7 +74,9 @@ def parse_clock(text: str) -> int:
     """Minutes of the day of `09:30`."""
     found = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text)
     if not found:
-        raise FormError(f"`{text}` is not a time of day.", 'Write hours and minutes of 24 hours, as in "09:30".')
+        raise FormError(
+            f"`{text}` is not a time of day.", 'Write hours and minutes of 24 hours, as in "09:30".'
+        )
     return int(found[1]) * 60 + int(found[2])
 
 
@@ -95,7 +97,9 @@ def parse_rate(text: str) -> tuple[int, int]:
     if not found:
         raise FormError(f"`{text}` is not a limit.", "Write a number, `per` and a duration, as in 3 per 7d.")
     if int(found[1]) == 0:
-        raise FormError(f"`{text}` allows nothing.", "The number is at least 1; to stop it all, use `status: paused`.")
+        raise FormError(
+            f"`{text}` allows nothing.", "The number is at least 1; to stop it all, use `status: paused`."
+        )
     period = {"day": DAY, "week": WEEK}.get(found[2]) or parse_duration(found[2])
     return int(found[1]), period
 
@@ -104,9 +108,13 @@ def parse_daily(text: str) -> int:
     """The number in `200 per day`."""
     found = re.fullmatch(r"([0-9]{1,9}) per (day|1d|24h)", text)
     if not found:
-        raise FormError(f"`{text}` is not a limit per day.", "Write a number and `per day`, as in 200 per day.")
+        raise FormError(
+            f"`{text}` is not a limit per day.", "Write a number and `per day`, as in 200 per day."
+        )
     if int(found[1]) == 0:
-        raise FormError(f"`{text}` lets nobody in.", "The number is at least 1; to stop it all, use `status: paused`.")
+        raise FormError(
+            f"`{text}` lets nobody in.", "The number is at least 1; to stop it all, use `status: paused`."
+        )
     return int(found[1])
 
 
@@ -163,3 +171,8 @@ AGAIN = Form(
     f"^(never|always|after {_LENGTH}|[0-9]+ per (day|week|{_LENGTH}))$",
     parse_again,
 )
+
+# By pattern, so that who finds a pattern broken can say why.
+FORMS: dict[str, Form[Any]] = {
+    form.pattern: form for form in (DURATION, CLOCK, WINDOW, RATE, DAILY, PERCENT, AGAIN)
+}

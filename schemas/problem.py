@@ -44,9 +44,7 @@ class Report:
 
     def at(self, line: int, column: int, path: Path, code: str, message: str, hint: str = "") -> None:
         """Add an error at a place of its own, as inside a text; several may share a path."""
-        self.problems.append(
-            Problem(self.source.file, line, column, code, format_path(path), message, hint)
-        )
+        self.problems.append(Problem(self.source.file, line, column, code, format_path(path), message, hint))
         self._mark(path)
 
     def is_faulty(self, path: Path) -> bool:

@@ -42,7 +42,8 @@ class Resumption(Frozen):
 class StepCall(Frozen):
     """One request to an activity: which step of which run, for which execution chain.
 
-    `due_at` is the moment the step became due on the workflow's clock; a played activity takes it for `now`.
+    `due_at` is the moment the step became due and `at` the moment of this request, both on the workflow's clock; a
+    played activity takes `at` for `now`. `outcome` and `to` are for what a person's step came to or goes to.
     """
 
     run_id: str
@@ -50,8 +51,11 @@ class StepCall(Frozen):
     step: str
     occurrence: int = 0
     due_at: datetime
+    at: datetime
     played: bool = False
-    retry_of_hold: bool = False
+    outcome: str | None = None
+    by: str | None = None
+    to: str | None = None
 
 
 class Interruption(Frozen):
@@ -105,6 +109,24 @@ class RunEnd(Frozen):
     at: datetime
 
 
+class InboxCall(Frozen):
+    """Read the run's inbox after entry `after`; `paused`, if given, is noted with it."""
+
+    run_id: str
+    execution_id: str
+    after: int
+    paused: bool | None = None
+
+
+class EndCall(Frozen):
+    """Close the run's books: how it ended, by the workflow's reckoning."""
+
+    run_id: str
+    execution_id: str
+    end: RunEnd
+    played: bool = False
+
+
 class Command(Frozen):
     """What a person asks of a run. `outcome` for stop and complete_step, `step` for complete_step, `until` for snooze."""
 
@@ -116,4 +138,5 @@ class Command(Frozen):
 
 
 RunInput.model_rebuild()
+EndCall.model_rebuild()
 Resumption.model_rebuild()

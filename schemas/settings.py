@@ -17,7 +17,7 @@ SHORTEST_API_KEY = 16
 class Settings:
     """Checked settings of one process; provider settings (SMTP_URL, TWILIO_…) pass through in `environ`.
 
-    Secrets don't show in the repr. The `require_…` methods raise SettingError where a process can't do without.
+    Secrets don't show in the repr. The `require_…` methods raise SettingError where one is missing.
     """
 
     database_url: str | None = field(default=None, repr=False)
@@ -35,7 +35,7 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
-        """Settings from `environ`; an empty variable counts as unset. Raises SettingError naming the variable."""
+        """Settings from `environ`; an empty variable counts as unset. Raises SettingError naming it."""
         given = {name: value.strip() for name, value in environ.items() if value.strip()}
         database_url = given.get("HOLDFAST_DATABASE_URL")
         if database_url is not None:
@@ -88,7 +88,7 @@ class Settings:
         if not self.api_keys:
             raise SettingError(
                 "HOLDFAST_API_KEY is not set.",
-                remedy="Set HOLDFAST_API_KEY to one key, or HOLDFAST_API_KEYS to several with commas between.",
+                remedy="Set HOLDFAST_API_KEY to one key, or HOLDFAST_API_KEYS to several, with commas.",
             )
         return self.api_keys
 

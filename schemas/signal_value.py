@@ -18,7 +18,7 @@ from schemas.condition import Value
 SignalType = Literal["number", "text", "bool", "time", "date", "list"]
 
 # Beyond this, integers and floats no longer tell neighbours apart (IEEE 754 binary64).
-LARGEST_INTEGER = 2**53
+LARGEST_NUMBER = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class WrongType:
 def normalise(value: Any, type: SignalType) -> Value | None:  # noqa: A002 - the catalogue's word
     """Give `value` the form that conditions compare, as a signal of `type`.
 
-    None: missing. A `WrongType`: present, but of another type, non-finite, or an integer beyond 2^53. Numbers
+    None: missing. A `WrongType`: present, but of another type, non-finite, or beyond 2^53. Numbers
     stay int or float, times become aware and UTC (without zone: UTC; a date: its midnight, UTC), dates plain dates
     (of a time: its day in UTC), lists tuples of text. Never raises.
     """
@@ -92,17 +92,12 @@ def instant_of(value: Any) -> datetime | None:
 
 
 def _number(value: Any) -> int | float | None:
-    if isinstance(value, bool):
+    # 40 and 40.0 are one number, so the limit is one for both.
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
-    if isinstance(value, int):
-        return int(value) if -LARGEST_INTEGER <= value <= LARGEST_INTEGER else None
-    if isinstance(value, Decimal):
-        if not value.is_finite():
-            return None
-        value = float(value)
-    if isinstance(value, float):
-        return float(value) if isfinite(value) else None
-    return None
+    if not (isinstance(value, int) or isfinite(value)) or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        return None
+    return int(value) if isinstance(value, int) else float(value)
 
 
 def _date(value: Any) -> date | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 
@@ -18,18 +17,13 @@ from jinja2.exceptions import TemplateSyntaxError
 
 from schemas.errors import InputError
 from schemas.template_environment import TemplateEnvironment, bound_loops, make_environment
+from schemas.template_source import Places, TemplateFault, scan
 
 __all__ = ["ROOTS", "TemplateError", "TemplateFault", "check_part", "compile_part", "make_environment"]
 
 ROOTS = ("customer", "signals", "run", "steps", "links")
 SOURCE_LIMIT_BYTES = 32 * 1024
-TAG_LIMIT = 1000  # 1000 tags of 20 words each compile in well under a second on one slow core
-WORD_LIMIT = 10_000
-TAG_WORD_LIMIT = 200
-PARENTHESIS_LIMIT = 20
-BLOCK_LIMIT = 20
 LOOP_LIMIT = 2
-DIGIT_LIMIT = 15
 
 _ACCEPTED = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign, nodes.Name,
@@ -42,20 +36,8 @@ _WORDS = {
     nodes.Pow: "`**`", nodes.Macro: "`macro`", nodes.CallBlock: "`call`", nodes.Include: "`include`",
     nodes.Import: "`import`", nodes.FromImport: "`from`", nodes.Extends: "`extends`", nodes.Block: "`block`",
     nodes.FilterBlock: "`filter` blocks", nodes.With: "`with`", nodes.AssignBlock: "`set` blocks",
-    nodes.Dict: "{…}", nodes.ScopedEvalContextModifier: "`autoescape`",
+    nodes.Dict: "{…}", nodes.Scope: "`autoescape`",
 }  # fmt: skip
-_TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
-_OPENING = frozenset({"if", "for", "filter", "with", "macro", "call", "block", "autoescape"})
-
-
-@dataclass(frozen=True)
-class TemplateFault:
-    """One thing wrong with a part; line and column count from 1, within the part's own text."""
-
-    line: int
-    column: int
-    message: str
-    hint: str = ""
 
 
 class TemplateError(InputError):
@@ -109,13 +91,13 @@ def _parse(
         return None, [TemplateFault(1, 1, f"it has more than {SOURCE_LIMIT_BYTES // 1024} KB", "shorten it")]
     environment = _ENVIRONMENTS[html]
     try:
-        fault = _scan(environment, text)
+        fault = scan(environment, text)
         if fault:
             return None, [fault]
         tree = environment.parse(text)
     except TemplateSyntaxError as error:
         line = min(error.lineno, text.count("\n") + 1)
-        return None, [TemplateFault(line, _Places(text).find(line), error.message or "it can't be read")]
+        return None, [TemplateFault(line, Places(text).find(line), error.message or "it can't be read")]
     except (RecursionError, ValueError, OverflowError) as error:
         return None, [TemplateFault(1, 1, f"it can't be read: {error}", "make it simpler")]
     checker = _Checker(text, known, environment)
@@ -123,62 +105,12 @@ def _parse(
     return tree, sorted(checker.faults, key=lambda found: (found.line, found.column))
 
 
-def _scan(environment: TemplateEnvironment, text: str) -> TemplateFault | None:
-    """Refuse from the words alone what would exhaust the parser's stack or its time."""
-    tags = words = in_tag = parentheses = depth = 0
-    tag_name = ""
-    for line, kind, value in environment.lexer.tokeniter(text, None):
-        if kind in ("block_begin", "variable_begin"):
-            tags, in_tag, parentheses, tag_name = tags + 1, 0, 0, ""
-        elif kind in ("name", "operator", "string", "integer", "float"):
-            words, in_tag = words + 1, in_tag + 1
-            if in_tag == 1 and kind == "name":
-                tag_name = value
-            parentheses += (value in "([{") - (value in ")]}") if kind == "operator" else 0
-            if kind == "integer" and len(value) > DIGIT_LIMIT:
-                return TemplateFault(line, 1, f"a number has more than {DIGIT_LIMIT} digits")
-        elif kind == "block_end":
-            depth += (tag_name in _OPENING) - tag_name.startswith("end")
-        for count, limit, what in (
-            (tags, TAG_LIMIT, "tags"),
-            (words, WORD_LIMIT, "words in its tags"),
-            (in_tag, TAG_WORD_LIMIT, "words in one tag"),
-            (parentheses, PARENTHESIS_LIMIT, "parentheses inside each other"),
-            (depth, BLOCK_LIMIT, "blocks inside each other"),
-        ):
-            if count > limit:
-                return TemplateFault(line, 1, f"it has more than {limit} {what}", "make it simpler")
-    return None
-
-
-class _Places:
-    """Columns of words: Jinja's nodes know their line only."""
-
-    def __init__(self, text: str) -> None:
-        masked = list(re.sub(r"[^\n]", " ", text))
-        for tag in _TAG.finditer(text):
-            masked[tag.start() : tag.end()] = tag.group()
-        self._lines = "".join(masked).split("\n")
-        self._seen: dict[tuple[int, str], int] = {}
-
-    def find(self, line: int, pattern: str = r"\{[{%]") -> int:
-        """The column of the next occurrence of a pattern in the tags of a line; else of its first tag."""
-        if not 0 < line <= len(self._lines):
-            return 1
-        source = self._lines[line - 1]
-        found = re.compile(pattern).search(source, self._seen.get((line, pattern), 0))
-        if found is None:
-            return next((i + 1 for i, letter in enumerate(source) if letter != " "), 1)
-        self._seen[line, pattern] = found.end()
-        return found.start() + 1
-
-
 class _Checker:
     def __init__(
         self, text: str, known: Mapping[str, Collection[str]], environment: TemplateEnvironment
     ) -> None:
         self.faults: list[TemplateFault] = []
-        self._places = _Places(text)
+        self._places = Places(text)
         self._known = known
         self._environment = environment
 
@@ -186,7 +118,9 @@ class _Checker:
         self._visit_all(tree.body, frozenset(), 0)
 
     def _fault(self, node: nodes.Node, message: str, hint: str = "", pattern: str = r"\{[{%]") -> None:
-        self.faults.append(TemplateFault(node.lineno, self._places.find(node.lineno, pattern), message, hint))
+        # the parser wraps `autoescape` in a node without a line
+        line = node.lineno or next((child.lineno for child in node.iter_child_nodes()), 1)
+        self.faults.append(TemplateFault(line, self._places.find(line, pattern), message, hint))
 
     def _visit_all(self, children: Collection[nodes.Node], names: frozenset[str], loops: int) -> None:
         for child in children:

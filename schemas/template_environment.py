@@ -64,7 +64,9 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     def __init__(self, *, html: bool) -> None:
         # no cache here: schemas.template keeps what it has checked, and nothing else may be loaded
-        super().__init__(undefined=StrictUndefined, autoescape=html, finalize=_print_value, cache_size=0, optimized=False)
+        super().__init__(
+            undefined=StrictUndefined, autoescape=html, finalize=_print_value, cache_size=0, optimized=False
+        )
         self.globals.clear()
         self.filters = {name: _bounded(function) for name, function in ALLOWED_FILTERS.items()}
         self.filters[LOOP_FILTER] = _each
@@ -217,7 +219,8 @@ def _truncate(value: Any, length: int = 255, end: str = "…") -> str:
     if len(text) <= length:
         return text
     cut = text[: max(length - len(end), 0)]
-    return (cut.rsplit(" ", 1)[0] if " " in cut else cut) + end
+    inside_a_word = text[len(cut)] != " " and " " in cut
+    return (cut.rsplit(" ", 1)[0] if inside_a_word else cut) + end
 
 
 def _round(value: float, precision: int = 0) -> float:

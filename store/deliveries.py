@@ -211,12 +211,12 @@ async def load_recent_sends(
     return [(row.channel, row.claimed_at) for row in rows]
 
 
-async def load_stale_claims(connection: AsyncConnection, before: datetime, limit: int) -> list[Delivery]:
-    """Claims older than `before` whose sender never came back, of runs that won't ask about them again."""
+async def load_forgotten(connection: AsyncConnection, before: datetime, limit: int) -> list[Delivery]:
+    """Claims from before `before` whose sender never came back, of runs that have ended and won't ask about them."""
     rows = await connection.execute(
         text(
             f"SELECT {', '.join('d.' + name for name in Delivery.__dataclass_fields__)} FROM deliveries d "  # noqa: S608
-            "JOIN runs r ON r.id = d.run_id WHERE d.state = 'claimed' AND d.claimed_at < :before "
+            "JOIN runs r ON r.id = d.run_id WHERE d.state = 'claimed' AND r.ended_at IS NOT NULL AND d.claimed_at < :before "
             "ORDER BY d.claimed_at LIMIT :limit"
         ),
         {"before": before, "limit": limit},

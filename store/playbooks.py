@@ -109,8 +109,7 @@ async def load_published(connection: AsyncConnection) -> Published:
     stamp = await read_stamp(connection)
     rows = await connection.execute(text("SELECT name, compiled FROM playbooks ORDER BY name"))
     playbooks = {row.name: CompiledPlaybook.model_validate(row.compiled) for row in rows}
-    value = (await connection.execute(text("SELECT value FROM governance WHERE name = 'policy'"))).scalar()
-    return Published(playbooks, Policy.model_validate(value) if value else Policy(), stamp)
+    return Published(playbooks, await load_policy(connection), stamp)
 
 
 async def load_version(connection: AsyncConnection, playbook: str, version: str) -> CompiledPlaybook:
@@ -124,3 +123,9 @@ async def load_version(connection: AsyncConnection, playbook: str, version: str)
         raise NotFoundError(f"Version {version} of playbook {playbook} was never published here.")
     return CompiledPlaybook.model_validate(compiled)
 
+
+
+async def load_policy(connection: AsyncConnection) -> Policy:
+    """The live policy."""
+    value = (await connection.execute(text("SELECT value FROM governance WHERE name = 'policy'"))).scalar()
+    return Policy.model_validate(value) if value else Policy()

@@ -102,7 +102,9 @@ async def complete_task(database: Database, task: str, outcome: str, *, notes: s
                 remedy="Nothing is left to do for it.",
             )
         await close_task(connection, task, "done", now, outcome=outcome, notes=notes, by=by)
-        await runs.post(connection, found.run_id, "task", now, step=found.step, outcome=outcome, reason=notes[:200])
+        await runs.record_step(connection, found.run_id, found.step, found.occurrence, found.kind, outcome, now, found.title)
+        # The notes stay here: what a run reads ends up in its history.
+        await runs.post(connection, found.run_id, "task", now, step=found.step, outcome=outcome)
         return await load_task(connection, task)
 
 

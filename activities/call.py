@@ -1,0 +1,55 @@
+"""The step `call`: a phone call on a customer success manager's list."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+
+from schemas.duration import Duration
+from schemas.form import DAY
+from schemas.frozen import Frozen
+from schemas.message_part import Part
+from schemas.step_type import StepType
+
+
+class Escalation(Frozen):
+    """Who is told when the call isn't made."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    after_seconds: Duration = Field(alias="after", description="Counted from assignment.", examples=["24h"])
+    to: str = Field(min_length=1, max_length=100, description="A role or a person.", examples=["cs-lead"])
+
+
+class CallArguments(Frozen):
+    """What the caller sees, who calls, and until when."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    title: Part = Field(
+        description="One line for the list; Jinja2.",
+        examples=['"{{ customer.first_name }}: usage is down"'],
+    )
+    about: Part | None = Field(None, description="What the caller should know and say; Jinja2.")
+    assign: str = Field(
+        "csm", min_length=1, max_length=100,
+        description="csm (the customer's own, where left out), a role or a person.",
+    )  # fmt: skip
+    due_seconds: Duration = Field(
+        DAY, alias="due", description="When it should be done, moved to working hours; 24h where left out."
+    )
+    escalate: Escalation | None = Field(None, description="Who is told when it isn't done.")
+    give_up_seconds: Duration = Field(
+        7 * DAY,
+        alias="give_up",
+        description="So long after it was due the step ends as `overdue`; 7d where left out.",
+    )
+
+
+STEP = StepType(
+    word="call",
+    about="Puts a call on a person's list and waits for its outcome.",
+    arguments=CallArguments,
+    activity="Tasks.assign",
+    outcomes=("reached", "no_answer", "declined", "rescheduled", "done", "overdue"),
+    human=True,
+)

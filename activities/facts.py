@@ -1,0 +1,101 @@
+"""Assembling what is known of customers at one moment, from the store, by the one definition of each signal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cache
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from rules.needs import Needs
+from schemas.catalogue import Catalogue
+from schemas.condition import Value
+from schemas.facts import Facts
+from scoring.signals import Tally, ages, derive_signals
+from store import contact, events, signals
+from store.customers import Customer, load_customers
+from store.signals import StoredSignals
+
+HISTORY_DAYS = 120
+
+
+@dataclass(frozen=True)
+class Known:
+    """One customer: profile, facts at `facts.now`, and the stored row with what was derived merged in."""
+
+    customer: Customer
+    facts: Facts
+    stored: StoredSignals
+    changed: frozenset[str]
+
+
+async def load_known(
+    connection: AsyncConnection, customer_ids: Sequence[str], now: datetime, needs: Needs, catalogue: Catalogue
+) -> dict[str, Known]:
+    """What is known of these customers at `now`; of events and history only what `needs` names. Missing ids are left out."""
+    customers = await load_customers(connection, customer_ids)
+    ids = list(customers)
+    stored = await signals.load(connection, ids)
+    tallies = await signals.load_tallies(connection, ids, (now - timedelta(days=catalogue.tally_days)).date())
+    history = await signals.load_history(
+        connection, ids, needs.history | {"health_score"}, (now - timedelta(days=HISTORY_DAYS)).date()
+    )
+    happened = await events.load_events(connection, ids, needs.events, now)
+    consents = await contact.load_consents(connection, ids)
+    suppressed = await contact.load_suppressions(connection, {id_: c.profile for id_, c in customers.items()})
+    passing = derived_names(catalogue)
+    known: dict[str, Known] = {}
+    for id_, customer in customers.items():
+        row = stored.get(id_) or StoredSignals(id_)
+        days = history.get(id_, {})
+        # What was derived at an earlier moment isn't a fact of this one.
+        base = {name: value for name, value in row.values.items() if name not in passing}
+        derived = derive_signals(
+            base,
+            [Tally(*tally) for tally in tallies.get(id_, ())],
+            now=now,
+            catalogue=catalogue,
+            previous=_whole(days.get("health_score", ())),
+        )
+        values: dict[str, Value] = {**base, **derived}
+        ages_now = ages(values, now, catalogue)
+        facts = Facts(
+            customer=customer.external_id,
+            now=now,
+            signals=_with_profile(values, customer.profile, catalogue),
+            events=happened.get(id_, ()),
+            history=days,
+            ages=ages_now,
+            profile=customer.profile,
+            consent=consents.get(id_, {}),
+            suppressed=suppressed.get(id_, {}),
+        )
+        changed = frozenset(name for name, value in values.items() if row.values.get(name) != value)
+        kept = {name: value for name, value in values.items() if name not in ages_now}
+        known[id_] = Known(customer, facts, StoredSignals(id_, kept, row.stamps), changed)
+    return known
+
+
+@cache
+def derived_names(catalogue: Catalogue) -> frozenset[str]:
+    """Signals that follow from others at each moment anew."""
+    return frozenset(
+        name for name, signal in catalogue.signals.items() if signal.derive and not any(f.stored for f in signal.derive)
+    )
+
+
+def _whole(days: Sequence[tuple[date, Value]]) -> dict[date, int]:
+    return {day: int(value) for day, value in days if isinstance(value, int | float)}
+
+
+def _with_profile(values: Mapping[str, Value], profile: Mapping[str, object], catalogue: Catalogue) -> dict[str, Value]:
+    """Signals with the personal ones of the catalogue added: conditions may ask whether those are there."""
+    merged = dict(values)
+    for name, signal in catalogue.signals.items():
+        value = profile.get(name)
+        if (signal.personal or name in ("timezone", "locale")) and isinstance(value, str) and value:
+            merged[name] = value
+    return merged
+

@@ -1,0 +1,117 @@
+"""Steps that a person carries out: put on a list, escalated, given up. How they went comes through the inbox."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import activity
+
+from activities.messages import context_of
+from activities.steps import Opened, StepOpening
+from channels.rendering import RenderError, render_line
+from rules.calendar import working_due
+from schemas.plan import Act
+from schemas.run import StepCall, StepResult
+from store import runs, tasks
+from store.tasks import Task, task_id
+
+UNASSIGNED = "unassigned"
+
+
+class HumanTasks:
+    """Opens and closes the tasks of runs."""
+
+    def __init__(self, opening: StepOpening) -> None:
+        self._opening = opening
+        self._database = opening.database
+
+    @activity.defn(name="Tasks.assign")
+    async def assign(self, call: StepCall) -> StepResult:
+        """Put this step's work on its assignee's list; outcome `open`, or the outcome it already has."""
+        async with self._database.transaction() as connection:
+            opened = await self._opening.open(connection, call)
+            if isinstance(opened, StepResult):
+                return opened
+            step = opened.version.steps[call.step]
+            assert isinstance(step, Act)
+            if step.guard and not opened.version.holds(step.guard, opened.known.facts):
+                await runs.record_step(
+                    connection, call.run_id, call.step, call.occurrence, step.word, "skipped", opened.now
+                )
+                return StepResult(outcome="skipped", at=opened.now, detail="its `if` doesn't hold")
+            try:
+                context = await context_of(connection, opened)
+                title = render_line(step.args["title"], context)
+                about = render_line(step.args["about"], context) if step.args.get("about") else ""
+            except RenderError as error:
+                await runs.record_step(
+                    connection, call.run_id, call.step, call.occurrence, step.word, "failed", opened.now, error.message
+                )
+                return StepResult(outcome="failed", at=opened.now, detail="template")
+            task = await tasks.open_task(connection, self._task(call, opened, step, title, about))
+            if task.state == "open":
+                await runs.record_step(
+                    connection, call.run_id, call.step, call.occurrence, step.word, "open", opened.now, title
+                )
+            escalation = step.args.get("escalate") or {}
+            return StepResult(
+                outcome=task.outcome or "open" if task.state == "done" else task.state,
+                at=opened.now,
+                until=task.due_at,
+                escalate_at=task.escalate_at if task.escalated_to is None else None,
+                escalate_to=escalation.get("to"),
+                give_up_at=task.give_up_at,
+            )
+
+    @activity.defn(name="Tasks.escalate")
+    async def escalate(self, call: StepCall) -> StepResult:
+        """Hand the task to somebody else because nobody completed it in time."""
+        async with self._database.transaction() as connection:
+            now = await self._opening.read_now(connection, call)
+            await tasks.escalate_task(connection, task_id(call.run_id, call.step, call.occurrence), call.to or UNASSIGNED)
+            return StepResult(outcome="escalated", at=now, detail=call.to or UNASSIGNED)
+
+    @activity.defn(name="Tasks.close")
+    async def close(self, call: StepCall) -> StepResult:
+        """Close the task with `call.outcome`: overdue, or what a person told the run directly. The first word stands."""
+        async with self._database.transaction() as connection:
+            now = await self._opening.read_now(connection, call)
+            key = task_id(call.run_id, call.step, call.occurrence)
+            task = await tasks.load_task(connection, key)
+            if task.state == "open":
+                outcome = call.outcome or "overdue"
+                state = "overdue" if outcome == "overdue" else "done"
+                await tasks.close_task(connection, key, state, now, outcome=outcome, by=call.by)
+                await runs.record_step(
+                    connection, call.run_id, call.step, call.occurrence, task.kind, outcome, now, task.title
+                )
+                return StepResult(outcome=outcome, at=now)
+            return StepResult(outcome=task.outcome or task.state, at=task.closed_at or now)
+
+    def _task(self, call: StepCall, opened: Opened, step: Act, title: str, about: str) -> Task:
+        assignee = str(step.args.get("assign") or "csm")
+        if assignee == "csm":
+            assignee = str(opened.known.customer.profile.get("csm") or UNASSIGNED)
+        due_at = working_due(opened.now, int(step.args["due"]), opened.policy)
+        escalation = step.args.get("escalate")
+        return Task(
+            id=task_id(call.run_id, call.step, call.occurrence),
+            run_id=call.run_id,
+            customer_id=opened.run.customer_id,
+            step=call.step,
+            occurrence=call.occurrence,
+            kind=step.word,
+            title=title,
+            about=about,
+            assignee=assignee,
+            escalated_to=None,
+            outcomes=("reached", "no_answer", "declined", "rescheduled", "done"),
+            state="open",
+            outcome=None,
+            notes="",
+            created_at=opened.now,
+            due_at=due_at,
+            escalate_at=opened.now + timedelta(seconds=int(escalation["after"])) if escalation else None,
+            give_up_at=due_at + timedelta(seconds=int(step.args["give_up"])),
+            closed_at=None,
+        )

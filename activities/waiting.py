@@ -1,0 +1,113 @@
+"""Steps that decide or stand still: conditions, calendar waits, and waiting for an event or a condition."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import activity
+
+from activities.steps import StepOpening
+from activities.versions import Version
+from rules.calendar import wait_ends
+from rules.matching import event_matches
+from schemas.facts import Facts
+from schemas.plan import BeforeDate, Branch, Wait, WaitFor
+from schemas.run import StepCall, StepResult
+from store import runs, waits
+
+
+class Waiting:
+    """Looks things up for a run that can't look anything up itself."""
+
+    def __init__(self, opening: StepOpening) -> None:
+        self._opening = opening
+        self._database = opening.database
+
+    @activity.defn(name="Condition.check")
+    async def check(self, call: StepCall) -> StepResult:
+        """Whether this branch's condition is true now: outcome `then` or `else`."""
+        async with self._database.transaction() as connection:
+            opened = await self._opening.open(connection, call)
+            if isinstance(opened, StepResult):
+                return opened
+            step = opened.version.steps[call.step]
+            assert isinstance(step, Branch)
+            outcome = "then" if opened.version.holds(step.when, opened.known.facts) else "else"
+            await runs.record_step(connection, call.run_id, call.step, call.occurrence, "if", outcome, opened.now)
+            return StepResult(outcome=outcome, at=opened.now)
+
+    @activity.defn(name="Wait.resolve")
+    async def resolve(self, call: StepCall) -> StepResult:
+        """When this wait, begun at `call.due_at`, is over in the customer's own time: `waiting`, or `no_date`."""
+        async with self._database.transaction() as connection:
+            opened = await self._opening.open(connection, call)
+            if isinstance(opened, StepResult):
+                return opened
+            step = opened.version.steps[call.step]
+            assert isinstance(step, Wait)
+            facts = opened.known.facts
+            value = facts.signals.get(step.spec.signal) if isinstance(step.spec, BeforeDate) else None
+            until = wait_ends(
+                step.spec,
+                since=call.due_at,
+                zone=_text(facts.profile.get("timezone")),
+                default_zone=opened.policy.default_zone,
+                country=_text(facts.signals.get("country")),
+                signal_value=value,  # type: ignore[arg-type] # wait_ends takes anything else for a missing date
+            )
+            if until is None:
+                await runs.record_step(connection, call.run_id, call.step, call.occurrence, "wait", "no_date", opened.now)
+                return StepResult(outcome="no_date", at=opened.now)
+            return StepResult(outcome="waiting", at=opened.now, until=until)
+
+    @activity.defn(name="Wait.listen")
+    async def listen(self, call: StepCall) -> StepResult:
+        """Begin to listen for this step's event or condition; `then` at once if it is there already."""
+        async with self._database.transaction() as connection:
+            opened = await self._opening.open(connection, call)
+            if isinstance(opened, StepResult):
+                return opened
+            step = opened.version.steps[call.step]
+            assert isinstance(step, WaitFor)
+            wait = await waits.open_wait(
+                connection, call.run_id, opened.run.customer_id, call.step, call.occurrence, call.due_at,
+                call.due_at + timedelta(seconds=step.for_seconds),
+            )  # fmt: skip
+            if satisfied(step, wait, opened.known.facts, opened.version):
+                await waits.close_wait(connection, call.run_id, call.step, call.occurrence)
+                await runs.record_step(connection, call.run_id, call.step, call.occurrence, "wait_for", "then", opened.now)
+                return StepResult(outcome="then", at=opened.now)
+            return StepResult(outcome="waiting", at=opened.now, until=wait.until)
+
+    @activity.defn(name="Wait.close")
+    async def close(self, call: StepCall) -> StepResult:
+        """The time is up: `then` if what was waited for came in time after all, else `else`. Events come before timers."""
+        async with self._database.transaction() as connection:
+            opened = await self._opening.open(connection, call)
+            if isinstance(opened, StepResult):
+                return opened
+            step = opened.version.steps[call.step]
+            assert isinstance(step, WaitFor)
+            until = call.due_at + timedelta(seconds=step.for_seconds)
+            wait = waits.OpenWait(call.run_id, call.step, call.occurrence, call.due_at, until)
+            listening = await waits.close_wait(connection, call.run_id, call.step, call.occurrence)
+            # Nobody listening: the evaluator saw it and its word is in the inbox.
+            outcome = "then" if not listening or satisfied(step, wait, opened.known.facts, opened.version) else "else"
+            await runs.record_step(connection, call.run_id, call.step, call.occurrence, "wait_for", outcome, opened.now)
+            return StepResult(outcome=outcome, at=opened.now)
+
+
+def satisfied(step: WaitFor, wait: waits.OpenWait, facts: Facts, version: Version) -> bool:
+    """Whether what a `wait_for` waits for has come; only events since it began count."""
+    if step.when is not None:
+        return version.holds(step.when, facts) is True
+    match = step.event
+    return match is not None and any(
+        wait.since <= event.at <= min(wait.until, facts.now) and event_matches(match, event) is True
+        for event in facts.events
+        if event.name == match.name
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

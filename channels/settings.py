@@ -1,0 +1,118 @@
+"""Where messages go out: the providers' settings, read from an environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parseaddr
+from ipaddress import ip_address
+from typing import Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from schemas.errors import SettingError
+
+# stricter than RFC 5322, but with localhost, from which a development machine may send
+_SENDER = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_STARTTLS_WORDS = {"always": True, "true": True, "1": True, "never": False, "false": False, "0": False}
+
+
+@dataclass(frozen=True)
+class ChannelSettings:
+    """What the environment says about providers, unchecked; empty where it says nothing."""
+
+    smtp_url: str = field(default="", repr=False)
+    mail_from: str = ""
+    twilio_account_sid: str = ""
+    twilio_auth_token: str = field(default="", repr=False)
+    twilio_from: str = ""
+    twilio_messaging_service_sid: str = ""
+    twilio_base_url: str = ""
+    public_url: str = ""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> ChannelSettings:
+        """Read SMTP_URL, HOLDFAST_MAIL_FROM, TWILIO_…, HOLDFAST_PUBLIC_URL."""
+        return cls(
+            smtp_url=environ.get("SMTP_URL", "").strip(),
+            mail_from=environ.get("HOLDFAST_MAIL_FROM", "").strip(),
+            twilio_account_sid=environ.get("TWILIO_ACCOUNT_SID", "").strip(),
+            twilio_auth_token=environ.get("TWILIO_AUTH_TOKEN", "").strip(),
+            twilio_from=environ.get("TWILIO_FROM", "").strip(),
+            twilio_messaging_service_sid=environ.get("TWILIO_MESSAGING_SERVICE_SID", "").strip(),
+            twilio_base_url=environ.get("TWILIO_BASE_URL", "").strip().rstrip("/"),
+            public_url=environ.get("HOLDFAST_PUBLIC_URL", "").strip().rstrip("/"),
+        )
+
+
+@dataclass(frozen=True)
+class SmtpServer:
+    """An SMTP_URL taken apart: `smtp://user:password@host:port?starttls=always|auto|never`, or `smtps://…`."""
+
+    host: str
+    port: int
+    username: str | None
+    password: str | None = field(repr=False)
+    implicit_tls: bool
+    starttls: bool | Literal["auto"]
+
+
+def parse_smtp_url(url: str) -> SmtpServer:
+    """The server that an SMTP_URL names; raises SettingError.
+
+    STARTTLS is used where it is offered, and insisted on where a password would go over a network.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise SettingError(f"SMTP_URL: {error}.") from None
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise SettingError("SMTP_URL must look like smtp://user:password@host:587 or smtps://host.")
+    query = parse_qs(parts.query)
+    word = query.pop(
+        "starttls", ["auto" if not parts.username or _is_loopback(parts.hostname) else "always"]
+    )[0]
+    if query or parts.path not in ("", "/"):
+        raise SettingError("SMTP_URL takes only ?starttls=always, auto or never after the port.")
+    if word.lower() not in (*_STARTTLS_WORDS, "auto"):
+        raise SettingError(f"SMTP_URL: starttls={word} must be always, auto or never.")
+    implicit = parts.scheme == "smtps"
+    starttls: bool | Literal["auto"] = _STARTTLS_WORDS.get(word.lower(), "auto")
+    return SmtpServer(
+        host=parts.hostname,
+        port=port or (465 if implicit else 587 if parts.username else 25),
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password or "") if parts.username else None,
+        implicit_tls=implicit,
+        starttls=False if implicit else starttls,
+    )
+
+
+def parse_sender(mail_from: str) -> tuple[str, str]:
+    """The display name and the address of HOLDFAST_MAIL_FROM (`Name <name@domain>`); raises SettingError."""
+    if any(ord(letter) < 32 for letter in mail_from):
+        raise SettingError("HOLDFAST_MAIL_FROM holds control characters.")
+    name, address = parseaddr(mail_from)
+    if not _SENDER.fullmatch(address):
+        raise SettingError("HOLDFAST_MAIL_FROM must look like Name <name@example.com>, in ASCII.")
+    return name, address
+
+
+def parse_base_url(name: str, url: str) -> str:
+    """An http(s) URL without query; raises SettingError that names the setting."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise SettingError(f"{name}: {error}.") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise SettingError(f"{name} must look like https://host or https://host/path.")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

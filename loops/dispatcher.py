@@ -1,0 +1,181 @@
+"""Bringing rows to Temporal: starts the runs that were decided, and rings those that something waits for.
+
+Both are leases on rows, so a crash anywhere means that somebody does it again; doing it again is harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.versions import Versions
+from schemas.errors import NotFoundError
+from schemas.run import RUN_QUEUE, WORKFLOW_NAME, Resumption, RunInput
+from store import runs
+from store.database import Database
+from store.runs import Run
+
+log = logging.getLogger(__name__)
+
+BATCH = 50
+TRY_AGAIN = timedelta(seconds=2)
+MEMO_RUN = "run"
+_ATTRIBUTES = {
+    name: SearchAttributeKey.for_keyword(name) for name in ("PlaybookName", "PlaybookVersion", "CustomerId", "Variant")
+}
+
+
+class Dispatcher:
+    """Starts and rings over one client."""
+
+    def __init__(
+        self, database: Database, client: Client, versions: Versions, *, clock: Literal["live", "played"] = "live"
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._versions = versions
+        self._clock: Literal["live", "played"] = clock
+
+    async def run_once(self) -> int:
+        """Start and ring what is waiting; returns how many rows were seen to."""
+        async with self._database.transaction() as connection:
+            now = await self._database.clock.read(connection)
+            starting = await runs.lease_starts(connection, now, BATCH)
+            bells = await runs.lease_doorbells(connection, now, BATCH)
+            inputs = [(run, await self._input(connection, run)) for run in starting]
+        started = await asyncio.gather(*(self._start(run, start, now) for run, start in inputs))
+        rung = await asyncio.gather(*(self._ring(workflow_id) for _, _, workflow_id in bells))
+        if started or rung:
+            async with self._database.transaction() as connection:
+                await runs.mark_started(connection, [run.id for run, done in zip(starting, started, strict=True) if done])
+                for run, done in zip(starting, started, strict=True):
+                    if not done:
+                        await runs.start_later(connection, run.id, now + TRY_AGAIN * min(run.start_attempts + 1, 30))
+                await runs.silence_doorbells(
+                    connection, [(run_id, rings) for (run_id, rings, _), done in zip(bells, rung, strict=True) if done]
+                )
+        return len(starting) + len(bells)
+
+    async def _input(self, connection: AsyncConnection, run: Run) -> RunInput | None:
+        try:
+            version = await self._versions.load(connection, run.playbook, run.version)
+        except NotFoundError as error:
+            log.error("run %s can't be started: %s", run.id, error)
+            return None
+        resume = await _resumption(connection, run)
+        return RunInput(
+            run_id=run.id,
+            playbook=run.playbook,
+            version=run.version,
+            customer_id=run.customer_id,
+            steps=version.playbook.steps,
+            variants=dict(run.variants),
+            entered_at=run.entered_at,
+            goal_by=run.goal_by,
+            clock=self._clock,
+            resume=resume,
+        )
+
+    async def _start(self, run: Run, start: RunInput | None, now: datetime) -> bool:
+        """Start the run's workflow; True also if it has been started before."""
+        if start is None:
+            return False
+        variant = ", ".join(f"{name}={arm}" for name, arm in sorted(run.variants.items())) or "none"
+        try:
+            await self._client.start_workflow(
+                WORKFLOW_NAME,
+                start,
+                id=run.workflow_id,
+                task_queue=RUN_QUEUE,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                memo={MEMO_RUN: run.id},
+                static_summary=f"{run.playbook}: {run.trigger.get('reason', '')}"[:200],
+                search_attributes=TypedSearchAttributes(
+                    [
+                        SearchAttributePair(_ATTRIBUTES["PlaybookName"], run.playbook),
+                        SearchAttributePair(_ATTRIBUTES["PlaybookVersion"], run.version),
+                        SearchAttributePair(_ATTRIBUTES["CustomerId"], run.customer_id),
+                        SearchAttributePair(_ATTRIBUTES["Variant"], variant),
+                    ]
+                ),
+                request_eager_start=self._clock == "live",
+            )
+        except WorkflowAlreadyStartedError:
+            return await self._is_ours(run)
+        except RPCError as error:
+            log.warning("run %s could not be started yet: %s", run.id, error.message)
+            return False
+        return True
+
+    async def _is_ours(self, run: Run) -> bool:
+        """Whether the workflow that has this id is this run's, and not an earlier one's that is still closing."""
+        try:
+            described = await self._client.get_workflow_handle(run.workflow_id).describe()
+            return bool((await described.memo()).get(MEMO_RUN) == run.id)
+        except RPCError:
+            return False
+
+    async def _ring(self, workflow_id: str) -> bool:
+        try:
+            await self._client.get_workflow_handle(workflow_id).signal("event_occurred")
+        except RPCError as error:
+            # A workflow that is gone has read all that it will ever read; the repair below sees to its row.
+            return error.status == RPCStatusCode.NOT_FOUND
+        return True
+
+    async def repair(self) -> int:
+        """Start open runs anew whose execution is gone without having closed its books; returns how many."""
+        repaired, after = 0, "00000000-0000-0000-0000-000000000000"
+        while True:
+            async with self._database.transaction() as connection:
+                page = await runs.load_running(connection, after, 200)
+            if not page:
+                return repaired
+            gone = await asyncio.gather(*(self._is_gone(run) for run in page))
+            async with self._database.transaction() as connection:
+                now = await self._database.clock.read(connection)
+                for run, lost in zip(page, gone, strict=True):
+                    if lost and await runs.restart(connection, run.id, run.execution_id, now):
+                        log.warning("run %s had lost its execution and is started again", run.id)
+                        repaired += 1
+            after = page[-1].id
+
+    async def _is_gone(self, run: Run) -> bool:
+        handle = self._client.get_workflow_handle(run.workflow_id, first_execution_run_id=run.execution_id)
+        try:
+            described = await handle.describe()
+            ours = (await described.memo()).get(MEMO_RUN) == run.id
+        except RPCError as error:
+            return error.status == RPCStatusCode.NOT_FOUND
+        return not ours or described.status not in (
+            WorkflowExecutionStatus.RUNNING,
+            WorkflowExecutionStatus.CONTINUED_AS_NEW,
+        )
+
+
+async def _resumption(connection: AsyncConnection, run: Run) -> Resumption | None:
+    """Where a run that was started before goes on: the steps whose outcome is on record aren't taken again."""
+    steps = await runs.load_steps(connection, run.id)
+    done: dict[str, str] = {}
+    since: dict[str, datetime] = {}
+    for row in steps:
+        if row["outcome"] not in ("open", "waiting"):
+            done[row["step"]] = row["outcome"]
+        since[row["step"]] = row["at"]
+    return Resumption(done=done, since=since, paused=run.paused) if steps else None
+

@@ -1,0 +1,93 @@
+"""The loops of one worker process: evaluator, dispatcher, upkeep, repair; woken by bells, polling as the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from activities.steps import StepOpening
+from loops.dispatcher import Dispatcher
+from loops.evaluator import BATCH, Evaluator
+from loops.upkeep import Upkeep
+from store.database import Database, Waker
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+REPAIR_EVERY = timedelta(minutes=5)
+BELL = "holdfast_evaluate"
+CHANGES = "holdfast_changes"
+# Other than these the loops don't expect; they are logged with their trace, and the loop goes on all the same.
+AWAY = (DBAPIError, PoolTimeoutError, OSError)
+
+
+class Engine:
+    """Runs the loops until cancelled; a loop that meets an error waits and goes on."""
+
+    def __init__(self, database: Database, opening: StepOpening, dispatcher: Dispatcher) -> None:
+        self._database = database
+        self._evaluator = Evaluator(opening)
+        self._dispatcher = dispatcher
+        self._upkeep = Upkeep(opening)
+        self._evaluate_bell = asyncio.Event()
+        self._dispatch_bell = asyncio.Event()
+        self._changes = Waker(database, CHANGES)
+
+    async def run(self) -> None:
+        """Run all loops for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._database.listen([BELL], self._evaluate_bell))
+            group.create_task(self._loop("evaluator", self._evaluate, self._evaluate_bell, POLL_SECONDS))
+            group.create_task(self._loop("dispatcher", self._dispatch, self._dispatch_bell, POLL_SECONDS))
+            group.create_task(self._loop("upkeep", self._keep_up, asyncio.Event(), POLL_SECONDS))
+            group.create_task(self._loop("repair", self._repair, asyncio.Event(), REPAIR_EVERY.total_seconds()))
+
+    async def _evaluate(self) -> bool:
+        done = await self._evaluator.run_once()
+        if done.entered or done.rung:
+            self._dispatch_bell.set()
+            self._changes.ring()
+        return done.customers >= BATCH
+
+    async def _dispatch(self) -> bool:
+        # Completed tasks ring without passing the evaluator: the evaluator's bell is heard here too.
+        return await self._dispatcher.run_once() > 0
+
+    async def _keep_up(self) -> bool:
+        if await self._upkeep.run_once():
+            self._evaluate_bell.set()
+        return False
+
+    async def _repair(self) -> bool:
+        await self._dispatcher.repair()
+        return False
+
+    async def _loop(
+        self, name: str, work: Callable[[], Awaitable[bool]], bell: asyncio.Event, poll_seconds: float
+    ) -> None:
+        """Work while there is more of it; else until the bell rings or the poll interval is over."""
+        failures = 0
+        while True:
+            bell.clear()
+            try:
+                more = await work()
+                failures = 0
+            except AWAY as error:
+                failures += 1
+                log.warning("%s: the database is away (%s); trying again", name, type(error).__name__)
+                more = False
+            except Exception:
+                failures += 1
+                log.exception("%s met something that it didn't expect; trying again", name)
+                more = False
+            if failures:
+                await asyncio.sleep(min(0.2 * 2**failures, 5.0))
+            elif not more:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(bell.wait(), poll_seconds)

@@ -1,0 +1,196 @@
+"""From triggers that hold to entries: every customer's candidates decided together, and written with their reasons."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from activities.facts import Known
+from activities.steps import StepOpening
+from activities.versions import Version
+from loops.triggers import Trigger
+from rules.assignment import arms
+from rules.calendar import midnight_before
+from rules.entry import Candidate, EntryDecision, OpenRun, decide_entries
+from rules.reference import explain
+from rules.sending import CONSENT_CHANNELS, consented
+from rules.wording import sentence
+from schemas.plan import CompiledPlaybook
+from store import decisions, runs
+from store.contact import ADDRESS_TRAITS
+from store.decisions import Decision
+from store.evaluations import Request
+from store.playbooks import Published
+from store.runs import NewRun, Run
+
+# A held-out customer without a goal's window is observed for so long.
+OBSERVED = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One customer whose trigger holds, and then what was decided."""
+
+    customer_id: str
+    playbook: CompiledPlaybook
+    key: str
+    goal: bool | None
+    changed: frozenset[str]
+    decision: EntryDecision | None = None
+    run: NewRun | None = None
+
+    @property
+    def until(self) -> datetime | None:
+        """When the answer may be another, by time alone."""
+        return self.decision.until if self.decision else None
+
+
+def hold(request: Request, known: Known, trigger: Trigger) -> Entry:
+    """The entry of a trigger that holds, yet to be decided."""
+    enter = trigger.playbook.enter
+    value = known.facts.signals.get(enter.key) if enter and enter.key else None
+    goal = trigger.goal(known.facts) if trigger.goal else None
+    return Entry(
+        request.customer_id, trigger.playbook, "" if value is None else str(value), goal, request.changed | known.changed
+    )
+
+
+class Entries:
+    """Decides and writes the entries of one evaluation."""
+
+    def __init__(self, opening: StepOpening, published: Published, now: datetime) -> None:
+        self._opening = opening
+        self._policy = published.policy
+        self._now = now
+
+    async def decide(
+        self,
+        connection: AsyncConnection,
+        matched: Sequence[Entry],
+        open_runs: Mapping[str, Sequence[tuple[Run, Version]]],
+        known: Mapping[str, Known],
+        *,
+        reason: str = "",
+    ) -> list[Entry]:
+        """Decide on all of `matched`, write runs and decisions, and return them decided."""
+        if not matched:
+            return []
+        by_customer: dict[str, list[Entry]] = defaultdict(list)
+        for entry in matched:
+            by_customer[entry.customer_id].append(entry)
+        past: dict[str, list[tuple[str, str, datetime]]] = defaultdict(list)
+        for customer_id, playbook, key, entered_at in await runs.load_entries(connection, list(by_customer)):
+            past[customer_id].append((playbook, key, entered_at))
+        admitted = await self._admitted(connection, matched)
+        decided: list[Entry] = []
+        for customer_id, entries in by_customer.items():
+            candidates = [
+                self._candidate(entry, known[customer_id], open_runs.get(customer_id, ()), past[customer_id], admitted)
+                for entry in entries
+            ]
+            for entry, decision in zip(entries, decide_entries(candidates, now=self._now), strict=True):
+                run = self._run(entry, decision, known[customer_id], reason) if decision.occupies else None
+                admitted[entry.playbook.name] += decision.enters
+                decided.append(replace(entry, decision=decision, run=run))
+        await runs.insert_runs(connection, [entry.run for entry in decided if entry.run])
+        await self._record(connection, decided, known)
+        return decided
+
+    async def _admitted(self, connection: AsyncConnection, matched: Sequence[Entry]) -> defaultdict[str, int]:
+        """How many each limited playbook admitted today; we are its only admitter from here on."""
+        limited = {e.playbook.name for e in matched if e.playbook.enter and e.playbook.enter.at_most_per_day is not None}
+        admitted: defaultdict[str, int] = defaultdict(int)
+        for name in sorted(limited):
+            await runs.lock_admission(connection, name)
+            admitted[name] = await runs.count_admitted(
+                connection, name, midnight_before(self._now, self._policy.default_zone)
+            )
+        return admitted
+
+    def _candidate(
+        self,
+        entry: Entry,
+        known: Known,
+        open_runs: Sequence[tuple[Run, Version]],
+        past: Sequence[tuple[str, str, datetime]],
+        admitted: Mapping[str, int],
+    ) -> Candidate:
+        facts = known.facts
+        return Candidate(
+            playbook=entry.playbook,
+            customer=facts.customer,
+            policy=self._policy,
+            condition=True,
+            goal=entry.goal,
+            open_runs=[OpenRun(run.playbook, run.key or None, run.run_group) for run, _ in open_runs],
+            entries=[at for name, key, at in past if name == entry.playbook.name and key == entry.key],
+            recent_entries=[at for _, _, at in past],
+            admitted_today=admitted.get(entry.playbook.name, 0),
+            channels={
+                channel: bool(facts.profile.get(ADDRESS_TRAITS.get(channel, "")))
+                and channel not in facts.suppressed
+                and consented(self._policy, facts.consent, channel)[0]
+                for channel in CONSENT_CHANNELS
+            },
+            key=entry.key or None,
+        )
+
+    def _run(self, entry: Entry, decision: EntryDecision, known: Known, reason: str) -> NewRun:
+        playbook, signals = entry.playbook, known.facts.signals
+        window = timedelta(seconds=playbook.goal.within_seconds) if playbook.goal else None
+        if decision.held_out and window is None:
+            window = OBSERVED
+        health, churn = signals.get("health_score"), signals.get("churn_probability")
+        why = reason or "; ".join(sentence(line) for line in (playbook.enter.when.items if playbook.enter else ()))
+        return NewRun(
+            id=str(uuid.uuid4()),
+            playbook=playbook.name,
+            version=playbook.version,
+            customer_id=entry.customer_id,
+            key=entry.key,
+            run_group=playbook.group,
+            arm="held_out" if decision.held_out else "treated",
+            trigger={"reason": why, "changed": sorted(entry.changed)[:20]},
+            variants=arms(playbook.steps, known.facts.customer),
+            health_at_entry=float(health) if isinstance(health, int | float) else None,
+            churn_at_entry=float(churn) if isinstance(churn, int | float) else None,
+            entered_at=self._now,
+            goal_by=self._now + window if window else None,
+        )
+
+    async def _record(
+        self, connection: AsyncConnection, decided: Sequence[Entry], known: Mapping[str, Known]
+    ) -> None:
+        """Log what is news: the same answer as last time isn't."""
+        standing = await decisions.load_standings(connection, [entry.customer_id for entry in decided])
+        counts: dict[tuple[str, str, str], int] = defaultdict(int)
+        news = []
+        for entry in decided:
+            decision = entry.decision
+            assert decision is not None
+            counts[(entry.playbook.name, decision.reason, "")] += 1
+            if standing.get((entry.customer_id, entry.playbook.name)) == decision.reason and entry.run is None:
+                continue
+            checks = (
+                explain(entry.playbook.enter.when, known[entry.customer_id].facts).checks if entry.playbook.enter else ()
+            )
+            news.append(
+                Decision(
+                    at=self._now,
+                    customer_id=entry.customer_id,
+                    playbook=entry.playbook.name,
+                    version=entry.playbook.version,
+                    reason=decision.reason,
+                    detail=decision.detail,
+                    until=decision.until,
+                    run_id=entry.run.id if entry.run else None,
+                    checks=[check.to_json() for check in checks],
+                )
+            )
+        await decisions.record_decisions(connection, news)
+        await decisions.count_decisions(connection, self._now.date(), counts)

@@ -1,0 +1,180 @@
+"""The one place where it is decided who enters, whose run ends early, and whose wait is over.
+
+One transaction looks at a batch of customers, each locked, and writes everything that follows: signals, run rows, marks on
+open runs, inbox entries, decisions with their reasons, and when time alone makes another look necessary.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from activities.facts import Known, load_known
+from activities.interruptions import find_interruption
+from activities.running import close_run
+from activities.steps import StepOpening
+from activities.versions import Version
+from activities.waiting import satisfied
+from loops.entries import Entries, Entry, hold
+from loops.triggers import Triggers, prepare_triggers
+from rules.reference import explain
+from schemas.plan import WaitFor
+from schemas.run import RunEnd
+from store import decisions, evaluations, runs, signals, waits
+from store.evaluations import Request
+from store.playbooks import load_published, read_stamp
+from store.runs import Run
+
+BATCH = 100
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What one batch came to."""
+
+    customers: int = 0
+    entered: int = 0
+    rung: int = 0
+
+
+@dataclass
+class _Batch:
+    """What is gathered while a batch is looked at, to be written together."""
+
+    now: datetime
+    cleared: list[tuple[str, str]] = field(default_factory=list)
+    counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    due: dict[str, datetime | None] = field(default_factory=dict)
+    rung: int = 0
+
+    def look_again(self, customer_id: str, at: datetime | None) -> None:
+        known = self.due.setdefault(customer_id, None)
+        if at is not None and (known is None or at < known):
+            self.due[customer_id] = max(at, self.now + timedelta(milliseconds=1))
+
+
+class Evaluator:
+    """Looks at the customers who wait to be looked at."""
+
+    def __init__(self, opening: StepOpening) -> None:
+        self._opening = opening
+        self._database = opening.database
+        self._triggers: Triggers | None = None
+
+    async def run_once(self, limit: int = BATCH) -> Evaluated:
+        """Look at up to `limit` customers in one transaction."""
+        async with self._database.transaction() as connection:
+            requests = await evaluations.take_requests(connection, limit)
+            if not requests:
+                return Evaluated()
+            # Read after the locks: nothing that happened to these customers before is missed.
+            batch = _Batch(await self._database.clock.read(connection))
+            triggers = await self._refresh(connection)
+            ids = [request.customer_id for request in requests]
+            open_runs: dict[str, list[tuple[Run, Version]]] = defaultdict(list)
+            needs = triggers.needs
+            for run in await runs.load_open_runs(connection, ids):
+                version = await self._opening.versions.load(connection, run.playbook, run.version)
+                open_runs[run.customer_id].append((run, version))
+                needs |= version.needs
+            known = await load_known(connection, ids, batch.now, needs, self._opening.catalogue)
+            await self._attend_runs(connection, batch, open_runs, known)
+            matched = self._match(batch, triggers, requests, known)
+            entered = await Entries(self._opening, triggers.published, batch.now).decide(
+                connection, matched, open_runs, known
+            )
+            for entry in entered:
+                if entry.until is not None:
+                    batch.look_again(entry.customer_id, entry.until)
+            await self._write(connection, batch, requests, known)
+            return Evaluated(len(requests), sum(entry.run is not None for entry in entered), batch.rung)
+
+    async def _refresh(self, connection: AsyncConnection) -> Triggers:
+        stamp = await read_stamp(connection)
+        if self._triggers is None or self._triggers.published.stamp != stamp:
+            self._triggers = prepare_triggers(await load_published(connection), self._opening.catalogue)
+        return self._triggers
+
+    async def _attend_runs(
+        self,
+        connection: AsyncConnection,
+        batch: _Batch,
+        open_runs: dict[str, list[tuple[Run, Version]]],
+        known: dict[str, Known],
+    ) -> None:
+        """Mark goals and exits of open runs, and hand waits what they wait for."""
+        listening: dict[str, list[waits.OpenWait]] = defaultdict(list)
+        if open_runs:
+            for wait in await waits.load_waits(connection, list(open_runs)):
+                listening[wait.run_id].append(wait)
+        for customer_id, theirs in open_runs.items():
+            facts = known[customer_id].facts
+            for run, version in list(theirs):
+                if run.interruption:
+                    continue
+                found = find_interruption(version, run, facts)
+                if found and run.arm == "held_out":
+                    end = RunEnd(outcome=found.outcome, reason=found.reason, at=found.at)
+                    await close_run(connection, self._opening, run, end, batch.now)
+                    theirs.remove((run, version))
+                    continue
+                if found:
+                    batch.rung += await runs.interrupt(connection, run.id, found)
+                    continue
+                for condition in version.watched:
+                    batch.look_again(customer_id, explain(condition, facts).changes_at)
+                for wait in listening.get(run.id, ()):
+                    step = version.steps[wait.step]
+                    assert isinstance(step, WaitFor)
+                    if satisfied(step, wait, facts, version):
+                        await waits.close_wait(connection, run.id, wait.step, wait.occurrence)
+                        await runs.record_step(
+                            connection, run.id, wait.step, wait.occurrence, "wait_for", "then", batch.now
+                        )
+                        await runs.post(connection, run.id, "event", batch.now, step=wait.step, outcome="then")
+                        batch.rung += 1
+                    elif step.when is not None:
+                        batch.look_again(customer_id, explain(step.when, facts).changes_at)
+
+    def _match(
+        self, batch: _Batch, triggers: Triggers, requests: list[Request], known: dict[str, Known]
+    ) -> list[Entry]:
+        """Every (customer, playbook) whose trigger holds; the others are counted by their first failing line."""
+        matched = []
+        for request in requests:
+            customer = known.get(request.customer_id)
+            if customer is None:
+                continue
+            batch.look_again(request.customer_id, None)
+            changed = request.changed | customer.changed
+            for trigger in triggers.triggers:
+                if trigger.looks_at and not request.everything and not trigger.looks_at & changed:
+                    continue
+                failing = trigger.first_failing(customer.facts)
+                if failing is None:
+                    matched.append(hold(request, customer, trigger))
+                    continue
+                line, passing = failing
+                batch.counts[(trigger.playbook.name, "condition", line)] += 1
+                batch.cleared.append((request.customer_id, trigger.playbook.name))
+                if passing and trigger.playbook.enter:
+                    again = explain(trigger.playbook.enter.when, customer.facts).changes_at
+                    batch.look_again(request.customer_id, again)
+        return matched
+
+    async def _write(
+        self, connection: AsyncConnection, batch: _Batch, requests: list[Request], known: dict[str, Known]
+    ) -> None:
+        await signals.save(connection, [k.stored for k in known.values() if k.changed], batch.now)
+        whole = {r.customer_id for r in requests if r.everything and r.customer_id in known}
+        if whole:
+            day = batch.now.date()
+            values = {id_: known[id_].stored.values for id_ in whole}
+            await signals.record_day(connection, day, values, batch.now)
+        await decisions.clear_standings(connection, batch.cleared)
+        await decisions.count_decisions(connection, batch.now.date(), batch.counts)
+        await evaluations.set_due(connection, batch.due)
+

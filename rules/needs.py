@@ -1,0 +1,95 @@
+"""What conditions look at, so that no more than that has to be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from schemas.condition import AllOf, AnyOf, Change, Condition, Crossing, EventCount, NoneOf
+from schemas.plan import Act, Branch, CompiledPlaybook, EventMatch, Split, Step, Steps, WaitFor
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Signals and histories by name; events by name with the longest window in seconds (None: all there ever were)."""
+
+    signals: frozenset[str] = frozenset()
+    history: frozenset[str] = frozenset()
+    events: dict[str, int | None] = field(default_factory=dict)
+
+    def __or__(self, other: Needs) -> Needs:
+        events = dict(self.events)
+        for name, window in other.events.items():
+            mine = events.get(name, 0)
+            events[name] = None if window is None or mine is None else max(window, mine)
+        return Needs(self.signals | other.signals, self.history | other.history, events)
+
+
+def needs_of(conditions: Iterable[Condition]) -> Needs:
+    """What these conditions look at."""
+    signals: set[str] = set()
+    history: set[str] = set()
+    needs = Needs()
+    for node in _leaves(conditions):
+        if isinstance(node, EventCount):
+            needs |= Needs(events={node.name: node.within_seconds})
+        elif not isinstance(node, AllOf | AnyOf | NoneOf):
+            signals.add(node.signal)
+            if isinstance(node, Crossing | Change):
+                history.add(node.signal)
+    return needs | Needs(frozenset(signals), frozenset(history))
+
+
+def trigger_needs(playbook: CompiledPlaybook) -> Needs:
+    """What deciding an entry looks at: the trigger and the goal, which must not hold yet."""
+    conditions: list[Condition] = []
+    if playbook.enter:
+        conditions.append(playbook.enter.when)
+    if playbook.goal and playbook.goal.when:
+        conditions.append(playbook.goal.when)
+    return needs_of(conditions)
+
+
+def run_needs(playbook: CompiledPlaybook) -> Needs:
+    """What a run looks at: goal, exits, and the conditions and events of its steps."""
+    conditions: list[Condition] = []
+    matches: list[EventMatch] = []
+    for watched in ((playbook.goal,) if playbook.goal else ()) + playbook.exits:
+        if watched.when:
+            conditions.append(watched.when)
+        if watched.event:
+            matches.append(watched.event)
+    for step in walk(playbook.steps):
+        if isinstance(step, WaitFor):
+            if step.when:
+                conditions.append(step.when)
+            if step.event:
+                matches.append(step.event)
+        elif isinstance(step, Branch):
+            conditions.append(step.when)
+        elif isinstance(step, Act) and step.guard:
+            conditions.append(step.guard)
+    # A run's own events are looked for since it was entered, however long ago that is.
+    return needs_of(conditions) | Needs(events={match.name: None for match in matches})
+
+
+def walk(steps: Steps) -> Iterator[Step]:
+    """Every step, nested ones included, in the order of the file."""
+    for step in steps:
+        yield step
+        if isinstance(step, WaitFor | Branch):
+            yield from walk(step.then)
+            yield from walk(step.otherwise)
+        elif isinstance(step, Split):
+            for variant in step.variants.values():
+                yield from walk(variant.steps)
+        for reaction in getattr(step, "outcomes", {}).values():
+            yield from walk(reaction.steps)
+
+
+def _leaves(conditions: Iterable[Condition]) -> Iterator[Condition]:
+    for node in conditions:
+        if isinstance(node, AllOf | AnyOf | NoneOf):
+            yield from _leaves(node.items)
+        else:
+            yield node

@@ -1,0 +1,62 @@
+"""The language as it stands: catalogue and step types, and the validators that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+from jsonschema import Draft202012Validator
+
+from schemas.catalogue import Catalogue
+from schemas.file_schema import build_policy_schema, build_template_schema
+from schemas.playbook_schema import build_playbook_schema
+from schemas.step_type import StepTypes
+
+# What a template finds under each name; see `activities.messages`.
+CUSTOMER_NAMES = (
+    "id", "first_name", "last_name", "business_name", "email", "phone", "timezone", "locale", "country", "csm",
+    "vendor_type", "plan", "monthly_price", "subscription_status", "signed_up_at",
+)  # fmt: skip
+RUN_NAMES = ("playbook", "title", "entered_at", "reason", "variant")
+LINK_NAMES = ("unsubscribe", "preferences", "booking")
+
+
+@dataclass(frozen=True, eq=False)
+class Language:
+    """What a file may say. Build one for many files: its validators are made once."""
+
+    catalogue: Catalogue
+    step_types: StepTypes
+
+    @cached_property
+    def playbook_validator(self) -> Draft202012Validator:
+        """Checks the shape of a playbook."""
+        return Draft202012Validator(build_playbook_schema(self.catalogue, self.step_types))
+
+    @cached_property
+    def policy_validator(self) -> Draft202012Validator:
+        """Checks the shape of `policy.yaml`."""
+        return Draft202012Validator(build_policy_schema())
+
+    @cached_property
+    def template_validator(self) -> Draft202012Validator:
+        """Checks the shape of a template."""
+        return Draft202012Validator(build_template_schema())
+
+    @cached_property
+    def template_names(self) -> dict[str, Collection[str]]:
+        """The names that the text of a message may use, by root; an empty collection means any."""
+        traits = {
+            name
+            for signal in self.catalogue.signals.values()
+            for form in signal.derive
+            for name in form.trait or ()
+        }
+        return {
+            "customer": sorted({*CUSTOMER_NAMES, *traits}),
+            "signals": sorted(self.catalogue.signals),
+            "run": RUN_NAMES,
+            "links": LINK_NAMES,
+            "steps": (),
+        }

@@ -1,0 +1,133 @@
+"""Reading customers, and how the whole stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.condition import Value
+from schemas.errors import NotFoundError
+from store import signals
+from store.contact import load_consents
+from store.customers import find_customer
+from store.reading_rows import CustomerRow, EventRow, StandingRow
+
+
+@dataclass(frozen=True)
+class CustomerView:
+    """One customer: who it is, its signals and consents, where it stands with playbooks, and what it did last."""
+
+    user_id: str
+    profile: Mapping[str, Any]
+    demo: bool
+    signals: Mapping[str, Value]
+    consents: Mapping[str, bool]
+    standings: Sequence[StandingRow]
+    events: Sequence[EventRow]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How the whole stands: customers by risk (`unscored` where nothing is known), open tasks, messages of the last day
+    by state, events of the last hour, dead letters of the last day, customers that wait to be evaluated."""
+
+    customers: Mapping[str, int]
+    tasks_open: int
+    tasks_late: int
+    messages: Mapping[str, int]
+    dead_letters: int
+    waiting: int
+
+
+async def read_customer(connection: AsyncConnection, user_id: str, *, events: int = 20) -> CustomerView:
+    """The customer that the caller calls `user_id`, with its last `events`. Raises NotFoundError."""
+    found = await find_customer(connection, user_id)
+    if found is None:
+        raise NotFoundError(f"There is no customer {user_id[:200]!r}.", remedy="Ids are the userId of the events.")
+    stored = (await signals.load(connection, [found.id])).get(found.id)
+    consents = (await load_consents(connection, [found.id])).get(found.id, {})
+    standings = await connection.execute(
+        text("SELECT playbook, reason, at FROM standings WHERE customer_id = CAST(:id AS uuid) ORDER BY playbook"),
+        {"id": found.id},
+    )
+    happened = await connection.execute(
+        text(
+            "SELECT name, at, properties FROM events WHERE customer_id = CAST(:id AS uuid) "
+            "ORDER BY at DESC LIMIT :events"
+        ),
+        {"id": found.id, "events": events},
+    )
+    return CustomerView(
+        user_id=found.external_id,
+        profile=found.profile,
+        demo=found.demo,
+        signals=dict(sorted(stored.values.items())) if stored else {},
+        consents=consents,
+        standings=[StandingRow.model_validate(dict(row._mapping)) for row in standings],
+        events=[EventRow.model_validate(dict(row._mapping)) for row in happened],
+    )
+
+
+async def list_customers(
+    connection: AsyncConnection, *, risk: str | None = None, search: str | None = None, limit: int = 50
+) -> list[CustomerRow]:
+    """Customers, the least healthy first; `search` looks into ids and names, `risk` may be `unscored`."""
+    conditions: list[str] = []
+    values: dict[str, Any] = {"limit": limit}
+    if risk == "unscored":
+        conditions.append("s.risk_level IS NULL")
+    elif risk is not None:
+        conditions.append("s.risk_level = :risk")
+        values["risk"] = risk
+    if search:
+        conditions.append("(strpos(lower(concat_ws(' ', c.external_id, c.business_name, c.first_name)), lower(:search)) > 0)")
+        values["search"] = search
+    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+    rows = await connection.execute(
+        text(
+            "SELECT c.external_id AS user_id, coalesce(c.business_name, c.first_name) AS name, s.plan, s.health_score, "
+            "s.risk_level, s.churn_probability, s.last_login, (SELECT count(*) FROM runs r WHERE r.customer_id = c.id "
+            "AND r.ended_at IS NULL AND r.arm = 'treated') AS open_runs "
+            f"FROM customers c LEFT JOIN signals s ON s.customer_id = c.id {where}"  # noqa: S608 - our own words
+            "ORDER BY s.health_score NULLS LAST, c.external_id LIMIT :limit"
+        ),
+        values,
+    )
+    return [CustomerRow.model_validate(dict(row._mapping)) for row in rows]
+
+
+async def read_totals(connection: AsyncConnection) -> Totals:
+    """How the whole stands now, by the database's clock."""
+    customers = await connection.execute(
+        text(
+            "SELECT coalesce(s.risk_level, 'unscored') AS risk, count(*) AS n "
+            "FROM customers c LEFT JOIN signals s ON s.customer_id = c.id GROUP BY 1"
+        )
+    )
+    messages = await connection.execute(
+        text(
+            "SELECT state, count(*) AS n FROM deliveries WHERE created_at > clock_timestamp() - interval '1 day' GROUP BY 1"
+        )
+    )
+    counts = (
+        await connection.execute(
+            text(
+                "SELECT (SELECT count(*) FROM tasks WHERE state = 'open') AS tasks_open, "
+                "(SELECT count(*) FROM tasks WHERE state = 'open' AND due_at < clock_timestamp()) AS tasks_late, "
+                "(SELECT count(*) FROM dead_letters WHERE received_at > clock_timestamp() - interval '1 day') AS dead, "
+                "(SELECT count(*) FROM evaluations) AS waiting"
+            )
+        )
+    ).one()
+    return Totals(
+        customers={row.risk: row.n for row in customers},
+        tasks_open=counts.tasks_open,
+        tasks_late=counts.tasks_late,
+        messages={row.state: row.n for row in messages},
+        dead_letters=counts.dead,
+        waiting=counts.waiting,
+    )

@@ -1,0 +1,201 @@
+"""What pages and the API show, one model per kind of thing: snake_case here, camelCase on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class Row(BaseModel):
+    """An immutable row that is written in camelCase."""
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
+
+
+class RunRow(Row):
+    """One run. `state`: starting, running, observed (held out), ended. `user_id` is the caller's id of the customer."""
+
+    id: str
+    playbook: str
+    version: str
+    user_id: str
+    customer_name: str | None
+    key: str
+    arm: str
+    state: str
+    paused: bool
+    step: str | None
+    trigger: Mapping[str, Any]
+    variants: Mapping[str, str]
+    health_at_entry: float | None
+    churn_at_entry: float | None
+    entered_at: datetime
+    goal_by: datetime | None
+    outcome: str | None
+    reason: str | None
+    ended_at: datetime | None
+    workflow_id: str
+    execution_id: str | None
+
+
+class StepRow(Row):
+    """What one step of a run came to."""
+
+    step: str
+    occurrence: int
+    word: str
+    outcome: str
+    detail: str
+    at: datetime
+
+
+class WaitRow(Row):
+    """What a run listens for now."""
+
+    step: str
+    occurrence: int
+    since: datetime
+    until: datetime
+
+
+class MessageRow(Row):
+    """One message of the ledger. `content` is what was rendered for the channel."""
+
+    id: str
+    run_id: str
+    playbook: str
+    user_id: str
+    customer_name: str | None
+    step: str
+    occurrence: int
+    channel: str
+    state: str
+    attempt: int
+    topic: str | None
+    template: str | None
+    content: Mapping[str, Any]
+    provider: str | None
+    provider_id: str | None
+    error_code: str | None
+    error: str | None
+    created_at: datetime
+    settled_at: datetime | None
+    seen_at: datetime | None
+
+
+class TaskRow(Row):
+    """One call or task on somebody's list."""
+
+    id: str
+    run_id: str
+    playbook: str
+    user_id: str
+    customer_name: str | None
+    phone: str | None
+    step: str
+    kind: str
+    title: str
+    about: str
+    assignee: str
+    escalated_to: str | None
+    outcomes: Sequence[str]
+    state: str
+    outcome: str | None
+    notes: str
+    completed_by: str | None
+    created_at: datetime
+    due_at: datetime
+    closed_at: datetime | None
+
+
+class DecisionRow(Row):
+    """One decision about a customer and a playbook; `checks` are the condition's lines with their values."""
+
+    id: int
+    at: datetime
+    user_id: str | None
+    customer_name: str | None
+    playbook: str
+    version: str
+    reason: str
+    detail: str
+    until: datetime | None
+    run_id: str | None
+    checks: Sequence[Mapping[str, Any]]
+
+
+class DeadLetterRow(Row):
+    """An event that couldn't be taken, and why; `times` it came."""
+
+    id: int
+    received_at: datetime
+    source: str
+    code: str
+    reason: str
+    body: str
+    times: int
+
+
+class StandingRow(Row):
+    """Where a customer stands with a playbook whose condition held."""
+
+    playbook: str
+    reason: str
+    at: datetime
+
+
+class EventRow(Row):
+    """One event of a customer."""
+
+    name: str
+    at: datetime
+    properties: Mapping[str, Any]
+
+
+class CustomerRow(Row):
+    """One line of a list of customers."""
+
+    user_id: str
+    name: str | None
+    plan: str | None
+    health_score: float | None
+    risk_level: str | None
+    churn_probability: float | None
+    last_login: datetime | None
+    open_runs: int
+
+
+class PlaybookRow(Row):
+    """One published playbook; counts are of runs, held-out ones counted as entrants but never as open."""
+
+    name: str
+    title: str
+    owner: str
+    status: str
+    version: str
+    group: str | None
+    priority: int
+    updated_at: datetime
+    entrants: int
+    open: int
+    held_out: int
+    ended: int
+    succeeded: int
+
+
+class ChangeRow(Row):
+    """Something that changed: a run, a step of one, a message or a task."""
+
+    kind: str
+    id: str
+    run_id: str
+    playbook: str
+    user_id: str
+    state: str
+    at: datetime

@@ -1,0 +1,105 @@
+"""Reading runs, with all that belongs to one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.errors import NotFoundError
+from store.reading_rows import RunRow, StepRow, WaitRow
+
+State = Literal["open", "starting", "running", "observed", "ended"]
+
+_SELECT = (
+    "SELECT r.id::text AS id, r.playbook, r.version, c.external_id AS user_id, "
+    "coalesce(c.business_name, c.first_name) AS customer_name, r.key, r.arm, r.state, r.paused, r.step, r.trigger, "
+    "r.variants, r.health_at_entry, r.churn_at_entry, r.entered_at, r.goal_by, r.outcome, r.reason, r.ended_at, "
+    "r.workflow_id, r.execution_id FROM runs r JOIN customers c ON c.id = r.customer_id "
+)
+
+
+async def list_runs(
+    connection: AsyncConnection,
+    *,
+    playbook: str | None = None,
+    customer: str | None = None,
+    state: State | None = None,
+    limit: int = 50,
+    before: tuple[datetime, str] | None = None,
+) -> list[RunRow]:
+    """Runs, newest entry first; `customer` is the caller's id, `before` the (entered_at, id) of the last one seen."""
+    conditions: list[str] = []
+    values: dict[str, Any] = {"limit": limit}
+    if playbook is not None:
+        conditions.append("r.playbook = :playbook")
+        values["playbook"] = playbook
+    if customer is not None:
+        conditions.append("r.customer_id = (SELECT id FROM customers WHERE external_id = :customer)")
+        values["customer"] = customer
+    if state == "open":
+        conditions.append("r.ended_at IS NULL")
+    elif state is not None:
+        conditions.append("r.state = :state")
+        values["state"] = state
+    if before is not None:
+        conditions.append("(r.entered_at, r.id) < (:before_at, CAST(:before_id AS uuid))")
+        values["before_at"], values["before_id"] = before
+    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+    rows = await connection.execute(
+        text(f"{_SELECT}{where}ORDER BY r.entered_at DESC, r.id DESC LIMIT :limit"),
+        values,
+    )
+    return [RunRow.model_validate(dict(row._mapping)) for row in rows]
+
+
+async def read_run(connection: AsyncConnection, run_id: str) -> RunRow:
+    """One run. Raises NotFoundError, also for what is no id."""
+    missing = NotFoundError(f"There is no run {run_id[:60]!r}.", remedy="`holdfast runs` lists runs with their ids.")
+    try:
+        uuid.UUID(run_id)
+    except ValueError:
+        raise missing from None
+    row = (await connection.execute(text(f"{_SELECT}WHERE r.id = CAST(:id AS uuid)"), {"id": run_id})).first()
+    if row is None:
+        raise missing
+    return RunRow.model_validate(dict(row._mapping))
+
+
+async def list_steps(connection: AsyncConnection, run_id: str) -> list[StepRow]:
+    """The run's trace, in order of time."""
+    rows = await connection.execute(
+        text(
+            "SELECT step, occurrence, word, outcome, detail, at FROM run_steps WHERE run_id = CAST(:run AS uuid) "
+            "ORDER BY at, step, occurrence"
+        ),
+        {"run": run_id},
+    )
+    return [StepRow.model_validate(dict(row._mapping)) for row in rows]
+
+
+async def list_waits(connection: AsyncConnection, run_id: str) -> list[WaitRow]:
+    """What the run listens for."""
+    rows = await connection.execute(
+        text(
+            "SELECT step, occurrence, since, until FROM waits WHERE run_id = CAST(:run AS uuid) ORDER BY since, step"
+        ),
+        {"run": run_id},
+    )
+    return [WaitRow.model_validate(dict(row._mapping)) for row in rows]
+
+
+async def count_open(connection: AsyncConnection) -> Sequence[tuple[str, int, int]]:
+    """(playbook, treated runs open, held-out ones under observation), most first."""
+    rows = await connection.execute(
+        text(
+            "SELECT playbook, count(*) FILTER (WHERE arm = 'treated') AS treated, "
+            "count(*) FILTER (WHERE arm = 'held_out') AS held_out FROM runs WHERE ended_at IS NULL "
+            "GROUP BY playbook ORDER BY count(*) DESC, playbook"
+        )
+    )
+    return [(row.playbook, row.treated, row.held_out) for row in rows]

@@ -1,0 +1,131 @@
+"""What all tests share: real servers, started once per session, and the rule that CI allows no skip."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from cli.leaving import leave
+from loops.child import start, stop
+from loops.embedded_postgres import EmbeddedPostgres
+from loops.embedded_temporal import EmbeddedTemporal
+from loops.ports import choose_port
+
+NO_SKIP = bool(os.environ.get("HOLDFAST_NO_SKIP"))
+# Tests may lose their data on a power cut; the durable way costs them a third of their time.
+FOR_TESTS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
+TEMPLATE = "migrated"
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """One PostgreSQL for the session."""
+    directory = tmp_path_factory.mktemp("postgres")
+    server = EmbeddedPostgres(directory / "postgres", choose_port(0), directory / "postgres.log", FOR_TESTS)
+    server.prepare()
+    child = server.child()
+    process = start(child)
+    yield server
+    stop(child, process)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: EmbeddedPostgres) -> str:
+    """The name of a database with the newest tables and nothing in them, to be copied."""
+    from store.migrating import migrate
+
+    postgres_server.query(f"CREATE DATABASE {TEMPLATE}", database="postgres")
+    migrate(postgres_server.url(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def postgres_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of an empty database for this test alone."""
+    yield from _database(postgres_server, "template1")
+
+
+@pytest.fixture
+def database_url(postgres_server: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
+    """The URL of a database for this test alone, with the newest tables and nothing in them."""
+    yield from _database(postgres_server, migrated_template)
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres_server: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
+    """As `database_url`, for all tests of one module."""
+    yield from _database(postgres_server, migrated_template)
+
+
+def _database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
+    name = f"test_{secrets.token_hex(6)}"
+    server.query(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy", database="postgres")
+    yield server.url(name)
+    server.query(f"DROP DATABASE {name} WITH (FORCE)", database="postgres")
+
+
+@pytest.fixture(scope="session")
+def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address (host:port) of one Temporal server for the session, with our search attributes."""
+    directory = tmp_path_factory.mktemp("temporal")
+    server = EmbeddedTemporal(None, choose_port(0), None, directory / "temporal.log")
+    child = server.child()
+    process = start(child)
+    yield server.address
+    stop(child, process)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI a test that is skipped is a test that failed."""
+    report = yield
+    if NO_SKIP and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which HOLDFAST_NO_SKIP forbids: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole module that skips itself."""
+    report = yield
+    if NO_SKIP and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which HOLDFAST_NO_SKIP forbids: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Have the process end without taking the interpreter down: after Temporal's SDK that may abort.
+
+    Registered last, called first, when pytest has closed everything and printed its last line. What goes
+    wrong after this point (pytest looks for leaks while it closes) must still end in a failure.
+    """
+    status = int(exitstatus)
+    report = sys.excepthook
+
+    def fail(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        nonlocal status
+        status = status or 1
+        report(kind, error, trace)
+
+    sys.excepthook = fail
+    atexit.register(lambda: leave(status))
+
+
+@pytest.fixture
+def checkout() -> Path:
+    """The directory of this project."""
+    return Path(__file__).resolve().parent.parent

@@ -1,0 +1,118 @@
+"""A whole engine in the test's process: real PostgreSQL, real Temporal, real loops; channels as given."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import text
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from activities.steps import StepOpening
+from activities.versions import Versions
+from channels.outcome import Channel
+from loops.dispatcher import Dispatcher
+from loops.engine import Engine
+from schemas.catalogue import load_catalogue
+from schemas.incoming import IncomingEvent, TakenIn
+from schemas.plan import CompiledPlaybook
+from schemas.policy import Policy
+from store.database import Database, Waker
+from store.intake import take_in
+from store.playbooks import publish
+from web.moving import make_mover
+from worker import make_workers
+
+
+# Consent is assumed, as most playbooks are tested for something else.
+OPEN = Policy(consent={"email": "assumed", "sms": "assumed"})
+
+
+@dataclass
+class RunningEngine:
+    """Handles of one engine."""
+
+    database: Database
+    client: Client
+    dispatcher: Dispatcher
+
+    async def publish(self, *playbooks: CompiledPlaybook, policy: Policy | None = None) -> None:
+        """Make these playbooks live."""
+        async with self.database.transaction() as connection:
+            now = await self.database.clock.read(connection)
+            await publish(
+                connection, {p.name: p for p in playbooks}, {}, policy or OPEN, author="test", now=now
+            )
+
+    async def send(self, customer: str, name: str, **properties: Any) -> TakenIn:
+        """An event that happens now."""
+        now = datetime.now(UTC)
+        event = IncomingEvent("test", str(uuid.uuid4()), customer, name, now, now, now.date(), properties)
+        return await self.take(event)
+
+    async def identify(self, customer: str, **traits: Any) -> TakenIn:
+        """What is said of a customer now."""
+        now = datetime.now(UTC)
+        event = IncomingEvent("test", str(uuid.uuid4()), customer, "identify", now, now, now.date(), {}, traits)
+        return await self.take(event)
+
+    async def take(self, *events: IncomingEvent) -> TakenIn:
+        """Take events in and wake the evaluator."""
+        taken = await take_in(self.database, events, move=make_mover(load_catalogue()))
+        Waker(self.database, "holdfast_evaluate").ring()
+        return taken
+
+    async def rows(self, sql: str, **parameters: Any) -> list[Mapping[str, Any]]:
+        """What a query gives."""
+        async with self.database.transaction() as connection:
+            return [dict(row._mapping) for row in await connection.execute(text(sql), parameters)]
+
+    async def until(
+        self, sql: str, *, holds: Callable[[list[Mapping[str, Any]]], bool] = bool, seconds: float = 30, **parameters: Any
+    ) -> list[Mapping[str, Any]]:
+        """Wait until a query gives what is expected; fails with what it gave last."""
+        return await eventually(lambda: self.rows(sql, **parameters), holds, seconds)
+
+
+async def eventually(
+    look: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool] = bool, seconds: float = 30
+) -> Any:
+    """Look until it holds; fails with what was seen last."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = await look()
+        if holds(seen):
+            return seen
+        assert time.monotonic() < deadline, f"not in {seconds} s; last seen: {seen}"
+        await asyncio.sleep(0.05)
+
+
+@contextlib.asynccontextmanager
+async def run_engine(
+    database_url: str, temporal: str, channels: Mapping[str, Channel], *, settle_seconds: float = 0.5
+) -> AsyncIterator[RunningEngine]:
+    """Start loops and workers; stops them at the end."""
+    database = Database(database_url, connections=15)
+    client = await Client.connect(temporal, data_converter=pydantic_data_converter)
+    versions = Versions()
+    opening = StepOpening(database, load_catalogue(), versions)
+    dispatcher = Dispatcher(database, client, versions)
+    engine = Engine(database, opening, dispatcher)
+    async with contextlib.AsyncExitStack() as stack:
+        for worker in make_workers(client, opening, channels, settle_seconds=settle_seconds):
+            await stack.enter_async_context(worker)
+        loops = asyncio.create_task(engine.run())
+        yield RunningEngine(database, client, dispatcher)
+        loops.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await loops
+    for channel in channels.values():
+        await channel.close()
+    await database.close()

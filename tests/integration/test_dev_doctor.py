@@ -1,0 +1,127 @@
+"""`holdfast doctor` looks at every part, also when all of it is down, and says what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loops.child import Child, start, stop
+from loops.data_directory import DataDirectory
+from loops.embedded_temporal import SEARCH_ATTRIBUTES
+from loops.ports import choose_port
+from store.migrating import migrate
+
+PARTS = {
+    "python", "system", "secrets", "database", "migrations", "temporal", "attributes", "worker", "playbooks",
+    "providers",
+}  # fmt: skip
+Findings = dict[str, dict[str, object]]
+
+
+def examine(checkout: Path, directory: Path, environ: dict[str, str]) -> tuple[int, Findings]:
+    """The doctor's exit status and findings by part."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", "doctor", "--format", "json"],
+        capture_output=True, text=True, timeout=60, check=False, cwd=directory,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(checkout), **environ},
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    findings = [json.loads(line) for line in done.stdout.splitlines()]
+    return done.returncode, {finding["part"]: finding for finding in findings}
+
+
+def test_with_everything_down_each_part_has_its_remedy(checkout: Path, tmp_path: Path) -> None:
+    dead = choose_port(0)
+    environ = {
+        "HOLDFAST_DATABASE_URL": f"postgresql://me:hunter2@127.0.0.1:{dead}/holdfast",
+        "TEMPORAL_ADDRESS": f"127.0.0.1:{dead}",
+    }
+    status, findings = examine(checkout, tmp_path, environ)
+    assert status == 1
+    assert findings["python"]["ok"]
+    for part in ("secrets", "database", "temporal", "playbooks", "providers"):
+        assert not findings[part]["ok"], part
+        assert findings[part]["remedy"], part
+    assert "hunter2" not in json.dumps(findings)
+
+
+def test_a_bad_setting_is_named(checkout: Path, tmp_path: Path) -> None:
+    status, findings = examine(checkout, tmp_path, {"TEMPORAL_ADDRESS": "nowhere"})
+    assert status == 1
+    assert "TEMPORAL_ADDRESS" in str(findings["settings"]["found"])
+
+
+def test_good_parts_are_told_from_bad_ones(
+    checkout: Path, tmp_path: Path, postgres_url: str, temporal: str
+) -> None:
+    environ = {
+        "HOLDFAST_DATABASE_URL": postgres_url,
+        "TEMPORAL_ADDRESS": temporal,
+        "HOLDFAST_SECRET_KEY": "s" * 32,
+        "HOLDFAST_API_KEY": "a" * 16,
+        "HOLDFAST_PLAYBOOKS": str(checkout / "playbooks"),
+    }
+    status, findings = examine(checkout, tmp_path, environ)
+    assert findings.keys() >= PARTS
+    assert status == 1
+    assert findings["migrations"]["remedy"] == "Run `holdfast migrate`."
+    for part in ("secrets", "database", "temporal", "attributes"):
+        assert findings[part]["ok"], findings[part]
+    assert "holdfast worker" in str(findings["worker"]["remedy"])
+
+    migrate(postgres_url)
+    _, findings = examine(checkout, tmp_path, environ)
+    assert findings["migrations"]["ok"]
+
+
+def test_a_missing_search_attribute_is_named_with_its_command(
+    checkout: Path, tmp_path: Path, bare_temporal: str
+) -> None:
+    _, findings = examine(checkout, tmp_path, {"TEMPORAL_ADDRESS": bare_temporal})
+    assert not findings["attributes"]["ok"]
+    for name in SEARCH_ATTRIBUTES:
+        assert f"--name {name} --type Keyword" in str(findings["attributes"]["remedy"])
+    assert "--retention" in str(findings["temporal"]["remedy"])
+
+
+def test_the_running_dev_of_the_directory_is_the_one_examined(
+    checkout: Path, tmp_path: Path, database_url: str
+) -> None:
+    data = DataDirectory(tmp_path / ".holdfast")
+    data.acquire()
+    data.write_addresses({"environment": {"HOLDFAST_DATABASE_URL": database_url}})
+    _, findings = examine(checkout, tmp_path, {})
+    assert findings["database"]["ok"]
+    assert findings["migrations"]["ok"]
+
+    data.release()
+    _, findings = examine(checkout, tmp_path, {})
+    assert not findings["database"]["ok"]
+    assert not findings["system"]["ok"]
+
+
+@pytest.fixture
+def bare_temporal(tmp_path: Path) -> Iterator[str]:
+    """A Temporal server that nobody prepared for Holdfast."""
+    port = choose_port(0)
+    binary = str(Path(sys.executable).with_name("temporal"))
+    child = Child(
+        "temporal",
+        (binary, "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(port)),
+        tmp_path / "bare.log",
+        lambda: answers(binary, port),
+    )
+    process = start(child)
+    yield f"127.0.0.1:{port}"
+    stop(child, process)
+
+
+def answers(binary: str, port: int) -> bool:
+    asked = [binary, "operator", "namespace", "describe", "-n", "default", "--address", f"127.0.0.1:{port}"]
+    return subprocess.run(asked, capture_output=True, check=False).returncode == 0

@@ -1,0 +1,96 @@
+"""What the demo sends is caught on this machine: on the disk first, acknowledged after."""
+
+from __future__ import annotations
+
+import json
+import smtplib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from channels.outcome import AccountError, OutgoingMessage, Receipt
+from channels.twilio import TwilioSmsChannel
+from loops.child import Child, start, stop
+from loops.development import listens
+from loops.ports import HOST, choose_port
+
+ACCOUNT = "AC" + "1" * 32
+TOKEN = "2" * 32
+
+
+@dataclass(frozen=True)
+class Sinks:
+    smtp_port: int
+    sms_port: int
+    outbox: Path
+
+    def channel(self, token: str = TOKEN) -> TwilioSmsChannel:
+        return TwilioSmsChannel(
+            account_sid=ACCOUNT,
+            auth_token=token,
+            sender="+15005550006",
+            base_url=f"http://{HOST}:{self.sms_port}",
+        )
+
+
+@pytest.fixture(scope="module")
+def sinks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sinks]:
+    directory = tmp_path_factory.mktemp("sinks")
+    smtp_port = choose_port(0)
+    running = Sinks(smtp_port, choose_port(0, taken=[smtp_port]), directory / "outbox")
+    child = Child(
+        "sinks",
+        (sys.executable, "-m", "loops.sinks", "--smtp-port", str(running.smtp_port),
+         "--sms-port", str(running.sms_port), "--outbox", str(running.outbox)),
+        directory / "log",
+        lambda: listens(running.smtp_port) and listens(running.sms_port),
+        environ={"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": TOKEN, "PYTHONPATH": ":".join(sys.path)},
+    )  # fmt: skip
+    process = start(child)
+    yield running
+    stop(child, process)
+
+
+def test_a_mail_is_kept_whole_with_its_envelope(sinks: Sinks) -> None:
+    mail = EmailMessage()
+    mail["Subject"] = "Grüße"
+    mail["From"] = "care@holdfast.example"
+    mail["To"] = "ada@studio.example"
+    mail["Message-ID"] = "<7@holdfast.example>"
+    mail.set_content(".\n..a line of dots\nZoë\n")
+    with smtplib.SMTP(HOST, sinks.smtp_port, timeout=10) as client:
+        client.send_message(mail, to_addrs=["ada@studio.example", "hidden@studio.example"])
+        # It answered, so it lies there already.
+        kept = [message_from_bytes(path.read_bytes()) for path in sinks.outbox.glob("*.eml")]
+    (found,) = [each for each in kept if each["Message-ID"] == "<7@holdfast.example>"]
+    assert found.get_all("X-Envelope-To") == ["ada@studio.example", "hidden@studio.example"]
+    content = found.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    assert content.decode().splitlines() == [".", "..a line of dots", "Zoë"]
+
+
+async def test_an_sms_of_the_real_client_is_kept_and_found_again(sinks: Sinks) -> None:
+    channel = sinks.channel()
+    message = OutgoingMessage(delivery_id="d-1", recipient="+4915112345678", text="Schön, dass Sie da sind")
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    receipt = await channel.send(message)
+    (kept,) = [each for path in sinks.outbox.glob("*.sms.json") if (each := json.loads(path.read_text()))]
+    assert (kept["to"], kept["body"], kept["sid"]) == (message.recipient, message.text, receipt.provider_id)
+
+    assert await channel.look_up(message, since) == Receipt("twilio", receipt.provider_id)
+    other = OutgoingMessage(delivery_id="d-2", recipient="+4915112345678", text="never sent")
+    assert await channel.look_up(other, since) is None
+    await channel.close()
+
+
+async def test_wrong_credentials_are_refused_as_twilio_does(sinks: Sinks) -> None:
+    channel = sinks.channel(token="3" * 32)
+    with pytest.raises(AccountError):
+        await channel.send(OutgoingMessage(delivery_id="d-3", recipient="+4915112345678", text="no"))
+    await channel.close()

@@ -1,0 +1,312 @@
+"""Twilio's Messages resource as far as Holdfast uses it: it accepts, counts, lists, and fails as it is told.
+
+A fault is one of FAULTS, or `status/code` such as `400/21211`, which is answered as Twilio words its errors.
+"before" means that the message isn't accepted, "after" that it is.
+
+    python -m tests.standins.twilio --port 4010 --log accepted.jsonl --seed 7 --fail-rate 0.2
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+from uuid import uuid4
+
+from tests.standins.programme import Journal, Programme, read_script, share
+from tests.standins.silence import end
+
+FAULTS = (
+    "429", "500_before", "500_after", "cut_before", "cut_after", "garbled_after", "truncated_after",
+    "huge_after", "307", "drip_after", "hang_before", "hang_after", "delay", "401", "21610",
+)  # fmt: skip
+CHANCE = ("429", "500_before", "500_after", "cut_before", "cut_after", "garbled_after")
+_PATH = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-f]{32})/Messages\.json")
+_MESSAGES = {
+    20003: "Authentication Error - invalid username",
+    20404: "The requested resource was not found",
+    20429: "Too Many Requests",
+    21211: "The 'To' number is not a valid phone number.",
+    21602: "Message body is required.",
+    21603: "A 'From' phone number is required.",
+    21604: "A 'To' phone number is required.",
+    21610: "Attempt to send to unsubscribed recipient",
+}
+
+
+@dataclass(frozen=True)
+class AcceptedSms:
+    """One message that was taken."""
+
+    sid: str
+    to: str
+    body: str
+    delivery: str
+    form: dict[str, str]
+    at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+
+    def to_json(self, account: str) -> dict[str, Any]:
+        """The Message resource."""
+        moment = format_datetime(self.at)
+        return {
+            "account_sid": account, "api_version": "2010-04-01", "body": self.body, "date_created": moment,
+            "date_sent": None, "date_updated": moment, "direction": "outbound-api", "error_code": None,
+            "error_message": None, "from": self.form.get("From"),
+            "messaging_service_sid": self.form.get("MessagingServiceSid"), "num_media": "0",
+            "num_segments": "1", "price": None, "price_unit": "USD", "sid": self.sid, "status": "queued",
+            "subresource_uris": {}, "to": self.to,
+            "uri": f"/2010-04-01/Accounts/{account}/Messages/{self.sid}.json",
+        }  # fmt: skip
+
+
+@dataclass
+class _Request:
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    form: dict[str, str]
+
+
+class _ConnectionCut(Exception):  # noqa: N818
+    pass
+
+
+class TwilioStandIn:
+    """The server; an asynchronous context manager. `url` is known once it is started."""
+
+    def __init__(
+        self,
+        programme: Programme | None = None,
+        *,
+        account: str = "AC" + "0" * 32,
+        token: str = "secret",
+        port: int = 0,
+        log: str | Path | None = None,
+        delay_seconds: float = 0.2,
+        retry_after: str = "7",
+    ) -> None:
+        self.programme = programme or Programme()
+        self.account = account
+        self.token = token
+        self.port = port
+        self.accepted: list[AcceptedSms] = []
+        self.requests: list[str] = []
+        self._delay_seconds = delay_seconds
+        self._retry_after = retry_after
+        self._journal = Journal(log)
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def count(self, delivery: str) -> int:
+        """How often a delivery was accepted."""
+        return sum(sms.delivery == delivery for sms in self.accepted)
+
+    def count_body(self, body: str) -> int:
+        """How often a text was accepted."""
+        return sum(sms.body == body for sms in self.accepted)
+
+    async def __aenter__(self) -> TwilioStandIn:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
+        await self._server.wait_closed()
+        self._journal.close()
+
+    def accept(self, form: dict[str, str]) -> AcceptedSms:
+        """Take a message, for good."""
+        delivery = parse_qs(urlsplit(form.get("StatusCallback", "")).query).get("d", [""])[0]
+        sms = AcceptedSms("SM" + uuid4().hex, form["To"], form["Body"], delivery, form)
+        self.accepted.append(sms)
+        self._journal.write({"sid": sms.sid, "to": sms.to, "body": sms.body, "delivery": sms.delivery})
+        return sms
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            while request := await _read_request(reader):
+                self.requests.append(request.method)
+                async for piece in self._answer(request):
+                    writer.write(piece)
+                    await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, _ConnectionCut):
+            pass
+        finally:
+            self._tasks.discard(task)
+            await end(writer)
+
+    async def _answer(self, request: _Request) -> AsyncIterator[bytes]:
+        credentials = base64.b64encode(f"{self.account}:{self.token}".encode()).decode()
+        path = _PATH.fullmatch(request.path)
+        if request.headers.get("authorization") != f"Basic {credentials}":
+            yield _error(401, 20003)
+        elif path is None or path.group(1) != self.account:
+            yield _error(404, 20404)
+        elif request.method == "GET":
+            yield self._list(request)
+        else:
+            async for piece in self._post(request.form):
+                yield piece
+
+    async def _post(self, form: dict[str, str]) -> AsyncIterator[bytes]:
+        refusal = _check(form)
+        if refusal:
+            yield _error(400, refusal)
+            return
+        fault = self.programme.draw()
+        if fault == "cut_before":
+            raise _ConnectionCut
+        if fault == "hang_before":
+            await asyncio.sleep(3600)
+        if fault == "delay":
+            await asyncio.sleep(self._delay_seconds)
+        if fault == "307":
+            yield _respond(307, b"", Location=f"{self.url}/2010-04-01/Accounts/{self.account}/Messages.json")
+        elif fault == "429":
+            yield _error(429, 20429, **{"Retry-After": self._retry_after})
+        elif fault == "401":
+            yield _error(401, 20003)
+        elif fault == "21610":
+            yield _error(400, 21610)
+        elif fault == "500_before":
+            yield _respond(500, b"oops", kind="text/plain")
+        elif "/" in fault:
+            status, code = fault.split("/")
+            yield _error(int(status), int(code))
+        else:
+            sms = self.accept(form)
+            async for piece in self._confirm(fault, json.dumps(sms.to_json(self.account)).encode()):
+                yield piece
+
+    async def _confirm(self, fault: str, body: bytes) -> AsyncIterator[bytes]:
+        if fault == "500_after":
+            yield _respond(500, b"oops", kind="text/plain")
+        elif fault == "cut_after":
+            raise _ConnectionCut
+        elif fault == "hang_after":
+            await asyncio.sleep(3600)
+        elif fault == "garbled_after":
+            yield _respond(201, b"<html>created</html>", kind="text/html")
+        elif fault == "truncated_after":
+            yield _respond(201, body)[:-20]
+            raise _ConnectionCut
+        elif fault == "huge_after":
+            yield _respond(201, b'{"sid": "' + b"x" * 3_000_000 + b'"}')
+        elif fault == "drip_after":
+            for byte in _respond(201, body):
+                yield bytes([byte])
+                await asyncio.sleep(0.05)
+        else:
+            yield _respond(201, body)
+
+    def _list(self, request: _Request) -> bytes:
+        query = request.query
+        found = [sms for sms in reversed(self.accepted) if query.get("To") in (None, sms.to)]
+        earliest, latest = query.get("DateSent>", "")[:10], query.get("DateSent<", "9999")[:10]
+        found = [sms for sms in found if earliest <= sms.at.date().isoformat() <= latest]
+        size, page = int(query.get("PageSize", "50")), int(query.get("Page", "0"))
+        more = urlencode({**query, "Page": page + 1}) if len(found) > (page + 1) * size else ""
+        path = f"/2010-04-01/Accounts/{self.account}/Messages.json"
+        shown = [sms.to_json(self.account) for sms in found[page * size : (page + 1) * size]]
+        answer = {
+            "messages": shown, "page": page, "page_size": size, "start": page * size,
+            "end": page * size + len(shown), "uri": path, "first_page_uri": path, "previous_page_uri": None,
+            "next_page_uri": f"{path}?{more}" if more else None,
+        }  # fmt: skip
+        return _respond(200, json.dumps(answer).encode())
+
+
+def _check(form: dict[str, str]) -> int | None:
+    if "To" not in form:
+        return 21604
+    if not re.fullmatch(r"\+[1-9]\d{6,14}", form["To"]):
+        return 21211
+    if not form.get("Body"):
+        return 21602
+    return None if form.get("From") or form.get("MessagingServiceSid") else 21603
+
+
+def _error(status: int, code: int, **headers: str) -> bytes:
+    body = {
+        "code": code, "message": _MESSAGES.get(code, "Refused."), "status": status,
+        "more_info": f"https://www.twilio.com/docs/errors/{code}",
+    }  # fmt: skip
+    return _respond(status, json.dumps(body).encode(), **headers)
+
+
+def _respond(status: int, body: bytes, kind: str = "application/json", **headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} X", f"Content-Type: {kind}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+async def _read_request(reader: asyncio.StreamReader) -> _Request | None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").strip().split("\r\n")
+    method, target, _ = first.split(" ", 2)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    url = urlsplit(target)
+    return _Request(method, url.path, _read_form(url.query), headers, _read_form(body.decode()))
+
+
+def _read_form(text: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(text, keep_blank_values=True).items()}
+
+
+async def _run(arguments: argparse.Namespace) -> None:
+    programme = Programme(
+        read_script(arguments.script), share(arguments.fail_rate, arguments.faults.split(",")), arguments.seed
+    )
+    server = TwilioStandIn(
+        programme, account=arguments.account, token=arguments.token, port=arguments.port, log=arguments.log,
+        delay_seconds=arguments.delay,
+    )  # fmt: skip
+    async with server:
+        print(f"listening on 127.0.0.1:{server.port}", flush=True)
+        await asyncio.Event().wait()
+
+
+def main() -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser(description="A Twilio that counts and fails.")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--log", help="append one JSON line per accepted message")
+    parser.add_argument("--account", default="AC" + "0" * 32)
+    parser.add_argument("--token", default="secret")
+    parser.add_argument("--script", help="JSON list of faults, one per message")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fail-rate", type=float, default=0.0)
+    parser.add_argument("--faults", default=",".join(CHANCE), help="what the fail rate draws from")
+    parser.add_argument("--delay", type=float, default=0.2, help="seconds of the fault `delay`")
+    asyncio.run(_run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

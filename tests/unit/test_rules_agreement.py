@@ -1,0 +1,299 @@
+"""Every evaluator gives the same answer for the same facts, and says truly until when that answer stands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rules.ages import units_elapsed
+from rules.generated import compile_condition, compile_many
+from rules.instants import TICK
+from rules.normalise import normalise
+from rules.reference import explain
+from schemas.condition import (
+    Age,
+    AllOf,
+    AnyOf,
+    Between,
+    Change,
+    Compare,
+    Condition,
+    Contains,
+    Crossing,
+    EventCount,
+    NoneOf,
+    OneOf,
+    Presence,
+)
+from schemas.facts import Event, Facts
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+HOUR, DAY = 3_600, 86_400
+TYPES: dict[str, Any] = {
+    "score": "number",
+    "rate": "number",
+    "plan": "text",
+    "vip": "bool",
+    "seen": "time",
+    "renewal": "date",
+    "tags": "list",
+    "days_since_seen": "number",
+    "hours_since_paid": "number",
+}
+AGE_UNITS = {"days_since_seen": DAY, "hours_since_paid": HOUR}
+
+numbers = st.sampled_from([0, 1, 2, 7, 39, 40, 40.0, 40.5, 41, 0.7, -1, 2**53, 1e300])
+texts = st.sampled_from(["", "pro", "business", "40", "true", "vip", "2026-03-01", "zäh"])
+constants = st.one_of(numbers, texts, st.booleans())
+seconds = st.sampled_from([60, HOUR, DAY, 2 * DAY, 7 * DAY, 10**15])
+# Mostly at, and a microsecond beside, the edges that windows have.
+offsets = st.builds(
+    lambda base, nudge: timedelta(seconds=base, microseconds=nudge),
+    st.sampled_from([0, 60, HOUR, 9 * HOUR, DAY, 2 * DAY, 7 * DAY, -60, -HOUR, -DAY, -7 * DAY]),
+    st.sampled_from([0, 0, 0, 1, -1, 500_000]),
+)
+instants = offsets.map(lambda offset: NOW - offset)
+dirty = st.one_of(
+    constants,
+    instants,
+    instants.map(datetime.date),
+    instants.map(datetime.isoformat),
+    st.none(),
+    st.sampled_from(
+        [float("nan"), float("inf"), 2**53 + 1, -(2**70), [], ["vip"], ["vip", 1], {"a": 1}, "\ud800"]
+    ),
+)
+
+
+ages_of_times = st.sampled_from(["older_than", "within", "due_within", "overdue_by"])
+operators = st.sampled_from(["eq", "ne", "lt", "le", "gt", "ge"])
+
+
+def leaves(signals: st.SearchStrategy[str]) -> st.SearchStrategy[Condition]:
+    """Any line about any signal, mostly of the wrong type."""
+    found: list[st.SearchStrategy[Condition]] = [
+        st.builds(Compare, signal=signals, op=operators, value=constants),
+        st.builds(OneOf, signal=signals, values=st.lists(constants, max_size=4).map(tuple)),
+        st.builds(Between, signal=signals, low=numbers, high=numbers),
+        st.builds(Age, signal=signals, op=ages_of_times, seconds=seconds),
+        st.builds(Presence, signal=signals, present=st.booleans()),
+        st.builds(Contains, signal=signals, item=texts),
+    ]
+    return st.one_of(found)
+
+
+counted = st.sampled_from(["score", "rate", *AGE_UNITS])
+fitting_leaves: list[st.SearchStrategy[Condition]] = [
+    st.builds(Compare, signal=counted, op=operators, value=numbers),
+    st.builds(Between, signal=counted, low=numbers, high=numbers),
+    st.builds(Age, signal=st.sampled_from(["seen", "renewal"]), op=ages_of_times, seconds=seconds),
+    st.builds(Contains, signal=st.sampled_from(["tags", "plan"]), item=texts),
+]
+
+
+def groups(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
+    items = st.lists(inner, max_size=4).map(tuple)
+    return st.one_of(*(st.builds(kind, items=items) for kind in (AllOf, AnyOf, NoneOf)))
+
+
+properties = st.sampled_from(["to", "amount", "due"])
+due = st.builds(Age, signal=st.just("due"), op=ages_of_times, seconds=seconds)
+where = st.recursive(st.one_of(leaves(properties), due), groups, max_leaves=4).map(
+    lambda node: AllOf(items=(node,))
+)
+event_names = st.sampled_from(["login", "payment_failed"])
+histories: list[st.SearchStrategy[Condition]] = [
+    st.builds(
+        Crossing,
+        signal=st.sampled_from(["score", "rate", "plan", "days_since_seen"]),
+        direction=st.sampled_from(["below", "above"]),
+        level=numbers,
+        for_seconds=st.one_of(st.just(0), seconds),
+        rearm=st.one_of(st.none(), numbers),
+    ),
+    st.builds(
+        Change,
+        signal=st.sampled_from(["score", "rate", "days_since_seen"]),
+        direction=st.sampled_from(["drop", "rise"]),
+        by=numbers.filter(lambda n: n > 0),
+        within_seconds=seconds,
+    ),
+    st.builds(
+        EventCount,
+        name=event_names,
+        at_least=st.integers(1, 3),
+        within_seconds=st.one_of(st.none(), seconds),
+        where=st.one_of(st.none(), where),
+    ),
+]
+lines = st.one_of(*fitting_leaves, leaves(st.sampled_from([*TYPES, "unheard_of"])), *histories)
+conditions = st.recursive(lines, groups, max_leaves=12)
+# Where time matters, one line at a time, or its neighbours' earlier changes would hide a late one.
+passing = st.one_of(*fitting_leaves, *histories)
+
+
+@st.composite
+def facts(draw: st.DrawFn) -> Facts:
+    ages = {
+        name: (draw(instants.filter(lambda at: at <= NOW)), unit)
+        for name, unit in AGE_UNITS.items()
+        if draw(st.booleans())
+    }
+    signals: dict[str, Any] = {}
+    for name, kind in TYPES.items():
+        if name in ages:
+            signals[name] = units_elapsed(*ages[name], NOW)
+        elif draw(st.integers(0, 3)):
+            # Half of what comes is of the right type, so that comparisons are reached.
+            fitting = {"number": numbers, "text": texts, "bool": st.booleans(), "time": instants}.get(
+                kind, dirty
+            )
+            value = normalise(draw(st.one_of(fitting, dirty)), kind)
+            if value is not None:
+                signals[name] = value
+    days = st.integers(-2, 9).map(lambda ago: date(2026, 3, 2) - timedelta(days=ago))
+    history = {}
+    for name in ("score", "rate", "days_since_seen"):
+        by_day = draw(st.dictionaries(days, st.one_of(numbers, dirty), max_size=6))
+        points = [(day, normalise(by_day[day], "number")) for day in sorted(by_day)]
+        history[name] = tuple((day, value) for day, value in points if value is not None)
+    events = draw(
+        st.lists(
+            st.builds(
+                Event,
+                event_names,
+                instants,
+                st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "to": dirty,
+                        "amount": st.one_of(numbers, dirty),
+                        "due": st.one_of(instants, dirty),
+                    },
+                ),
+            ),
+            max_size=6,
+        )
+    )
+    return Facts("c1", NOW, signals, tuple(sorted(events, key=lambda event: event.at)), history, ages)
+
+
+def at(known: Facts, now: datetime) -> Facts:
+    """The same stored facts at another moment: only ages have gone on."""
+    aged = {name: units_elapsed(since, unit, now) for name, (since, unit) in known.ages.items()}
+    return replace(known, now=now, signals={**known.signals, **aged})
+
+
+@settings(max_examples=500, deadline=None)
+@given(conditions, facts())
+def test_generated_code_answers_as_the_reference_does(condition: Condition, known: Facts) -> None:
+    assert compile_condition(condition)(known) is explain(condition, known).result
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(conditions, max_size=6), facts())
+def test_conditions_compiled_together_answer_as_each_alone(many: list[Condition], known: Facts) -> None:
+    named = {f"p{index}": condition for index, condition in enumerate(many)}
+    results = {name: explain(condition, known).result for name, condition in named.items()}
+    true = sorted(name for name, result in results.items() if result)
+    unknown = sorted(name for name, result in results.items() if result is None)
+    assert compile_many(named)(known) == (true, unknown)
+
+
+@settings(max_examples=800, deadline=None)
+@given(st.one_of(passing, conditions), facts(), st.floats(0, 1), st.integers(1, 30 * DAY))
+@example(
+    Compare(signal="days_since_seen", op="gt", value=7),
+    Facts("c1", NOW, {"days_since_seen": 7.5}, ages={"days_since_seen": (NOW - timedelta(days=7.5), DAY)}),
+    0.5,
+    DAY,
+)
+def test_before_changes_at_nothing_changes(
+    condition: Condition, known: Facts, part: float, ahead: int
+) -> None:
+    explanation = explain(condition, known)
+    end = explanation.changes_at or NOW + timedelta(seconds=ahead)
+    assert end > NOW
+    for moment in {NOW + (end - NOW) * part, NOW + TICK, end - TICK}:
+        if NOW < moment < end:
+            assert explain(condition, at(known, moment)).result is explanation.result
+
+
+heights = st.sampled_from([20, 35, 45, 60])
+spans = st.sampled_from([HOUR, DAY, 2 * DAY, 3 * DAY])
+lively_conditions = st.one_of(
+    st.builds(
+        Crossing,
+        signal=st.just("score"),
+        direction=st.sampled_from(["below", "above"]),
+        level=st.just(40),
+        for_seconds=st.one_of(st.just(0), spans),
+        rearm=st.sampled_from([None, 50, 30]),
+    ),
+    st.builds(
+        Change,
+        signal=st.just("score"),
+        direction=st.sampled_from(["drop", "rise"]),
+        by=st.sampled_from([10, 20]),
+        within_seconds=spans,
+    ),
+    st.builds(
+        EventCount,
+        name=st.just("login"),
+        at_least=st.integers(1, 3),
+        within_seconds=st.one_of(st.none(), spans),
+        where=st.sampled_from([None, AllOf(items=(Age(signal="due", op="due_within", seconds=DAY),))]),
+    ),
+)
+
+
+@st.composite
+def lively_facts(draw: st.DrawFn) -> Facts:
+    """Facts in which much is about to change: histories and events around `now`, on both sides."""
+    by_day = draw(st.dictionaries(st.integers(-3, 5), heights, min_size=2))
+    history = tuple(
+        (date(2026, 3, 2) - timedelta(days=ago), by_day[ago]) for ago in sorted(by_day, reverse=True)
+    )
+    moments = st.integers(-60, 60).map(lambda hours: NOW - timedelta(hours=hours))
+    due = st.fixed_dictionaries({}, optional={"due": moments})
+    events = draw(st.lists(st.builds(Event, st.just("login"), moments, due), max_size=5))
+    return Facts("c1", NOW, {"score": draw(heights)}, sorted(events, key=lambda e: e.at), {"score": history})
+
+
+@settings(max_examples=800, deadline=None)
+@given(lively_conditions, lively_facts(), st.integers(1, 100))
+def test_what_looks_back_and_ahead_stands_until_changes_at(leaf: Condition, known: Facts, hours: int) -> None:
+    explanation = explain(leaf, known)
+    assert compile_condition(leaf)(known) is explanation.result
+    end = explanation.changes_at
+    assert end is None or end > NOW
+    for moment in (NOW + TICK, NOW + timedelta(hours=hours), (end or NOW) - TICK):
+        if NOW < moment and (end is None or moment < end):
+            assert explain(leaf, replace(known, now=moment)).result is explanation.result
+
+
+@settings(max_examples=100, deadline=None)
+@given(conditions, facts())
+def test_every_line_is_explained_in_the_order_written(condition: Condition, known: Facts) -> None:
+    def count(node: Condition) -> int:
+        return sum(map(count, node.items)) if isinstance(node, AllOf | AnyOf | NoneOf) else 1
+
+    checks = explain(condition, known).checks
+    assert len(checks) == count(condition)
+    assert {check.to_json()["result"] for check in checks} <= {"true", "false", "unknown"}
+
+
+def test_long_and_deep_conditions_compile() -> None:
+    leaf = Compare(signal="score", op="lt", value=40)
+    deep: Condition = leaf
+    for level in range(60):
+        deep = (NoneOf if level % 2 else AllOf)(items=(deep, Presence(signal="gone", present=False)))
+    wide = AnyOf(items=tuple(Compare(signal="score", op="eq", value=n) for n in range(3_000)))
+    for condition in (deep, wide, AllOf(items=(wide, NoneOf(items=wide.items)))):
+        for signals in ({"score": 39}, {"score": 2_999}, {"score": -1}, {}):
+            known = Facts("c1", NOW, signals)
+            assert compile_condition(condition)(known) is explain(condition, known).result

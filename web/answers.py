@@ -1,0 +1,143 @@
+"""What the API answers: `success` and one thing or a list, in camelCase; lists go on with `nextCursor`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from store.reading_rows import (
+    DeadLetterRow,
+    DecisionRow,
+    EventRow,
+    MessageRow,
+    Row,
+    RunRow,
+    StandingRow,
+    StepRow,
+    TaskRow,
+    WaitRow,
+)
+
+
+class Answer(Row):
+    """Every answer says whether it went well."""
+
+    success: bool = True
+
+
+class RunList(Answer):
+    """Runs, newest first."""
+
+    runs: Sequence[RunRow]
+    next_cursor: str | None
+
+
+class RunDetail(Answer):
+    """One run with everything that belongs to it."""
+
+    run: RunRow
+    trace: Sequence[StepRow]
+    deliveries: Sequence[MessageRow]
+    tasks: Sequence[TaskRow]
+    waits: Sequence[WaitRow]
+    temporal_url: str | None
+
+
+class Commanded(Answer):
+    """What the run's workflow answered."""
+
+    run_id: str
+    answer: str
+
+
+class Triggered(Answer):
+    """The run that was entered."""
+
+    run_id: str
+
+
+class TaskList(Answer):
+    """Tasks, the most pressing first."""
+
+    tasks: Sequence[TaskRow]
+
+
+class TaskDone(Answer):
+    """A task after it was completed."""
+
+    task_id: str
+    state: str
+    outcome: str | None
+
+
+class CustomerDetail(Answer):
+    """One customer: profile, current signals, consents, open runs, and where it stands with playbooks."""
+
+    user_id: str
+    profile: Mapping[str, Any]
+    signals: Mapping[str, Any]
+    consents: Mapping[str, bool]
+    open_runs: Sequence[RunRow]
+    standings: Sequence[StandingRow]
+    recent_events: Sequence[EventRow]
+
+
+class InAppMessage(Row):
+    """One message for the customer's own screen."""
+
+    id: str
+    title: str | None
+    text: str | None
+    created_at: datetime
+    seen_at: datetime | None
+
+
+class InAppList(Answer):
+    """A customer's in-app messages, unseen ones first."""
+
+    user_id: str
+    messages: Sequence[InAppMessage]
+
+
+class Seen(Answer):
+    """When the message was first seen."""
+
+    id: str
+    seen_at: datetime | None
+
+
+class MessageList(Answer):
+    """Messages of every channel, newest first."""
+
+    messages: Sequence[MessageRow]
+    next_cursor: str | None
+
+
+class DecisionList(Answer):
+    """Decisions, newest first."""
+
+    decisions: Sequence[DecisionRow]
+    next_cursor: str | None
+
+
+class DeadLetterList(Answer):
+    """Dead letters, the latest first."""
+
+    dead_letters: Sequence[DeadLetterRow]
+    next_cursor: str | None
+
+
+class Part(Row):
+    """Whether one part of the system is well."""
+
+    ok: bool
+    detail: str
+
+
+class Health(Answer):
+    """Whether everything is up, part by part."""
+
+    database: Part
+    migrations: Part
+    temporal: Part

@@ -1,0 +1,60 @@
+"""`/api/customers`: one customer as the engine knows it, and its in-app messages."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+
+from store.reading import read_customer
+from store.reading_messages import list_in_app, mark_seen
+from store.reading_rows import MessageRow
+from store.reading_runs import list_runs
+from web.answers import CustomerDetail, InAppList, InAppMessage, Seen
+from web.api_runs import Limit
+from web.edge import EdgeHere, caller_of
+
+router = APIRouter(prefix="/api", tags=["customers"], dependencies=[Depends(caller_of)])
+UserId = Annotated[str, Path(max_length=200, pattern=r"^[^\x00]+$", description="The customer's id, as in its events.")]
+
+
+@router.get("/customers/{userId}", summary="One customer")
+async def read(edge: EdgeHere, userId: UserId) -> CustomerDetail:  # noqa: N803 - as written on the wire
+    """Profile, current signals, consents, open runs, and where it stands with playbooks whose condition held."""
+    async with edge.database.transaction() as connection:
+        found = await read_customer(connection, userId)
+        return CustomerDetail(
+            user_id=found.user_id,
+            profile=found.profile,
+            signals=found.signals,
+            consents=found.consents,
+            open_runs=await list_runs(connection, customer=userId, state="open", limit=100),
+            standings=found.standings,
+            recent_events=found.events,
+        )
+
+
+@router.get("/customers/{userId}/messages", summary="A customer's in-app messages")
+async def messages(edge: EdgeHere, userId: UserId, limit: Limit = 50) -> InAppList:  # noqa: N803
+    """Unseen ones first, then newest first. Post to `/api/messages/{id}/seen` when one was shown."""
+    async with edge.database.transaction() as connection:
+        await read_customer(connection, userId, events=0)
+        rows = await list_in_app(connection, userId, limit)
+    return InAppList(user_id=userId, messages=[_in_app(row) for row in rows])
+
+
+@router.post("/messages/{id}/seen", summary="An in-app message was shown")
+async def seen(edge: EdgeHere, id: str) -> Seen:  # noqa: A002
+    """The first time counts; repeating it changes nothing."""
+    row = await mark_seen(edge.database, id)
+    return Seen(id=row.id, seen_at=row.seen_at)
+
+
+def _in_app(row: MessageRow) -> InAppMessage:
+    return InAppMessage(
+        id=row.id,
+        title=row.content.get("title"),
+        text=row.content.get("text"),
+        created_at=row.created_at,
+        seen_at=row.seen_at,
+    )

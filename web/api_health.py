@@ -1,0 +1,48 @@
+"""`/healthz`: 200 only when everything that this process needs is up."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Response
+
+from schemas.errors import HoldfastError
+from store.faults import is_away
+from store.reading_health import newest_revision, read_revision
+from web.answers import Health, Part
+from web.edge import Edge, EdgeHere
+
+router = APIRouter(tags=["health"])
+ANSWER_SECONDS = 2.0
+
+
+@router.get("/healthz", summary="Whether everything is up", responses={503: {"model": Health}})
+async def health(edge: EdgeHere, response: Response) -> Health:
+    """Needs no key. 503 when the database, its tables' version, or Temporal isn't as it should be."""
+    (database, migrations), temporal = await asyncio.gather(_database(edge), _temporal(edge))
+    well = database.ok and migrations.ok and temporal.ok
+    response.status_code = 200 if well else 503
+    return Health(success=well, database=database, migrations=migrations, temporal=temporal)
+
+
+async def _database(edge: Edge) -> tuple[Part, Part]:
+    wanted = newest_revision()
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            found = await read_revision(edge.database)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        away = Part(ok=False, detail="The database can't be reached.")
+        return away, Part(ok=False, detail="unknown while the database is away")
+    if found == wanted:
+        return Part(ok=True, detail="answers"), Part(ok=True, detail=f"at {found}")
+    told = f"at {found or 'nothing'}, this version wants {wanted}: run `holdfast migrate`"
+    return Part(ok=True, detail="answers"), Part(ok=False, detail=told)
+
+
+async def _temporal(edge: Edge) -> Part:
+    try:
+        return Part(ok=True, detail=f"answers at {await edge.executions.check()}")
+    except HoldfastError as error:
+        return Part(ok=False, detail=error.message)

@@ -1,0 +1,88 @@
+"""`/api/runs`: looking at runs, and pausing, resuming and stopping them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import Field
+
+from schemas.run import Command
+from store.reading_messages import list_messages
+from store.reading_rows import Row
+from store.reading_runs import State, list_runs, list_steps, list_waits, read_run
+from store.reading_tasks import list_tasks
+from web.answers import Commanded, RunDetail, RunList
+from web.cursors import read_moment_cursor, write_cursor
+from web.edge import Caller, EdgeHere, caller_of
+
+router = APIRouter(prefix="/api/runs", tags=["runs"], dependencies=[Depends(caller_of)])
+Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+Limit = Annotated[int, Query(ge=1, le=500)]
+# Texts that PostgreSQL can hold.
+Word = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
+RunId = Annotated[str, Path(description="The run's id, a UUID.")]
+
+
+class Request(Row):
+    """Who asks, and why; `outcome` is for stop."""
+
+    by: Text = ""
+    reason: Text = ""
+    outcome: Literal["success", "stopped", "lost"] | None = None
+
+
+@router.get("", summary="List runs")
+async def list_(
+    edge: EdgeHere,
+    playbook: Word = None,
+    userId: Word = None,  # noqa: N803 - as written on the wire
+    customerId: Word = None,  # noqa: N803
+    customer: Word = None,
+    state: State | None = None,
+    limit: Limit = 50,
+    cursor: Word = None,
+) -> RunList:
+    """Runs, newest first. `userId`, `customerId` and `customer` are one filter; state `open` is all that haven't ended."""
+    async with edge.database.transaction() as connection:
+        rows = await list_runs(
+            connection,
+            playbook=playbook,
+            customer=userId or customerId or customer,
+            state=state,
+            limit=limit + 1,
+            before=read_moment_cursor(cursor),
+        )
+    last = rows[limit - 1] if len(rows) > limit else None
+    return RunList(runs=rows[:limit], next_cursor=write_cursor(last.entered_at, last.id) if last else None)
+
+
+@router.get("/{id}", summary="One run with its trace")
+async def read(edge: EdgeHere, id: RunId) -> RunDetail:  # noqa: A002
+    """The run, what each step came to, its messages, its tasks, and what it listens for."""
+    async with edge.database.transaction() as connection:
+        run = await read_run(connection, id)
+        return RunDetail(
+            run=run,
+            trace=await list_steps(connection, run.id),
+            deliveries=await list_messages(connection, run_id=run.id, limit=500),
+            tasks=await list_tasks(connection, run_id=run.id),
+            waits=await list_waits(connection, run.id),
+            temporal_url=edge.settings.link_workflow(run.workflow_id, run.execution_id),
+        )
+
+
+@router.post("/{id}/{verb}", summary="Pause, resume or stop a run")
+async def command(
+    edge: EdgeHere,
+    caller: Caller,
+    id: RunId,  # noqa: A002
+    verb: Literal["pause", "resume", "stop"],
+    request: Request | None = None,
+) -> Commanded:
+    """Ask the run's workflow; 409 when its state forbids it, 503 when no worker answers."""
+    asked = request or Request()
+    async with edge.database.transaction() as connection:
+        run = await read_run(connection, id)
+    sent = Command(by=asked.by or caller, reason=asked.reason, outcome=asked.outcome if verb == "stop" else None)
+    return Commanded(run_id=run.id, answer=await edge.executions.command(run, verb, sent))

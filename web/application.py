@@ -1,0 +1,116 @@
+"""The web process put together: tracking API, REST API, pages, stream."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from fastapi import FastAPI, Request, Response
+from starlette.staticfiles import StaticFiles
+
+from schemas.errors import Problem
+from schemas.incoming import DeadLetter, IncomingEvent, TakenIn
+from schemas.settings import Settings
+from store.database import Database, Waker
+from store.intake import Mover, take_in
+from web import (
+    api_customers,
+    api_health,
+    api_interventions,
+    api_records,
+    api_runs,
+    api_tasks,
+    ingest,
+    page_forms,
+    pages,
+    problems,
+    stream,
+)
+from web.changes import Changes
+from web.description import PROBLEM_RESPONSES, describe_api
+from web.edge import Edge, Enter
+from web.executions import Executions
+from web.gathering import Gatherer
+from web.headers import SafeHeaders
+from web.keys import KeyRing
+from web.rendering import STATIC, render
+from web.settings import WebSettings
+
+# Rung after events were stored, and after a run's inbox got something.
+BELL = "holdfast_evaluate"
+
+
+def build_application(
+    settings: Settings,
+    database: Database,
+    *,
+    move: Mover,
+    enter: Enter,
+    find_problems: Callable[[], Sequence[Problem]] = tuple,
+) -> FastAPI:
+    """The ASGI application. It closes what it opened, but not `database`, when the server ends its lifespan.
+
+    `move` says what events make of signals, `enter` lets a customer into a playbook; `find_problems` reads the playbook files and says what is wrong with them.
+    Raises SettingError. Call it inside a running event loop.
+    """
+
+    async def store(events: Sequence[IncomingEvent], dead: Sequence[DeadLetter]) -> TakenIn:
+        return await take_in(database, events, dead, move=move)
+
+    chosen = WebSettings.read(settings)
+    bell = Waker(database, BELL)
+    edge = Edge(
+        settings=chosen,
+        shared=settings,
+        database=database,
+        gatherer=Gatherer(store, committed=bell.ring),
+        keys=KeyRing(database, chosen.api_keys),
+        executions=Executions(settings),
+        changes=Changes(database),
+        bell=bell,
+        enter=enter,
+        find_problems=find_problems,
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await edge.changes.close()
+        await edge.gatherer.close()
+
+    app = FastAPI(
+        title="Holdfast",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        responses=PROBLEM_RESPONSES,
+        separate_input_output_schemas=False,
+    )
+    app.state.edge = edge
+    app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
+    app.router.routes.extend(ingest.routes(edge.gatherer, edge.keys))
+    for part in (
+        api_health.router,
+        api_runs.router,
+        api_customers.router,
+        api_tasks.router,
+        api_interventions.router,
+        api_records.router,
+        stream.api,
+        stream.pages,
+        page_forms.router,
+        pages.router,
+    ):
+        app.include_router(part)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    problems.install(app, _page)
+    app.add_middleware(SafeHeaders)
+    return app
+
+
+def _page(request: Request, problem: problems.Problem) -> Response:
+    told = problem.model_dump(include={"title", "detail", "remedy", "code"})
+    return render(request, "problem.html", problem.status, **told, **{"status": problem.status})
+
+

@@ -1,0 +1,56 @@
+"""Where the next page of a list begins, as a text that callers hand back unread."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+
+from schemas.errors import InputError
+
+_REMEDY = "Use nextCursor of the page before as it is, or leave cursor out."
+
+
+def write_cursor(*parts: object) -> str:
+    """A cursor from the last row's place in the order."""
+    text = "|".join(part.isoformat() if isinstance(part, datetime) else str(part) for part in parts)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def read_moment_cursor(cursor: str | None) -> tuple[datetime, str] | None:
+    """(moment, id) of a list in order of time. Raises InputError."""
+    if cursor is None:
+        return None
+    try:
+        at, key = _read(cursor, 2)
+        moment = datetime.fromisoformat(at)
+        if moment.tzinfo is None:
+            raise ValueError(at)
+        return moment, str(uuid.UUID(key))
+    except ValueError:
+        raise InputError("cursor is none of ours.", remedy=_REMEDY) from None
+
+
+def read_number_cursor(cursor: str | None) -> int | None:
+    """The id of a list in order of ids. Raises InputError."""
+    if cursor is None:
+        return None
+    try:
+        number = int(_read(cursor, 1)[0])
+    except ValueError:
+        raise InputError("cursor is none of ours.", remedy=_REMEDY) from None
+    if not 0 <= number < 2**63:
+        raise InputError("cursor is none of ours.", remedy=_REMEDY)
+    return number
+
+
+def _read(cursor: str, count: int) -> Sequence[str]:
+    try:
+        parts = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii").split("|")
+    except binascii.Error as error:
+        raise ValueError(cursor) from error
+    if len(parts) != count:
+        raise ValueError(cursor)
+    return parts

@@ -1,0 +1,84 @@
+"""What the handlers of one web process share, and who is let in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, cast
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+
+from schemas.errors import Problem
+from schemas.settings import Settings
+from store.database import Database, Waker
+from web.changes import Changes
+from web.executions import Executions
+from web.gathering import Gatherer
+from web.keys import KeyRing, NoKeyError, read_authorization
+from web.problems import Forbidden
+from web.settings import WebSettings
+
+# (playbook, the caller's id of the customer, reason) -> the run's id; raises ConflictError that says what stands in the
+# way, NotFoundError for an unknown playbook or customer.
+Enter = Callable[[str, str, str], Awaitable[str]]
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One process's connections and settings. `find_problems` reads the playbook files and says what is wrong."""
+
+    settings: WebSettings
+    shared: Settings
+    database: Database
+    gatherer: Gatherer
+    keys: KeyRing
+    executions: Executions
+    changes: Changes
+    bell: Waker
+    enter: Enter
+    find_problems: Callable[[], Sequence[Problem]]
+
+
+def edge_of(request: Request) -> Edge:
+    """The edge that this request came to."""
+    return cast(Edge, request.app.state.edge)
+
+
+async def caller_of(request: Request) -> str:
+    """The name of the API key that the request shows. Raises NoKeyError."""
+    return await edge_of(request).keys.identify(read_authorization(request.headers.get("authorization")))
+
+
+async def reader_of(request: Request) -> str:
+    """Who looks at pages: anybody under a name of this machine where pages are open, else the holder of a key.
+
+    The name is checked because another site's name may be made to point here, and its scripts could then read all.
+    """
+    edge = edge_of(request)
+    if edge.settings.pages_open:
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname
+        if host not in (*LOOPBACK, urlsplit(edge.settings.public_url).hostname):
+            raise Forbidden(f"Pages aren't open under the name {host!r}.", remedy=f"Open {edge.settings.public_url}.")
+        return "pages"
+    try:
+        return await caller_of(request)
+    except NoKeyError as error:
+        raise NoKeyError(error.message, remedy="Enter the API key as user name; leave the password empty.") from error
+
+
+async def poster_of(request: Request) -> str:
+    """Who posts a form: a reader whose browser says that the form is ours. Raises Forbidden."""
+    reader = await reader_of(request)
+    origin = request.headers.get("origin")
+    if origin is None or urlsplit(origin).netloc != request.headers.get("host"):
+        raise Forbidden("This form was not sent by our own page.")
+    return reader
+
+
+EdgeHere = Annotated[Edge, Depends(edge_of)]
+Caller = Annotated[str, Depends(caller_of)]
+Reader = Annotated[str, Depends(reader_of)]
+Poster = Annotated[str, Depends(poster_of)]

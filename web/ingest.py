@@ -1,0 +1,87 @@
+"""`POST /v1/…`: Segment's HTTP tracking API, so that its clients work unchanged with our address."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from schemas.errors import HoldfastError
+from web.gathering import Gatherer
+from web.keys import KeyRing, read_authorization
+from web.problems import explain, respond
+from web.segment import KINDS, read_calls
+from web.segment_body import LARGEST_BODY_BYTES, BodyTooLargeError, decompress, read_batch, read_single
+
+_PLAIN = [(b"content-type", b"application/json")]
+
+
+class Ingest:
+    """One endpoint of the tracking API as a bare ASGI application: at a thousand calls a second each layer counts.
+
+    Answers 200 only after the commit; a call that can't be taken becomes a dead letter with its reason and never fails
+    the others. 401 without a good key, 413 over 500 KB, 400 when no call can be made out, 503 while the database is away.
+    """
+
+    def __init__(self, gatherer: Gatherer, keys: KeyRing, kind: str | None) -> None:
+        self._gatherer = gatherer
+        self._keys = keys
+        self._kind = kind
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            body = msgspec.json.encode(await self._take(Request(scope, receive)))
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a problem
+            # Of a body that is too large the rest isn't read.
+            headers = {"Connection": "close"} if isinstance(error, BodyTooLargeError) else None
+            await respond(explain(error), headers)(scope, receive, send)
+            return
+        length = (b"content-length", str(len(body)).encode())
+        await send({"type": "http.response.start", "status": 200, "headers": [*_PLAIN, length]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _take(self, request: Request) -> dict[str, object]:
+        headers = request.headers
+        shown = read_authorization(headers.get("authorization"))
+        if shown is not None:
+            source = await self._keys.identify(shown)
+        received_at = datetime.now(UTC)
+        raw = decompress(await _read(request), headers.get("content-encoding", "").strip().lower())
+        try:
+            body = read_single(raw) if self._kind else read_batch(raw)
+        except HoldfastError:
+            if shown is None:
+                await self._keys.identify()
+            raise
+        if shown is None:
+            source = await self._keys.identify(body.write_key)
+        events, dead = read_calls(body, kind=self._kind, source=source, received_at=received_at)
+        refused = await self._gatherer.take(events, dead)
+        return {"success": True, "accepted": len(events) - refused, "rejected": len(dead) + refused}
+
+
+def routes(gatherer: Gatherer, keys: KeyRing) -> list[Route]:
+    """`/v1/batch` and one route per kind of call."""
+    kinds: dict[str, str | None] = {"batch": None} | {kind: kind for kind in KINDS}
+    return [Route(f"/v1/{name}", Ingest(gatherer, keys, kind), methods=["POST"]) for name, kind in kinds.items()]
+
+
+async def _read(request: Request) -> bytes:
+    """The body, given up at the limit rather than read to its end."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > LARGEST_BODY_BYTES:
+        raise BodyTooLargeError
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > LARGEST_BODY_BYTES:
+            raise BodyTooLargeError
+        chunks.append(chunk)
+    return b"".join(chunks)

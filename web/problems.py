@@ -1,0 +1,120 @@
+"""Every error as an RFC 9457 problem: what happened, where, and what to do about it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from schemas.errors import ConflictError, HoldfastError, NotFoundError, UnavailableError
+from store.faults import is_away
+from web.keys import NoKeyError
+from web.segment_body import BodyTooLargeError
+
+logger = logging.getLogger("holdfast.web")
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 2
+class FieldProblem(BaseModel):
+    """What is wrong with one field of a request; `pointer` is a JSON pointer into it."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem. `code` is stable; `remedy` says what to do."""
+
+    success: bool = False
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str = Field(examples=["HF200"])
+    remedy: str = ""
+    errors: list[FieldProblem] = []
+
+
+class Forbidden(HoldfastError):  # noqa: N818 - a refusal, named as HTTP names it
+    """This is not allowed."""
+
+    code = "HF160"
+    remedy = "Open the page under its own address and try again."
+
+
+_STATUS: Sequence[tuple[type[HoldfastError], int]] = (
+    (NoKeyError, 401),
+    (Forbidden, 403),
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (BodyTooLargeError, 413),
+    (UnavailableError, 503),
+)
+
+
+def explain(error: Exception) -> Problem:
+    """The problem that `error` means for the caller; what nobody foresaw is logged and told without its inside."""
+    if isinstance(error, HoldfastError):
+        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
+        return _problem(status, error.message, error.code, error.remedy)
+    if isinstance(error, HTTPException):
+        remedy = "openapi.json lists what there is." if error.status_code in (404, 405) else ""
+        return _problem(error.status_code, str(error.detail), f"HF{error.status_code}", remedy)
+    if isinstance(error, RequestValidationError):
+        errors = [
+            FieldProblem(pointer="/" + "/".join(str(part) for part in fault["loc"]), detail=str(fault["msg"]))
+            for fault in error.errors()
+        ]
+        told = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in errors)
+        return _problem(400, told, "HF100", "Correct the fields named in errors.", errors)
+    if is_away(error):
+        logger.warning("the database can't be reached: %s", type(error).__name__)
+        return _problem(
+            503, "The database can't be reached.", UnavailableError.code, "Send it again; ids make repetitions harmless."
+        )
+    logger.error("unforeseen error", exc_info=error)
+    return _problem(500, "Something went wrong here; it is in the log.", "HF000", "Try again; tell us if it stays.")
+
+
+def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """The problem as JSON. 401 says how to show a key, 503 when to come back."""
+    body = problem.model_dump_json(exclude=None if problem.errors else {"errors"})
+    return Response(body, problem.status, {**_headers(problem), **(headers or {})}, MEDIA_TYPE)
+
+
+def install(app: FastAPI, page: Callable[[Request, Problem], Response]) -> None:
+    """Make every error of `app` a problem: JSON for programs, a `page` for people."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        problem = explain(error)
+        if not is_for_people(request):
+            return respond(problem, getattr(error, "headers", None))
+        response = page(request, problem)
+        response.headers.update(_headers(problem))
+        return response
+
+    for kind in (HoldfastError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, answer)
+
+
+def is_for_people(request: Request) -> bool:
+    """Whether a browser asks for a page."""
+    api = request.url.path.startswith(("/api/", "/v1/", "/healthz", "/openapi.json"))
+    return not api and "text/html" in request.headers.get("accept", "")
+
+
+def _headers(problem: Problem) -> dict[str, str]:
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": 'Basic realm="Holdfast", charset="UTF-8"'}
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return {}
+
+
+def _problem(status: int, detail: str, code: str, remedy: str, errors: Sequence[FieldProblem] = ()) -> Problem:
+    title = HTTPStatus(status).phrase
+    return Problem(title=title, status=status, detail=detail, code=code, remedy=remedy, errors=list(errors))

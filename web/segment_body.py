@@ -1,0 +1,176 @@
+"""A request's body in Segment's format, taken apart into single calls, so that one bad call can't spoil the others."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from schemas.errors import EventError, InputError
+
+LARGEST_BODY_BYTES = 500 * 1024
+LARGEST_CALL_BYTES = 32 * 1024
+
+
+class BodyTooLargeError(InputError):
+    """The request's body is larger than 500 KB."""
+
+    code = "HF140"
+    remedy = "Send smaller batches; 500 KB after decompression is the limit."
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The calls of one request as they were written, and what was said about all of them."""
+
+    calls: Sequence[bytes]
+    sent_at: datetime | None = None
+    write_key: str | None = None
+
+
+class _Envelope(msgspec.Struct):
+    batch: list[msgspec.Raw]
+    # Whatever stands here must not spoil the batch, so it is looked at on its own.
+    sentAt: msgspec.Raw = msgspec.Raw(b"null")  # noqa: N815 - as written on the wire
+    writeKey: msgspec.Raw = msgspec.Raw(b"null")  # noqa: N815
+
+
+class _Single(msgspec.Struct):
+    sentAt: msgspec.Raw = msgspec.Raw(b"null")  # noqa: N815
+    writeKey: msgspec.Raw = msgspec.Raw(b"null")  # noqa: N815
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_single = msgspec.json.Decoder(_Single)
+_text = msgspec.json.Decoder(str)
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]', re.DOTALL)
+_WRITE_KEY = re.compile(rb'("writeKey"\s*:\s*")[^"]*')
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def decompress(body: bytes, encoding: str) -> bytes:
+    """`body` without its Content-Encoding (none, identity or gzip), at most 500 KB of it.
+
+    Raises BodyTooLargeError, and InputError for another encoding or broken gzip. A bomb is refused at the limit.
+    """
+    if encoding in ("", "identity"):
+        if len(body) > LARGEST_BODY_BYTES:
+            raise BodyTooLargeError
+        return body
+    if encoding != "gzip":
+        raise InputError(f"Content-Encoding {encoding!r} isn't understood.", remedy="Send gzip, or no encoding.")
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        plain = inflate.decompress(body, LARGEST_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise InputError(f"The body is no gzip: {error}.", remedy="Send gzip, or no Content-Encoding.") from None
+    if len(plain) > LARGEST_BODY_BYTES:
+        raise BodyTooLargeError
+    if not inflate.eof:
+        raise InputError("The gzip body ends too early.", remedy="Send the whole body.")
+    return plain
+
+
+def read_batch(body: bytes) -> Body:
+    """The calls of a `/v1/batch` body.
+
+    JSON that is broken inside one call is cut at the commas between calls, so that the others can be read. Raises
+    EventError when there is no `batch` to be found.
+    """
+    try:
+        envelope = _envelope.decode(body)
+    except msgspec.ValidationError as error:
+        raise EventError(f"The body isn't a batch: {error}.", remedy='Send {"batch": [call, …]}.') from None
+    except _UNREADABLE:
+        return _split(body)
+    return Body([bytes(call) for call in envelope.batch], _instant(envelope.sentAt), _string(envelope.writeKey))
+
+
+def read_single(body: bytes) -> Body:
+    """The one call that a `/v1/track` (identify, group, page, screen, alias) body is; it may be unreadable itself."""
+    try:
+        single = _single.decode(body)
+    except _UNREADABLE:
+        return Body([body])
+    return Body([body], _instant(single.sentAt), _string(single.writeKey))
+
+
+def without_key(call: bytes) -> bytes:
+    """`call` as it may be kept for people to look at: the write key that it may hold is left out."""
+    return _WRITE_KEY.sub(rb"\1", call)
+
+
+def _split(body: bytes) -> Body:
+    """Cut a broken batch by its brackets and commas alone."""
+    depth = 0
+    key = b""
+    start = 0
+    calls: list[bytes] = []
+    members: dict[bytes, bytes] = {}
+    found = False
+    for token in _TOKEN.finditer(body):
+        mark = token.group()
+        if mark[:1] == b'"':
+            if depth == 1 and start == 0:
+                key = mark
+        elif mark == b":":
+            if depth == 1:
+                start = token.end()
+        elif mark in b"{[":
+            depth += 1
+            if depth == 2 and key == b'"batch"' and mark == b"[" and not found:
+                found = True
+                start = token.end()
+        elif mark == b"," or depth in (1, 2):
+            inside = key == b'"batch"' and depth == 2
+            if inside:
+                calls.append(body[start : token.start()])
+                start = token.end()
+            elif depth == 1:
+                members.setdefault(key, body[start : token.start()])
+                start = 0
+            if mark != b",":
+                depth -= 1
+                if inside:
+                    key, start = b"", token.end()
+        else:
+            depth -= 1
+    if found and key == b'"batch"' and start < len(body):
+        calls.append(body[start:])  # the body ends inside the batch: what is left is one broken call
+    calls = [call for call in calls if call.strip()]
+    if not found:
+        raise EventError("The body is not JSON with a batch in it.", remedy='Send {"batch": [call, …]}.')
+    return Body(
+        calls,
+        _instant(msgspec.Raw(members.get(b'"sentAt"', b"null"))),
+        _string(msgspec.Raw(members.get(b'"writeKey"', b"null"))),
+    )
+
+
+def _string(raw: msgspec.Raw) -> str | None:
+    try:
+        return _text.decode(raw)
+    except _UNREADABLE:
+        return None
+
+
+def _instant(raw: msgspec.Raw) -> datetime | None:
+    """When the sender says it sent this; without a readable moment its clock just isn't corrected."""
+    value = _string(raw)
+    try:
+        return read_instant(value) if value else None
+    except ValueError:
+        return None
+
+
+def read_instant(value: str) -> datetime:
+    """An ISO 8601 moment in UTC; without a zone it is UTC. Raises ValueError."""
+    try:
+        at = datetime.fromisoformat(value.strip())
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(str(error)) from error

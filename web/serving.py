@@ -1,0 +1,89 @@
+"""Serving the application: told when it listens, and stopped within a second, open streams included."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from schemas.errors import UnavailableError
+from web.edge import Edge
+
+# What is under way at a stop has this long; then it is cut off. Callers repeat what wasn't answered.
+GRACE_SECONDS = 1
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn that ends event streams before it waits for connections, and stays silent about signals it has obeyed."""
+
+    def __init__(self, app: FastAPI, *, listening: Callable[[str], None] = lambda _: None) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                log_level="warning",
+                lifespan="on",
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+                # Behind a proxy the addresses it names aren't used for anything here.
+                proxy_headers=False,
+                ws="none",
+            )
+        )
+        self._app = app
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then tell where."""
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._listening(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Streams have no end of their own, so they are ended first."""
+        edge: Edge = self._app.state.edge
+        edge.changes.end_streams()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """SIGINT and SIGTERM stop the server; having stopped as asked is a success, so they aren't raised again."""
+        try:
+            before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not in the main thread: whoever runs us there stops us by `should_exit`
+            yield
+            return
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket listening on `port` (0: any). Raises UnavailableError when it can't be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise UnavailableError(
+            f"{host}:{port} can't be listened on: {error}.", remedy="Choose another with --port, or stop what holds it."
+        ) from error
+    return listener
+
+
+def mark_ready(file: Path | None) -> None:
+    """Leave the file that says: this process listens."""
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("ready\n")

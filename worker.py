@@ -1,0 +1,141 @@
+"""The worker process: Temporal activities and workflows, and the loops between the database and Temporal.
+
+`python worker.py` and `holdfast worker` are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Worker
+
+from activities.delivery import SETTLE_SECONDS, MessageDelivery
+from activities.running import RunBooks
+from activities.steps import StepOpening
+from activities.tasks import HumanTasks
+from activities.versions import Versions
+from activities.waiting import Waiting
+from channels.outcome import Channel
+from channels.registry import make_channels
+from channels.settings import ChannelSettings
+from loops.dispatcher import Dispatcher
+from loops.engine import Engine
+from schemas.catalogue import load_catalogue
+from schemas.run import RUN_QUEUE, SEND_QUEUE
+from schemas.settings import Settings
+from store.database import Database
+from workflows.playbook_run import PlaybookRun
+
+log = logging.getLogger("holdfast.worker")
+
+# A send that has begun is let finish when the worker is told to stop.
+GRACEFUL = timedelta(seconds=3)
+
+
+def make_workers(
+    client: Client, opening: StepOpening, channels: Mapping[str, Channel], *, settle_seconds: float = SETTLE_SECONDS
+) -> list[Worker]:
+    """The Temporal workers of one process: runs and their books on one queue, providers on another."""
+    delivery = MessageDelivery(opening, channels, settle_seconds=settle_seconds)
+    tasks, waiting, books = HumanTasks(opening), Waiting(opening), RunBooks(opening)
+    runs = Worker(
+        client,
+        task_queue=RUN_QUEUE,
+        workflows=[PlaybookRun],
+        activities=[
+            delivery.show,
+            tasks.assign,
+            tasks.escalate,
+            tasks.close,
+            waiting.check,
+            waiting.resolve,
+            waiting.listen,
+            waiting.close,
+            books.read,
+            books.finish,
+        ],
+        max_concurrent_activities=20,
+        max_cached_workflows=2000,
+        graceful_shutdown_timeout=GRACEFUL,
+    )
+    sends = Worker(
+        client,
+        task_queue=SEND_QUEUE,
+        activities=[delivery.send],
+        max_concurrent_activities=20,
+        graceful_shutdown_timeout=GRACEFUL,
+    )
+    return [runs, sends]
+
+
+async def connect(settings: Settings) -> Client:
+    """The Temporal client, as soon as the server answers."""
+    while True:
+        try:
+            return await Client.connect(
+                settings.temporal_address,
+                namespace=settings.temporal_namespace,
+                api_key=settings.temporal_api_key,
+                data_converter=pydantic_data_converter,
+            )
+        except RuntimeError as error:
+            log.warning("Temporal at %s doesn't answer yet: %s", settings.temporal_address, error)
+            await asyncio.sleep(0.5)
+
+
+async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
+    """Run everything of this process until `stop` is set."""
+    database = Database(settings.require_database_url(), connections=20)
+    catalogue = load_catalogue()
+    versions = Versions()
+    opening = StepOpening(database, catalogue, versions)
+    channels = make_channels(ChannelSettings.read(settings.environ))
+    client = await connect(settings)
+    from loops.publishing import publish_directory
+
+    await publish_directory(database, settings.playbooks, catalogue)
+    settle_seconds = float(settings.environ.get("HOLDFAST_SETTLE_SECONDS", SETTLE_SECONDS))
+    engine = Engine(database, opening, Dispatcher(database, client, versions))
+    async with contextlib.AsyncExitStack() as stack:
+        for worker in make_workers(client, opening, channels, settle_seconds=settle_seconds):
+            await stack.enter_async_context(worker)
+        loops = asyncio.create_task(engine.run())
+        if settings.ready_file:
+            settings.ready_file.write_text("ready\n")
+        log.info("ready")
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([loops, stopping], return_when=asyncio.FIRST_COMPLETED)
+        loops.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await loops
+    for channel in channels.values():
+        await channel.close()
+    await database.close()
+
+
+async def main(environ: Mapping[str, str] = os.environ) -> None:
+    """Run a worker until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run_worker(Settings.read(environ), stop)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).parent))
+    from cli.leaving import leave
+
+    asyncio.run(main())
+    leave(0)
