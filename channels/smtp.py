@@ -154,7 +154,10 @@ class SmtpChannel:
         if isinstance(error, TimeoutError):
             return lost(stage, f"no answer within {self._deadline_seconds:g} s", provider=self.provider)
         refused_for_good = not isinstance(error, OSError) and stage <= Stage.LOGIN
-        if refused_for_good or isinstance(error.__cause__, ssl.SSLCertVerificationError):
+        distrusted = isinstance(error, ssl.SSLCertVerificationError) or isinstance(
+            error.__cause__, ssl.SSLCertVerificationError
+        )
+        if refused_for_good or distrusted:
             # no STARTTLS, no common way to log in, a certificate for another name
             return AccountError(f"The mail server can't be used: {error}.", provider=self.provider)
         return lost(stage, str(error) or type(error).__name__, provider=self.provider)

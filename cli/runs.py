@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--playbook", metavar="P", help="Only runs of this playbook.")
 @click.option("--customer", metavar="ID", help="Only runs of this customer (the userId of its events).")
-@click.option("--state", type=click.Choice(["open", "ended"]), help="Only runs that are open, or that have ended.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
+@click.option(
+    "--state", type=click.Choice(["open", "ended"]), help="Only runs that are open, or that have ended."
+)
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many."
+)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(
     playbook: str | None, customer: str | None, state: Literal["open", "ended"] | None, limit: int, form: str
@@ -64,7 +68,9 @@ async def _read(
 def _table(runs: Sequence[RunRow]) -> str:
     rows = [("RUN", "PLAYBOOK", "CUSTOMER", "STATE", "AT", "ENTERED", "ENDED")]
     for run in runs:
-        state = run.outcome or ("paused" if run.paused else "held out" if run.arm == "held_out" else run.state)
+        state = run.outcome or (
+            "paused" if run.paused else "held out" if run.arm == "held_out" else run.state
+        )
         rows.append(
             (
                 run.id,
@@ -77,4 +83,6 @@ def _table(runs: Sequence[RunRow]) -> str:
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

@@ -17,13 +17,15 @@ from loops.triggers import Trigger
 from rules.assignment import arms
 from rules.calendar import midnight_before
 from rules.entry import Candidate, EntryDecision, OpenRun, decide_entries
+from rules.generated import compile_condition
 from rules.reference import explain
 from rules.sending import CONSENT_CHANNELS, consented
 from rules.wording import sentence
 from schemas.plan import CompiledPlaybook
-from store import decisions, runs
+from store import decisions, entry_requests, runs
 from store.contact import ADDRESS_TRAITS
 from store.decisions import Decision
+from store.entry_requests import EntryRequest
 from store.evaluations import Request
 from store.playbooks import Published
 from store.runs import NewRun, Run
@@ -43,6 +45,9 @@ class Entry:
     changed: frozenset[str]
     decision: EntryDecision | None = None
     run: NewRun | None = None
+    # Somebody asked for this entry: the request's id, and why.
+    request: str | None = None
+    asked: str = ""
 
     @property
     def until(self) -> datetime | None:
@@ -52,12 +57,28 @@ class Entry:
 
 def hold(request: Request, known: Known, trigger: Trigger) -> Entry:
     """The entry of a trigger that holds, yet to be decided."""
-    enter = trigger.playbook.enter
-    value = known.facts.signals.get(enter.key) if enter and enter.key else None
     goal = trigger.goal(known.facts) if trigger.goal else None
+    changed = request.changed | known.changed
+    return Entry(request.customer_id, trigger.playbook, _key(trigger.playbook, known), goal, changed)
+
+
+def ask(request: EntryRequest, known: Known, playbook: CompiledPlaybook) -> Entry:
+    """The entry that somebody asked for, yet to be decided: all entry rules but the trigger hold for it."""
+    goal = playbook.goal.when if playbook.goal else None
     return Entry(
-        request.customer_id, trigger.playbook, "" if value is None else str(value), goal, request.changed | known.changed
+        request.customer_id,
+        playbook,
+        _key(playbook, known),
+        compile_condition(goal)(known.facts) if goal else None,
+        frozenset(),
+        request=request.id,
+        asked=request.reason or "asked for",
     )
+
+
+def _key(playbook: CompiledPlaybook, known: Known) -> str:
+    value = known.facts.signals.get(playbook.enter.key) if playbook.enter and playbook.enter.key else None
+    return "" if value is None else str(value)
 
 
 class Entries:
@@ -74,8 +95,6 @@ class Entries:
         matched: Sequence[Entry],
         open_runs: Mapping[str, Sequence[tuple[Run, Version]]],
         known: Mapping[str, Known],
-        *,
-        reason: str = "",
     ) -> list[Entry]:
         """Decide on all of `matched`, write runs and decisions, and return them decided."""
         if not matched:
@@ -94,7 +113,7 @@ class Entries:
                 for entry in entries
             ]
             for entry, decision in zip(entries, decide_entries(candidates, now=self._now), strict=True):
-                run = self._run(entry, decision, known[customer_id], reason) if decision.occupies else None
+                run = self._run(entry, decision, known[customer_id]) if decision.occupies else None
                 admitted[entry.playbook.name] += decision.enters
                 decided.append(replace(entry, decision=decision, run=run))
         await runs.insert_runs(connection, [entry.run for entry in decided if entry.run])
@@ -140,13 +159,13 @@ class Entries:
             key=entry.key or None,
         )
 
-    def _run(self, entry: Entry, decision: EntryDecision, known: Known, reason: str) -> NewRun:
+    def _run(self, entry: Entry, decision: EntryDecision, known: Known) -> NewRun:
         playbook, signals = entry.playbook, known.facts.signals
         window = timedelta(seconds=playbook.goal.within_seconds) if playbook.goal else None
         if decision.held_out and window is None:
             window = OBSERVED
         health, churn = signals.get("health_score"), signals.get("churn_probability")
-        why = reason or "; ".join(sentence(line) for line in (playbook.enter.when.items if playbook.enter else ()))
+        why = entry.asked or "; ".join(sentence(line) for line in (playbook.enter.when.items if playbook.enter else ()))
         return NewRun(
             id=str(uuid.uuid4()),
             playbook=playbook.name,
@@ -170,11 +189,14 @@ class Entries:
         standing = await decisions.load_standings(connection, [entry.customer_id for entry in decided])
         counts: dict[tuple[str, str, str], int] = defaultdict(int)
         news = []
+        answers: list[tuple[str, str, str, str | None]] = []
         for entry in decided:
             decision = entry.decision
             assert decision is not None
             counts[(entry.playbook.name, decision.reason, "")] += 1
-            if standing.get((entry.customer_id, entry.playbook.name)) == decision.reason and entry.run is None:
+            if entry.request:
+                answers.append((entry.request, decision.reason, decision.detail, entry.run.id if entry.run else None))
+            elif standing.get((entry.customer_id, entry.playbook.name)) == decision.reason and entry.run is None:
                 continue
             checks = (
                 explain(entry.playbook.enter.when, known[entry.customer_id].facts).checks if entry.playbook.enter else ()
@@ -193,4 +215,5 @@ class Entries:
                 )
             )
         await decisions.record_decisions(connection, news)
+        await entry_requests.answer_requests(connection, answers, self._now)
         await decisions.count_decisions(connection, self._now.date(), counts)

@@ -18,12 +18,12 @@ from activities.running import close_run
 from activities.steps import StepOpening
 from activities.versions import Version
 from activities.waiting import satisfied
-from loops.entries import Entries, Entry, hold
+from loops.entries import Entries, Entry, ask, hold
 from loops.triggers import Triggers, prepare_triggers
 from rules.reference import explain
 from schemas.plan import WaitFor
 from schemas.run import RunEnd
-from store import decisions, evaluations, runs, signals, waits
+from store import decisions, entry_requests, evaluations, runs, signals, waits
 from store.evaluations import Request
 from store.playbooks import load_published, read_stamp
 from store.runs import Run
@@ -83,6 +83,11 @@ class Evaluator:
             known = await load_known(connection, ids, batch.now, needs, self._opening.catalogue)
             await self._attend_runs(connection, batch, open_runs, known)
             matched = self._match(batch, triggers, requests, known)
+            for asked in await entry_requests.load_requests(connection, ids):
+                playbook = triggers.published.playbooks.get(asked.playbook)
+                if playbook is not None:
+                    matched = [m for m in matched if (m.customer_id, m.playbook) != (asked.customer_id, playbook)]
+                    matched.append(ask(asked, known[asked.customer_id], playbook))
             entered = await Entries(self._opening, triggers.published, batch.now).decide(
                 connection, matched, open_runs, known
             )

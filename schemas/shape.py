@@ -194,9 +194,14 @@ def _in_condition(error: _Error, validator: Draft202012Validator) -> bool:
     root: Any = validator.schema
     node = root
     for part in error.absolute_schema_path:
-        node = root["$defs"][node["$ref"].removeprefix("#/$defs/")] if part == "$ref" else node[part]
+        # References are followed silently: they aren't part of the path.
+        while isinstance(node, dict) and part not in node and "$ref" in node:
+            if node.get("x-condition"):
+                return True
+            node = root["$defs"][node["$ref"].removeprefix("#/$defs/")]
         if isinstance(node, dict) and node.get("x-condition"):
             return True
+        node = node[part]
     return False
 
 

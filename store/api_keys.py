@@ -29,7 +29,9 @@ async def add_key(database: Database, name: str, key: str) -> None:
     try:
         async with database.transaction() as connection:
             now = await database.clock.read(connection)
-            await connection.execute(insert(api_keys).values(secret_hash=hash_key(key), name=name, created_at=now))
+            await connection.execute(
+                insert(api_keys).values(secret_hash=hash_key(key), name=name, created_at=now)
+            )
     except IntegrityError as error:
         raise ConflictError(f"There is an API key {name!r} already, or the key is in use.") from error
 

@@ -47,11 +47,15 @@ async def read_customer(connection: AsyncConnection, user_id: str, *, events: in
     """The customer that the caller calls `user_id`, with its last `events`. Raises NotFoundError."""
     found = await find_customer(connection, user_id)
     if found is None:
-        raise NotFoundError(f"There is no customer {user_id[:200]!r}.", remedy="Ids are the userId of the events.")
+        raise NotFoundError(
+            f"There is no customer {user_id[:200]!r}.", remedy="Ids are the userId of the events."
+        )
     stored = (await signals.load(connection, [found.id])).get(found.id)
     consents = (await load_consents(connection, [found.id])).get(found.id, {})
     standings = await connection.execute(
-        text("SELECT playbook, reason, at FROM standings WHERE customer_id = CAST(:id AS uuid) ORDER BY playbook"),
+        text(
+            "SELECT playbook, reason, at FROM standings WHERE customer_id = CAST(:id AS uuid) ORDER BY playbook"
+        ),
         {"id": found.id},
     )
     happened = await connection.execute(
@@ -84,7 +88,9 @@ async def list_customers(
         conditions.append("s.risk_level = :risk")
         values["risk"] = risk
     if search:
-        conditions.append("(strpos(lower(concat_ws(' ', c.external_id, c.business_name, c.first_name)), lower(:search)) > 0)")
+        conditions.append(
+            "(strpos(lower(concat_ws(' ', c.external_id, c.business_name, c.first_name)), lower(:search)) > 0)"
+        )
         values["search"] = search
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     rows = await connection.execute(
@@ -92,7 +98,7 @@ async def list_customers(
             "SELECT c.external_id AS user_id, coalesce(c.business_name, c.first_name) AS name, s.plan, s.health_score, "
             "s.risk_level, s.churn_probability, s.last_login, (SELECT count(*) FROM runs r WHERE r.customer_id = c.id "
             "AND r.ended_at IS NULL AND r.arm = 'treated') AS open_runs "
-            f"FROM customers c LEFT JOIN signals s ON s.customer_id = c.id {where}"  # noqa: S608 - our own words
+            f"FROM customers c LEFT JOIN signals s ON s.customer_id = c.id {where}"
             "ORDER BY s.health_score NULLS LAST, c.external_id LIMIT :limit"
         ),
         values,

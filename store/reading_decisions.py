@@ -39,7 +39,7 @@ async def list_decisions(
         text(
             "SELECT d.id, d.at, c.external_id AS user_id, coalesce(c.business_name, c.first_name) AS customer_name, "
             "d.playbook, d.version, d.reason, d.detail, d.until, d.run_id::text AS run_id, d.checks "
-            f"FROM decisions d LEFT JOIN customers c ON c.id = d.customer_id {where}"  # noqa: S608 - our own words
+            f"FROM decisions d LEFT JOIN customers c ON c.id = d.customer_id {where}"
             "ORDER BY d.at DESC, d.id DESC LIMIT :limit"
         ),
         values,

@@ -22,6 +22,8 @@ async def read_revision(database: Database) -> str | None:
     """The database's revision; None when it was never migrated. Raises SQLAlchemy's errors when it is away."""
     try:
         async with database.transaction() as connection:
-            return str((await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one())
+            return str(
+                (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one()
+            )
     except ProgrammingError:
         return None

@@ -72,7 +72,9 @@ async def read_message(connection: AsyncConnection, message_id: str) -> MessageR
         uuid.UUID(message_id)
     except ValueError:
         raise missing from None
-    row = (await connection.execute(text(f"{_SELECT}WHERE d.id = CAST(:id AS uuid)"), {"id": message_id})).first()
+    row = (
+        await connection.execute(text(f"{_SELECT}WHERE d.id = CAST(:id AS uuid)"), {"id": message_id})
+    ).first()
     if row is None:
         raise missing
     return MessageRow.model_validate(dict(row._mapping))
@@ -83,7 +85,9 @@ async def mark_seen(database: Database, message_id: str) -> MessageRow:
     async with database.transaction() as connection:
         found = await read_message(connection, message_id)
         if found.channel != "in_app" or found.state != "accepted":
-            raise NotFoundError(f"There is no in-app message {message_id!r}.", remedy="Only in-app messages are seen here.")
+            raise NotFoundError(
+                f"There is no in-app message {message_id!r}.", remedy="Only in-app messages are seen here."
+            )
         await connection.execute(
             text("UPDATE deliveries SET seen_at = :now WHERE id = CAST(:id AS uuid) AND seen_at IS NULL"),
             {"id": message_id, "now": await database.clock.read(connection)},

@@ -59,7 +59,9 @@ async def list_runs(
 
 async def read_run(connection: AsyncConnection, run_id: str) -> RunRow:
     """One run. Raises NotFoundError, also for what is no id."""
-    missing = NotFoundError(f"There is no run {run_id[:60]!r}.", remedy="`holdfast runs` lists runs with their ids.")
+    missing = NotFoundError(
+        f"There is no run {run_id[:60]!r}.", remedy="`holdfast runs` lists runs with their ids."
+    )
     try:
         uuid.UUID(run_id)
     except ValueError:

@@ -481,6 +481,22 @@ api_keys = Table(
     Column("created_at", _instant(), nullable=False),
 )
 
+# What people and services ask for by hand; the evaluator decides, as on everything else, and answers here.
+entry_requests = Table(
+    "entry_requests",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    _customer(),
+    Column("playbook", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("requested_at", _instant(), nullable=False),
+    Column("decided_at", _instant()),
+    Column("decision", Text),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("run_id", UUID(as_uuid=False)),
+    Index("entry_requests_open_idx", "customer_id", postgresql_where=text("decided_at IS NULL")),
+)
+
 upkeep = Table(
     "upkeep",
     metadata,

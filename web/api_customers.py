@@ -15,32 +15,40 @@ from web.api_runs import Limit
 from web.edge import EdgeHere, caller_of
 
 router = APIRouter(prefix="/api", tags=["customers"], dependencies=[Depends(caller_of)])
-UserId = Annotated[str, Path(max_length=200, pattern=r"^[^\x00]+$", description="The customer's id, as in its events.")]
+UserId = Annotated[
+    str,
+    Path(
+        alias="userId",
+        max_length=200,
+        pattern=r"^[^\x00]+$",
+        description="The customer's id, as in its events.",
+    ),
+]
 
 
 @router.get("/customers/{userId}", summary="One customer")
-async def read(edge: EdgeHere, userId: UserId) -> CustomerDetail:  # noqa: N803 - as written on the wire
+async def read(edge: EdgeHere, user_id: UserId) -> CustomerDetail:
     """Profile, current signals, consents, open runs, and where it stands with playbooks whose condition held."""
     async with edge.database.transaction() as connection:
-        found = await read_customer(connection, userId)
+        found = await read_customer(connection, user_id)
         return CustomerDetail(
             user_id=found.user_id,
             profile=found.profile,
             signals=found.signals,
             consents=found.consents,
-            open_runs=await list_runs(connection, customer=userId, state="open", limit=100),
+            open_runs=await list_runs(connection, customer=user_id, state="open", limit=100),
             standings=found.standings,
             recent_events=found.events,
         )
 
 
 @router.get("/customers/{userId}/messages", summary="A customer's in-app messages")
-async def messages(edge: EdgeHere, userId: UserId, limit: Limit = 50) -> InAppList:  # noqa: N803
+async def messages(edge: EdgeHere, user_id: UserId, limit: Limit = 50) -> InAppList:
     """Unseen ones first, then newest first. Post to `/api/messages/{id}/seen` when one was shown."""
     async with edge.database.transaction() as connection:
-        await read_customer(connection, userId, events=0)
-        rows = await list_in_app(connection, userId, limit)
-    return InAppList(user_id=userId, messages=[_in_app(row) for row in rows])
+        await read_customer(connection, user_id, events=0)
+        rows = await list_in_app(connection, user_id, limit)
+    return InAppList(user_id=user_id, messages=[_in_app(row) for row in rows])
 
 
 @router.post("/messages/{id}/seen", summary="An in-app message was shown")

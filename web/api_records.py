@@ -10,7 +10,7 @@ from store.dead_letters import list_dead_letters
 from store.reading_decisions import list_decisions
 from store.reading_messages import list_messages
 from web.answers import DeadLetterList, DecisionList, MessageList
-from web.api_runs import Limit, Word
+from web.api_runs import Customer, Limit, Word
 from web.cursors import read_moment_cursor, read_number_cursor, write_cursor
 from web.edge import EdgeHere, caller_of
 
@@ -21,8 +21,7 @@ MessageState = Literal["claimed", "retrying", "accepted", "failed", "unknown", "
 @router.get("/outbox", summary="Messages of every channel")
 async def outbox(
     edge: EdgeHere,
-    userId: Word = None,  # noqa: N803 - as written on the wire
-    customerId: Word = None,  # noqa: N803
+    customer: Customer,
     channel: Word = None,
     state: MessageState | None = None,
     limit: Limit = 50,
@@ -32,22 +31,22 @@ async def outbox(
     async with edge.database.transaction() as connection:
         rows = await list_messages(
             connection,
-            customer=userId or customerId,
+            customer=customer,
             channel=channel,
             state=state,
             limit=limit + 1,
             before=read_moment_cursor(cursor),
         )
     last = rows[limit - 1] if len(rows) > limit else None
-    return MessageList(messages=rows[:limit], next_cursor=write_cursor(last.created_at, last.id) if last else None)
+    return MessageList(
+        messages=rows[:limit], next_cursor=write_cursor(last.created_at, last.id) if last else None
+    )
 
 
 @router.get("/decisions", summary="Decisions about entries")
 async def decisions(
     edge: EdgeHere,
-    customer: Word = None,
-    userId: Word = None,  # noqa: N803
-    customerId: Word = None,  # noqa: N803
+    customer: Customer,
     playbook: Word = None,
     limit: Limit = 50,
     cursor: Word = None,
@@ -56,7 +55,7 @@ async def decisions(
     async with edge.database.transaction() as connection:
         rows = await list_decisions(
             connection,
-            customer=customer or userId or customerId,
+            customer=customer,
             playbook=playbook,
             limit=limit + 1,
             before=read_number_cursor(cursor),

@@ -21,6 +21,20 @@ Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 # Texts that PostgreSQL can hold.
 Word = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
+
+
+async def named_customer(
+    user_id: Annotated[str | None, Query(alias="userId", max_length=200, pattern=r"^[^\x00]*$")] = None,
+    customer_id: Annotated[
+        str | None, Query(alias="customerId", max_length=200, pattern=r"^[^\x00]*$")
+    ] = None,
+    customer: Word = None,
+) -> str | None:
+    """The customer that a list is to be about, by whichever of its three names."""
+    return user_id or customer_id or customer
+
+
+Customer = Annotated[str | None, Depends(named_customer)]
 RunId = Annotated[str, Path(description="The run's id, a UUID.")]
 
 
@@ -35,20 +49,18 @@ class Request(Row):
 @router.get("", summary="List runs")
 async def list_(
     edge: EdgeHere,
+    customer: Customer,
     playbook: Word = None,
-    userId: Word = None,  # noqa: N803 - as written on the wire
-    customerId: Word = None,  # noqa: N803
-    customer: Word = None,
     state: State | None = None,
     limit: Limit = 50,
     cursor: Word = None,
 ) -> RunList:
-    """Runs, newest first. `userId`, `customerId` and `customer` are one filter; state `open` is all that haven't ended."""
+    """Newest first. `userId`, `customerId` and `customer` are one filter; state `open` is all that haven't ended."""
     async with edge.database.transaction() as connection:
         rows = await list_runs(
             connection,
             playbook=playbook,
-            customer=userId or customerId or customer,
+            customer=customer,
             state=state,
             limit=limit + 1,
             before=read_moment_cursor(cursor),
@@ -84,5 +96,7 @@ async def command(
     asked = request or Request()
     async with edge.database.transaction() as connection:
         run = await read_run(connection, id)
-    sent = Command(by=asked.by or caller, reason=asked.reason, outcome=asked.outcome if verb == "stop" else None)
+    sent = Command(
+        by=asked.by or caller, reason=asked.reason, outcome=asked.outcome if verb == "stop" else None
+    )
     return Commanded(run_id=run.id, answer=await edge.executions.command(run, verb, sent))

@@ -11,7 +11,7 @@ from store.reading_rows import Row
 from store.reading_tasks import list_tasks
 from store.tasks import complete_task
 from web.answers import TaskDone, TaskList
-from web.api_runs import Limit, Text, Word
+from web.api_runs import Customer, Limit, Text, Word
 from web.edge import Caller, EdgeHere, caller_of
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"], dependencies=[Depends(caller_of)])
@@ -28,17 +28,14 @@ class Completion(Row):
 @router.get("", summary="List tasks")
 async def list_(
     edge: EdgeHere,
+    customer: Customer,
     assignee: Word = None,
     state: Literal["open", "done", "overdue", "cancelled"] | None = None,
-    userId: Word = None,  # noqa: N803 - as written on the wire
-    customerId: Word = None,  # noqa: N803
     limit: Limit = 100,
 ) -> TaskList:
     """The most pressing first; an assignee's list holds what was escalated to them, too."""
     async with edge.database.transaction() as connection:
-        rows = await list_tasks(
-            connection, assignee=assignee, state=state, customer=userId or customerId, limit=limit
-        )
+        rows = await list_tasks(connection, assignee=assignee, state=state, customer=customer, limit=limit)
     return TaskList(tasks=rows)
 
 

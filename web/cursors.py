@@ -48,7 +48,11 @@ def read_number_cursor(cursor: str | None) -> int | None:
 
 def _read(cursor: str, count: int) -> Sequence[str]:
     try:
-        parts = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii").split("|")
+        parts = (
+            base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            .decode("ascii")
+            .split("|")
+        )
     except binascii.Error as error:
         raise ValueError(cursor) from error
     if len(parts) != count:

@@ -60,8 +60,14 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
     document["security"] = [{"bearer": []}, {"basic": []}]
     document["paths"]["/healthz"]["get"]["security"] = []
     for name in ("batch", *KINDS):
-        body = {"type": "object", "properties": {"batch": {"type": "array", "items": _CALL}}, "required": ["batch"]}
-        document["paths"][f"/v1/{name}"] = {"post": _describe_ingest(name, body if name == "batch" else _CALL)}
+        body = {
+            "type": "object",
+            "properties": {"batch": {"type": "array", "items": _CALL}},
+            "required": ["batch"],
+        }
+        document["paths"][f"/v1/{name}"] = {
+            "post": _describe_ingest(name, body if name == "batch" else _CALL)
+        }
     app.openapi_schema = document
     return document
 

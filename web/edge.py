@@ -61,12 +61,16 @@ async def reader_of(request: Request) -> str:
     if edge.settings.pages_open:
         host = urlsplit(f"//{request.headers.get('host', '')}").hostname
         if host not in (*LOOPBACK, urlsplit(edge.settings.public_url).hostname):
-            raise Forbidden(f"Pages aren't open under the name {host!r}.", remedy=f"Open {edge.settings.public_url}.")
+            raise Forbidden(
+                f"Pages aren't open under the name {host!r}.", remedy=f"Open {edge.settings.public_url}."
+            )
         return "pages"
     try:
         return await caller_of(request)
     except NoKeyError as error:
-        raise NoKeyError(error.message, remedy="Enter the API key as user name; leave the password empty.") from error
+        raise NoKeyError(
+            error.message, remedy="Enter the API key as user name; leave the password empty."
+        ) from error
 
 
 async def poster_of(request: Request) -> str:

@@ -44,23 +44,31 @@ class Executions:
         if run.state == "ended":
             raise ConflictError(f"The run has ended ({run.outcome}).", remedy="Nothing is left to do for it.")
         if run.state == "observed":
-            raise ConflictError("The customer is held out: the run is only observed.", remedy="It ends by itself.")
+            raise ConflictError(
+                "The customer is held out: the run is only observed.", remedy="It ends by itself."
+            )
         if run.state == "starting":
             raise ConflictError("The run hasn't started yet.", remedy="Try again in a moment.")
         client = await self._connect()
         handle = client.get_workflow_handle(run.workflow_id, first_execution_run_id=run.execution_id)
         try:
             async with asyncio.timeout(self.ANSWER_SECONDS):
-                update = await handle.start_update(verb, command, wait_for_stage=WorkflowUpdateStage.COMPLETED)
+                update = await handle.start_update(
+                    verb, command, wait_for_stage=WorkflowUpdateStage.COMPLETED
+                )
                 return str(await update.result())
         except WorkflowUpdateFailedError as error:
             told = error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
             raise ConflictError(f"{told[:1].upper()}{told[1:]}.") from error
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
-            raise UnavailableError("No worker answered in time.", remedy="Check that a worker runs.") from error
+            raise UnavailableError(
+                "No worker answered in time.", remedy="Check that a worker runs."
+            ) from error
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
-                raise ConflictError("The run has no workflow at the moment.", remedy="Try again in a minute.") from error
+                raise ConflictError(
+                    "The run has no workflow at the moment.", remedy="Try again in a minute."
+                ) from error
             raise UnavailableError(f"Temporal didn't take it: {error.message}.") from error
 
     async def check(self) -> str:
@@ -79,7 +87,9 @@ class Executions:
                 return self._client
             try:
                 async with asyncio.timeout(self.CONNECT_SECONDS):
-                    given = ClientConfig.load_client_connect_config(override_env_vars=dict(self._settings.environ))
+                    given = ClientConfig.load_client_connect_config(
+                        override_env_vars=dict(self._settings.environ)
+                    )
                     given.setdefault("target_host", self._settings.temporal_address)
                     self._client = await Client.connect(**given, data_converter=pydantic_data_converter)
             except (RuntimeError, RPCError, TimeoutError, ValueError) as error:

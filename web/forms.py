@@ -19,7 +19,9 @@ async def read_form(request: Request) -> dict[str, str]:
         if len(body) > LARGEST_BYTES:
             raise InputError("The form is too large.", remedy="Shorten the notes.")
     try:
-        fields = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=20, errors="strict"))
+        fields = dict(
+            parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=20, errors="strict")
+        )
     except ValueError:
         raise InputError("The form can't be read.", remedy="Open the page again.") from None
     if any("\x00" in value for value in fields.values()):

@@ -98,7 +98,8 @@ class Gatherer:
     async def _store(self, jobs: Sequence[_Job]) -> None:
         try:
             await self._take_in(
-                [event for job in jobs for event in job.events], [letter for job in jobs for letter in job.dead]
+                [event for job in jobs for event in job.events],
+                [letter for job in jobs for letter in job.dead],
             )
         except Exception as error:  # noqa: BLE001 - every request has to hear what became of it
             if len(jobs) > 1 and not is_away(error):

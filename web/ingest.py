@@ -69,7 +69,9 @@ class Ingest:
 def routes(gatherer: Gatherer, keys: KeyRing) -> list[Route]:
     """`/v1/batch` and one route per kind of call."""
     kinds: dict[str, str | None] = {"batch": None} | {kind: kind for kind in KINDS}
-    return [Route(f"/v1/{name}", Ingest(gatherer, keys, kind), methods=["POST"]) for name, kind in kinds.items()]
+    return [
+        Route(f"/v1/{name}", Ingest(gatherer, keys, kind), methods=["POST"]) for name, kind in kinds.items()
+    ]
 
 
 async def _read(request: Request) -> bytes:

@@ -59,7 +59,9 @@ async def command(
         run = await read_run(connection, run_id)
     try:
         answer = await edge.executions.command(
-            run, verb, Command(by=fields.get("by", "").strip()[:200] or poster, reason=fields.get("reason", "")[:200])
+            run,
+            verb,
+            Command(by=fields.get("by", "").strip()[:200] or poster, reason=fields.get("reason", "")[:200]),
         )
     except ConflictError as error:
         answer = error.message

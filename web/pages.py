@@ -44,7 +44,9 @@ async def overview(request: Request, edge: EdgeHere) -> HTMLResponse:
 
 
 @router.get("/customers")
-async def customers(request: Request, edge: EdgeHere, risk: Risk | None = None, search: Search = None) -> HTMLResponse:
+async def customers(
+    request: Request, edge: EdgeHere, risk: Risk | None = None, search: Search = None
+) -> HTMLResponse:
     """Customers, the least healthy first."""
     async with edge.database.transaction() as connection:
         rows = await list_customers(connection, risk=risk, search=search, limit=100)
@@ -111,17 +113,27 @@ async def run(request: Request, edge: EdgeHere, run_id: str, told: Search = None
         )
     link = edge.settings.link_workflow(found.workflow_id, found.execution_id)
     checks = entry[0].checks if entry else ()
-    return render(request, "run.html", run=found, timeline=timeline, checks=checks, temporal_url=link, told=told)
+    return render(
+        request, "run.html", run=found, timeline=timeline, checks=checks, temporal_url=link, told=told
+    )
 
 
 @router.get("/outbox")
 async def outbox(
-    request: Request, edge: EdgeHere, channel: Word = None, state: MessageState | None = None, cursor: Word = None
+    request: Request,
+    edge: EdgeHere,
+    channel: Word = None,
+    state: MessageState | None = None,
+    cursor: Word = None,
 ) -> HTMLResponse:
     """Messages, newest first."""
     async with edge.database.transaction() as connection:
         rows = await list_messages(
-            connection, channel=channel or None, state=state, limit=PAGE + 1, before=read_moment_cursor(cursor)
+            connection,
+            channel=channel or None,
+            state=state,
+            limit=PAGE + 1,
+            before=read_moment_cursor(cursor),
         )
     last = rows[PAGE - 1] if len(rows) > PAGE else None
     return render(
@@ -155,4 +167,6 @@ async def playbooks(request: Request, edge: EdgeHere) -> HTMLResponse:
     """Published playbooks with what came of them, and problems of the files."""
     async with edge.database.transaction() as connection:
         rows = await list_playbooks(connection)
-    return render(request, "playbooks.html", playbooks=rows, problems=await asyncio.to_thread(edge.find_problems))
+    return render(
+        request, "playbooks.html", playbooks=rows, problems=await asyncio.to_thread(edge.find_problems)
+    )

@@ -19,6 +19,8 @@ from web.segment_body import BodyTooLargeError
 logger = logging.getLogger("holdfast.web")
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+
+
 class FieldProblem(BaseModel):
     """What is wrong with one field of a request; `pointer` is a JSON pointer into it."""
 
@@ -74,10 +76,15 @@ def explain(error: Exception) -> Problem:
     if is_away(error):
         logger.warning("the database can't be reached: %s", type(error).__name__)
         return _problem(
-            503, "The database can't be reached.", UnavailableError.code, "Send it again; ids make repetitions harmless."
+            503,
+            "The database can't be reached.",
+            UnavailableError.code,
+            "Send it again; ids make repetitions harmless.",
         )
     logger.error("unforeseen error", exc_info=error)
-    return _problem(500, "Something went wrong here; it is in the log.", "HF000", "Try again; tell us if it stays.")
+    return _problem(
+        500, "Something went wrong here; it is in the log.", "HF000", "Try again; tell us if it stays."
+    )
 
 
 def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
@@ -115,6 +122,8 @@ def _headers(problem: Problem) -> dict[str, str]:
     return {}
 
 
-def _problem(status: int, detail: str, code: str, remedy: str, errors: Sequence[FieldProblem] = ()) -> Problem:
+def _problem(
+    status: int, detail: str, code: str, remedy: str, errors: Sequence[FieldProblem] = ()
+) -> Problem:
     title = HTTPStatus(status).phrase
     return Problem(title=title, status=status, detail=detail, code=code, remedy=remedy, errors=list(errors))

@@ -53,7 +53,9 @@ def _stamp(value: datetime | None) -> Markup | str:
     if value is None:
         return "–"
     at = value.astimezone(UTC)
-    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(timespec="seconds"), f"{at:%b %d, %H:%M:%S}")
+    return Markup('<time datetime="{}">{}</time>').format(
+        at.isoformat(timespec="seconds"), f"{at:%b %d, %H:%M:%S}"
+    )
 
 
 def _plain(value: object) -> str:

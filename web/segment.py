@@ -77,7 +77,9 @@ def read_calls(
     dead: list[DeadLetter] = []
     for call in body.calls:
         try:
-            events.append(read_call(call, kind=kind, source=source, received_at=received_at, sent_at=body.sent_at))
+            events.append(
+                read_call(call, kind=kind, source=source, received_at=received_at, sent_at=body.sent_at)
+            )
         except EventError as error:
             text = without_key(call[:LARGEST_CALL_BYTES]).decode("utf-8", "replace")
             dead.append(DeadLetter(source, error.code, error.message, text, received_at))
@@ -220,11 +222,17 @@ def _meaning(call: _Call, kind: str) -> tuple[str, dict[str, Any], dict[str, Any
         if group is None:
             raise EventError("groupId is missing.", code="HF116")
         # What is said of the company holds for the customer, but its mail and phone aren't the person's.
-        shared = {key: value for key, value in (call.traits or {}).items() if key not in ("email", "phone", "name")}
+        shared = {
+            key: value for key, value in (call.traits or {}).items() if key not in ("email", "phone", "name")
+        }
         traits = _named(shared, {"business_name": (call.traits or {}).get("name")})
         return kind, {"groupId": group}, traits
     given = {"name": call.name, "category": call.category}
-    return kind, {key: value for key, value in given.items() if isinstance(value, str)} | (call.properties or {}), {}
+    return (
+        kind,
+        {key: value for key, value in given.items() if isinstance(value, str)} | (call.properties or {}),
+        {},
+    )
 
 
 def _named(traits: Mapping[str, Any], also: Mapping[str, Any]) -> dict[str, Any]:

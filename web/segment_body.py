@@ -62,12 +62,16 @@ def decompress(body: bytes, encoding: str) -> bytes:
             raise BodyTooLargeError
         return body
     if encoding != "gzip":
-        raise InputError(f"Content-Encoding {encoding!r} isn't understood.", remedy="Send gzip, or no encoding.")
+        raise InputError(
+            f"Content-Encoding {encoding!r} isn't understood.", remedy="Send gzip, or no encoding."
+        )
     inflate = zlib.decompressobj(wbits=31)
     try:
         plain = inflate.decompress(body, LARGEST_BODY_BYTES + 1)
     except zlib.error as error:
-        raise InputError(f"The body is no gzip: {error}.", remedy="Send gzip, or no Content-Encoding.") from None
+        raise InputError(
+            f"The body is no gzip: {error}.", remedy="Send gzip, or no Content-Encoding."
+        ) from None
     if len(plain) > LARGEST_BODY_BYTES:
         raise BodyTooLargeError
     if not inflate.eof:
@@ -87,7 +91,9 @@ def read_batch(body: bytes) -> Body:
         raise EventError(f"The body isn't a batch: {error}.", remedy='Send {"batch": [call, …]}.') from None
     except _UNREADABLE:
         return _split(body)
-    return Body([bytes(call) for call in envelope.batch], _instant(envelope.sentAt), _string(envelope.writeKey))
+    return Body(
+        [bytes(call) for call in envelope.batch], _instant(envelope.sentAt), _string(envelope.writeKey)
+    )
 
 
 def read_single(body: bytes) -> Body:

@@ -77,7 +77,8 @@ def bind(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         raise UnavailableError(
-            f"{host}:{port} can't be listened on: {error}.", remedy="Choose another with --port, or stop what holds it."
+            f"{host}:{port} can't be listened on: {error}.",
+            remedy="Choose another with --port, or stop what holds it.",
         ) from error
     return listener
 

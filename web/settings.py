@@ -29,7 +29,8 @@ class WebSettings:
         pages = settings.environ.get("HOLDFAST_PAGES", "locked")
         if pages not in ("open", "locked"):
             raise SettingError(
-                f"HOLDFAST_PAGES is {pages!r}.", remedy="Set it to open (no key needed, only on one's own machine) or locked."
+                f"HOLDFAST_PAGES is {pages!r}.",
+                remedy="Set it to open (no key needed, only on one's own machine) or locked.",
             )
         interface = settings.environ.get("HOLDFAST_TEMPORAL_UI")
         if interface is not None and urlsplit(interface).scheme not in ("http", "https"):

@@ -7,29 +7,30 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header
 from fastapi.responses import StreamingResponse
 
 from schemas.errors import InputError
+from web.api_runs import Customer
 from web.edge import Edge, EdgeHere, caller_of, reader_of
 from web.segment_body import read_instant
 
 api = APIRouter(tags=["stream"])
 pages = APIRouter(include_in_schema=False)
 
-UserId = Annotated[str | None, Query(description="Only this customer's changes (customerId is the same).")]
-LastEventId = Annotated[str | None, Header(description="The id of the last event seen; what came since is sent first.")]
+LastEventId = Annotated[
+    str | None, Header(description="The id of the last event seen; what came since is sent first.")
+]
 
 
 @api.get("/api/stream", dependencies=[Depends(caller_of)], response_class=StreamingResponse)
 async def stream(
     edge: EdgeHere,
-    userId: UserId = None,  # noqa: N803 - as written on the wire
-    customerId: UserId = None,  # noqa: N803
+    customer: Customer,
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
     """Changes as `text/event-stream`: events `run`, `step`, `delivery` and `task`, whose data is a JSON object."""
-    return _answer(edge, userId or customerId, last_event_id)
+    return _answer(edge, customer, last_event_id)
 
 
 @pages.get("/changes", dependencies=[Depends(reader_of)])
@@ -44,7 +45,7 @@ def _answer(edge: Edge, customer: str | None, last_event_id: str | None) -> Stre
         try:
             since = read_instant(last_event_id)
         except ValueError:
-            raise InputError("Last-Event-ID is no id of ours.", remedy="Leave it out to begin with now.") from None
+            raise InputError("Last-Event-ID is no id of ours.", remedy="Leave it out.") from None
     return StreamingResponse(
         _write(edge, customer, since),
         media_type="text/event-stream",

@@ -11,7 +11,7 @@ from store.reading_rows import MessageRow, RunRow, StepRow, TaskRow, WaitRow
 
 @dataclass(frozen=True)
 class Happening:
-    """One point of the line; `pending`: it is under way or still to come. `tone` of its dot follows `outcome`."""
+    """One point of the line; `pending`: it is under way or still to come."""
 
     at: datetime
     word: str
@@ -34,7 +34,11 @@ def make_timeline(
     by_step = {(message.step, message.occurrence): message for message in messages}
     task_of = {task.step: task for task in tasks}
     told = {(step.step, step.occurrence) for step in steps}
-    line = [Happening(run.entered_at, "enter", "Entered the playbook", run.arm, str(run.trigger.get("reason", "")))]
+    line = [
+        Happening(
+            run.entered_at, "enter", "Entered the playbook", run.arm, str(run.trigger.get("reason", ""))
+        )
+    ]
     line += [
         Happening(
             step.at, step.word, step.step, step.outcome, step.detail,
@@ -43,13 +47,27 @@ def make_timeline(
         for step in steps
     ]  # fmt: skip
     line += [
-        Happening(message.created_at, message.channel, message.step, message.state, message.error or "", message=message)
+        Happening(
+            message.created_at,
+            message.channel,
+            message.step,
+            message.state,
+            message.error or "",
+            message=message,
+        )
         for key, message in by_step.items()
         if key not in told
     ]
     done = {step.step for step in steps}
     line += [
-        Happening(task.created_at, task.kind, task.step, task.outcome or task.state, task=task, pending=task.state == "open")
+        Happening(
+            task.created_at,
+            task.kind,
+            task.step,
+            task.outcome or task.state,
+            task=task,
+            pending=task.state == "open",
+        )
         for task in tasks
         if task.step not in done
     ]

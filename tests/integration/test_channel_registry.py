@@ -133,6 +133,7 @@ def _make_mail() -> OutgoingMessage:
     return OutgoingMessage("d-1", "grace@example.com", text=".\n..\nend", subject="Hello", html="<p>x</p>")
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH")
 async def test_an_independent_server_takes_our_mail_after_login() -> None:
     async with serve_mailbox() as (box, port):
         channel = SmtpChannel(
@@ -145,6 +146,7 @@ async def test_an_independent_server_takes_our_mail_after_login() -> None:
     assert b"\r\n.\r\n..\r\nend\r\n" in envelope.content
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH")
 async def test_a_wrong_password_is_the_accounts_fault() -> None:
     async with serve_mailbox() as (box, port):
         channel = SmtpChannel(

@@ -26,7 +26,9 @@ from schemas.plan import (
     Wait,
     WaitFor,
 )
+from schemas.errors import ConflictError, NotFoundError
 from schemas.run import SEND_QUEUE, Command
+from store.entry_requests import request_entry
 from store.tasks import complete_task
 from tests.integration.running_engine import RunningEngine, eventually, run_engine
 from tests.standins.smtp import SmtpStandIn
@@ -279,3 +281,15 @@ async def test_the_temporal_ui_can_be_read(house: House) -> None:
     history = (await handle.fetch_history()).to_json()
     for secret in ("ada@example.com", "Ada", "+15005550009"):
         assert secret not in history
+
+
+async def test_an_entry_can_be_asked_for_by_hand_and_is_refused_with_its_reason(house: House) -> None:
+    await house.engine.publish(playbook(email("greet"), Wait(id="pause", spec=Elapsed(seconds=DAY)), enter=None))
+    await ada(house)
+    run_id = await request_entry(house.engine.database, "helping", "ada", "she rang us")
+    [run] = await house.engine.until("SELECT * FROM runs WHERE state = 'running'")
+    assert (str(run["id"]), run["trigger"]["reason"]) == (run_id, "she rang us")
+    with pytest.raises(ConflictError, match="already_running"):
+        await request_entry(house.engine.database, "helping", "ada", "once more")
+    with pytest.raises(NotFoundError, match="no customer 'bob'"):
+        await request_entry(house.engine.database, "helping", "bob", "who?")

@@ -14,8 +14,8 @@ from schemas.errors import PlaybookError
 ROOT = Path(__file__).parents[2]
 
 REQUIRED = """
-plan subscription_status monthly_price account_age_days team_size vendor_type segment country tags renewal_date
-last_login days_since_last_login session_count_30d active_days_30d avg_session_minutes usage_drop_percent
+plan subscription_status monthly_price account_age_days team_size vendor_type segment country tags
+renewal_date last_login days_since_last_login session_count_30d active_days_30d avg_session_minutes usage_drop_percent
 unique_features_used features_adopted forms_created clients_imported journeys_created templates_used
 clients_total clients_active_30d form_completion_rate journey_performance
 support_tickets_30d open_tickets last_support_rating avg_support_rating_30d failed_payments_30d
@@ -24,7 +24,7 @@ health_score risk_level health_trend avg_health_30d
 churn_probability churn_risk_level predicted_churn_date ltv_at_risk
 recent_features best_templates referrals recent_viral_activity influencer trial_ends_at
 email phone first_name business_name timezone locale
-""".split()
+"""
 TYPES = {
     "last_login": "time", "trial_ends_at": "time", "renewal_date": "date", "predicted_churn_date": "date",
     "recent_viral_activity": "bool", "influencer": "bool", "tags": "list", "plan": "text",
@@ -36,7 +36,7 @@ TYPES = {
 
 def test_every_core_signal_is_there_with_its_type() -> None:
     signals = load_catalogue().signals
-    assert not [name for name in REQUIRED if name not in signals]
+    assert not [name for name in REQUIRED.split() if name not in signals]
     assert {name: signals[name].type for name in TYPES} == TYPES
 
 
@@ -94,12 +94,14 @@ def test_values_are_read_by_type() -> None:
     [
         ("signals:\n  a:\n    x: {type: nummer, about: X.}\n", 3, "SC002", "number"),
         ("signals:\n  a:\n    x: {type: text, about: X., colour: red}\n", 3, "SC002", "not permitted"),
-        ("signals:\n  a:\n    x: {type: text, about: X.}\n  b:\n    x: {type: text, about: X.}\n", 5, "SC003", "twice"),
+        ("signals:\n  a: {x: {type: text, about: X.}}\n  b:\n    x: {type: text, about: X.}\n", 4, "SC003", "twice"),
         ("events: {login: In.}\nsignals:\n  a:\n    x:\n      type: time\n      about: X.\n"
          "      derive: {latest: {events: [logon]}}\n", 7, "SC005", "logon"),
-        ("signals:\n  a:\n    x: {type: number, about: X., derive: {age_of: y}}\n", 3, "SC005", "y is no time signal"),
-        ("signals:\n  a:\n    x: {type: text, about: X., derive: {trait: [x], age_of: x}}\n", 3, "SC002", "exactly one"),
-        ("signals:\n  a:\n    x: {type: text, about: X., personal: true, learning: true}\n", 3, "SC006", "never learns"),
+        ("signals:\n  a:\n    x: {type: number, about: X., derive: {age_of: y}}\n", 3, "SC005", "y is no time"),
+        ("signals:\n  a:\n    x: {type: text, about: X., derive: {trait: [x], age_of: x}}\n", 3, "SC002",
+         "exactly one"),
+        ("signals:\n  a:\n    x: {type: text, about: X., personal: true, learning: true}\n", 3, "SC006",
+         "never learns"),
         ("events: {e: {about: E., detail: a, measure: b}}\n", 1, "SC004", "not both"),
         ("signal: {}\n", 1, "SC002", "signal"),
     ],
@@ -133,7 +135,7 @@ def test_a_catalogue_that_is_not_there_is_named() -> None:
 def test_an_ops_catalogue_may_add_signals_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "signals.yaml"
     shipped = (ROOT / "schemas" / "signals.yaml").read_text("utf-8")
-    extra = "  ours:\n    tier:\n      type: text\n      about: Our tier.\n      derive: {trait: [tier]}\n      core: false\n"
+    extra = "  ours:\n    tier: {type: text, about: Our tier., derive: {trait: [tier]}, core: false}\n"
     path.write_text(shipped + "\n" + extra, "utf-8")
     catalogue = load_catalogue(path)
     assert catalogue.signals["tier"].group == "ours"

@@ -43,6 +43,13 @@ def facts_of(customer: str) -> dict[str, Value]:
     return replayed()[customer].signals
 
 
+def story(customer: str, until: datetime) -> dict[str, Value]:
+    """What is known of a persona when the demo begins at `until`."""
+    told = [event for event in generate(1, 3, until=until).events if event.customer == customer]
+    past = [Event(event.name, event.at, event.properties) for event in told]
+    return replay_customer(past, until=until, days=31, catalogue=CATALOGUE).signals
+
+
 def as_bytes(events: list[DemoEvent]) -> bytes:
     rows = [[e.message_id, e.customer, e.name, e.at.isoformat(), dict(e.properties)] for e in events]
     return json.dumps(rows).encode()
@@ -93,30 +100,30 @@ def test_nobody_real_can_be_reached() -> None:
 
 
 def test_those_whose_use_declines_cancel_several_times_as_often() -> None:
-    """Judged by what can be seen: use in the second month of the history against the first, then who cancels."""
-    start, middle = UNTIL - timedelta(days=120), UNTIL - timedelta(days=60)
-    before: Counter[str] = Counter()
-    after: Counter[str] = Counter()
-    cancelled_early: set[str] = set()
-    cancelled: set[str] = set()
+    """Judged by what can be seen: two weeks of logins against the four before, and who leaves in the two after."""
+    logins: dict[str, list[datetime]] = {}
+    cancelled: dict[str, datetime] = {}
     for event in base().events:
         if event.name == "login":
-            (before if event.at < middle - timedelta(days=30) else after)[event.customer] += event.at < middle
+            logins.setdefault(event.customer, []).append(event.at)
         elif event.name == "subscription_cancelled":
-            (cancelled_early if event.at < middle else cancelled).add(event.customer)
-    old = [
-        customer.external_id
-        for customer in base().customers
-        if datetime.fromisoformat(customer.traits["signed_up_at"]) < start
-        and customer.external_id not in cancelled_early
-        and before[customer.external_id] >= 5
-    ]
-    declining = [name for name in old if after[name] <= before[name] * 0.6]
-    others = [name for name in old if after[name] > before[name] * 0.6]
-    assert len(declining) >= 25
-    rate = sum(name in cancelled for name in declining) / len(declining)
-    usual = sum(name in cancelled for name in others) / len(others)
-    assert rate >= 3 * usual, (rate, usual)
+            cancelled[event.customer] = event.at
+    seen: Counter[bool] = Counter()
+    left: Counter[bool] = Counter()
+    for back in range(14, 71, 14):
+        moment = UNTIL - timedelta(days=back)
+        for customer, times in logins.items():
+            ages = [(moment - at).days for at in times if at < moment]
+            before, lately = sum(14 <= age < 42 for age in ages) / 2, sum(age < 14 for age in ages)
+            leaves = cancelled.get(customer)
+            if before < 2 or (leaves is not None and leaves < moment):
+                continue
+            declining = lately <= before * 0.6
+            seen[declining] += 1
+            left[declining] += leaves is not None and leaves < moment + timedelta(days=14)
+    assert min(seen.values()) > 100
+    decliners, others = left[True] / seen[True], left[False] / seen[False]
+    assert decliners > 4 * others, (decliners, others)
 
 
 def test_nobody_does_anything_after_cancelling() -> None:
@@ -220,7 +227,7 @@ def test_story_2_converts_to_annual_after_the_templates_mail() -> None:
     assert call_outcome(1, STORY_DECLINE, playbook) == "reached"
     call = respond(1, STORY_DECLINE, channel="call", playbook=playbook, step="success-call", at=UNTIL)
     mail = respond(1, STORY_DECLINE, channel="email", playbook=playbook, step="own-templates", at=UNTIL)
-    assert [event.name for event in call][0] == "login"
+    assert call[0].name == "login"
     assert [e.properties["to"] for e in mail if e.name == "plan_changed"] == ["annual"]
 
 

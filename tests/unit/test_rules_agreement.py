@@ -225,7 +225,17 @@ def test_before_changes_at_nothing_changes(
 
 heights = st.sampled_from([20, 35, 45, 60])
 spans = st.sampled_from([HOUR, DAY, 2 * DAY, 3 * DAY])
+few_days = st.sampled_from([0, 1, 2, 2.5, 3])
 lively_conditions = st.one_of(
+    st.builds(Compare, signal=st.just("days_since_seen"), op=operators, value=few_days),
+    st.builds(Between, signal=st.just("days_since_seen"), low=few_days, high=few_days),
+    st.builds(OneOf, signal=st.just("days_since_seen"), values=st.lists(few_days, max_size=2).map(tuple)),
+    st.builds(
+        Crossing,
+        signal=st.just("days_since_seen"),
+        direction=st.sampled_from(["below", "above"]),
+        level=few_days,
+    ),
     st.builds(
         Crossing,
         signal=st.just("score"),
@@ -261,7 +271,15 @@ def lively_facts(draw: st.DrawFn) -> Facts:
     moments = st.integers(-60, 60).map(lambda hours: NOW - timedelta(hours=hours))
     due = st.fixed_dictionaries({}, optional={"due": moments})
     events = draw(st.lists(st.builds(Event, st.just("login"), moments, due), max_size=5))
-    return Facts("c1", NOW, {"score": draw(heights)}, sorted(events, key=lambda e: e.at), {"score": history})
+    seen = draw(moments.filter(lambda at: at <= NOW))
+    return Facts(
+        "c1",
+        NOW,
+        {"score": draw(heights), "days_since_seen": units_elapsed(seen, DAY, NOW)},
+        sorted(events, key=lambda event: event.at),
+        {"score": history, "days_since_seen": ((date(2026, 2, 28), draw(st.integers(0, 3))),)},
+        {"days_since_seen": (seen, DAY)},
+    )
 
 
 @settings(max_examples=800, deadline=None)
@@ -273,7 +291,7 @@ def test_what_looks_back_and_ahead_stands_until_changes_at(leaf: Condition, know
     assert end is None or end > NOW
     for moment in (NOW + TICK, NOW + timedelta(hours=hours), (end or NOW) - TICK):
         if NOW < moment and (end is None or moment < end):
-            assert explain(leaf, replace(known, now=moment)).result is explanation.result
+            assert explain(leaf, at(known, moment)).result is explanation.result
 
 
 @settings(max_examples=100, deadline=None)

@@ -164,7 +164,8 @@ def test_usage_drop_compares_thirty_days_with_the_thirty_before() -> None:
 
 def test_active_days_are_days_with_anything_at_all() -> None:
     signals = signals_of(
-        ago(1, "login"), ago(1.01, "feature_used", feature="analytics"), ago(2, "form_created"), ago(3, "ticket_opened")
+        ago(1, "login"), ago(1.01, "feature_used", feature="analytics"), ago(2, "form_created"),
+        ago(3, "ticket_opened"),
     )  # fmt: skip
     assert signals["active_days_30d"] == 2
 

@@ -186,6 +186,22 @@ CREATE TABLE due (
 
 CREATE INDEX due_at_idx ON due (at);
 
+CREATE TABLE entry_requests (
+  id UUID NOT NULL,
+  customer_id UUID NOT NULL,
+  playbook TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  requested_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  decided_at TIMESTAMP WITH TIME ZONE,
+  decision TEXT,
+  detail TEXT DEFAULT '' NOT NULL,
+  run_id UUID,
+  CONSTRAINT entry_requests_pkey PRIMARY KEY (id),
+  CONSTRAINT entry_requests_customer_id_fkey FOREIGN KEY(customer_id) REFERENCES customers (id) ON DELETE CASCADE
+);
+
+CREATE INDEX entry_requests_open_idx ON entry_requests (customer_id) WHERE decided_at IS NULL;
+
 CREATE TABLE evaluations (
   customer_id UUID NOT NULL,
   since TIMESTAMP WITH TIME ZONE NOT NULL,

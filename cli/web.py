@@ -1,0 +1,72 @@
+"""`holdfast web`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+
+import click
+
+from schemas.errors import Problem
+from schemas.settings import Settings
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="The port; 0 takes any."
+)
+def command(host: str, port: int) -> None:
+    """One web process: events in (Segment's API under /v1), the REST API, the pages, the event stream.
+
+    Needs HOLDFAST_DATABASE_URL, Temporal's address, and HOLDFAST_API_KEY for callers. Stops within two seconds at SIGTERM or
+    Ctrl-C. HOLDFAST_READY_FILE is made when it listens.
+
+    \b
+    Example:
+      HOLDFAST_DATABASE_URL=postgresql://me:secret@db/holdfast HOLDFAST_API_KEY=… holdfast web --port 8080
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings.read(os.environ)
+    settings.require_database_url()
+    if not settings.api_keys:
+        click.echo("HOLDFAST_API_KEY is not set: only keys in the database are let in.", err=True)
+    asyncio.run(_serve(settings, host, port))
+
+
+async def _serve(settings: Settings, host: str, port: int) -> None:
+    from activities.registry import find_step_types
+    from loops.opening import enter_by_hand
+    from schemas.catalogue import load_catalogue
+    from schemas.loader import load_playbooks
+    from store.database import Database
+    from web.application import build_application
+    from web.moving import make_mover
+    from web.serving import WebServer, bind, mark_ready
+
+    catalogue = load_catalogue()
+    steps = find_step_types()
+
+    def find_problems() -> Sequence[Problem]:
+        return load_playbooks(settings.playbooks, catalogue, steps).problems
+
+    def tell(address: str) -> None:
+        click.echo(f"holdfast web listens on {address}", err=True)
+        mark_ready(settings.ready_file)
+
+    # Bound before anything else, so that a port that is taken is told plainly.
+    listener = bind(host, port)
+    database = Database(settings.require_database_url(), connections=15)
+    try:
+        app = build_application(
+            settings,
+            database,
+            move=make_mover(catalogue),
+            enter=enter_by_hand,
+            find_problems=find_problems,
+        )
+        await WebServer(app, listening=tell).serve([listener])
+    finally:
+        await database.close()

@@ -1,0 +1,123 @@
+"""Entries that a person or a service asks for: decided by the evaluator, answered to whoever asked."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.errors import ConflictError, NotFoundError, UnavailableError
+from store.customers import find_customer
+from store.database import Database, encode
+
+PATIENCE_SECONDS = 10.0
+BELL = "holdfast_evaluate"
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRequest:
+    """A request that nobody has decided on yet."""
+
+    id: str
+    customer_id: str
+    playbook: str
+    reason: str
+
+
+async def request_entry(
+    database: Database, playbook: str, external_id: str, reason: str, *, patience_seconds: float = PATIENCE_SECONDS
+) -> str:
+    """Ask for a customer's entry into a playbook, whatever its trigger says; returns the run's id.
+
+    The other entry rules hold. Raises NotFoundError for an unknown customer or playbook, ConflictError with the reason if
+    the entry is refused, UnavailableError if no worker decided in time (the request stays and is decided later).
+    """
+    request = str(uuid.uuid4())
+    async with database.transaction() as connection:
+        customer = await find_customer(connection, external_id)
+        if customer is None:
+            raise NotFoundError(
+                f"There is no customer {external_id!r}.", remedy="Send an identify or track event for it first."
+            )
+        known = await connection.execute(text("SELECT 1 FROM playbooks WHERE name = :name"), {"name": playbook})
+        if known.first() is None:
+            raise NotFoundError(
+                f"There is no playbook {playbook!r}.", remedy="The file's name in playbooks/ is its name; is it published?"
+            )
+        now = await database.clock.read(connection)
+        await connection.execute(
+            text("SELECT 1 FROM customers WHERE id = :id FOR NO KEY UPDATE"), {"id": customer.id}
+        )
+        await connection.execute(
+            text(
+                "INSERT INTO entry_requests (id, customer_id, playbook, reason, requested_at) "
+                "VALUES (:id, :customer, :playbook, :reason, :now)"
+            ),
+            {"id": request, "customer": customer.id, "playbook": playbook, "reason": reason, "now": now},
+        )
+        await connection.execute(
+            text(
+                "INSERT INTO evaluations (customer_id, since, changed) VALUES (:customer, :now, '{}') "
+                "ON CONFLICT (customer_id) DO NOTHING"
+            ),
+            {"customer": customer.id, "now": now},
+        )
+    await database.notify(BELL)
+    return await _await_decision(database, request, playbook, patience_seconds)
+
+
+async def _await_decision(database: Database, request: str, playbook: str, patience_seconds: float) -> str:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience_seconds
+    while True:
+        async with database.transaction() as connection:
+            row = (
+                await connection.execute(
+                    text("SELECT decision, detail, run_id FROM entry_requests WHERE id = :id AND decided_at IS NOT NULL"),
+                    {"id": request},
+                )
+            ).first()
+        if row is not None and row.decision == "entered":
+            return str(row.run_id)
+        if row is not None:
+            raise ConflictError(
+                f"The customer doesn't enter {playbook}: {row.decision} ({row.detail}).",
+                remedy="That is the answer of the entry rules; it is stored with the decisions.",
+            )
+        if loop.time() >= deadline:
+            raise UnavailableError(
+                "No worker has decided on this entry yet; the request stays and is decided when one runs.",
+                remedy="Start a worker (`holdfast worker`), then look at `holdfast runs`.",
+            )
+        await asyncio.sleep(0.05)
+
+
+async def load_requests(connection: AsyncConnection, customer_ids: Sequence[str]) -> list[EntryRequest]:
+    """Undecided requests of these customers, oldest first."""
+    rows = await connection.execute(
+        text(
+            "SELECT id, customer_id, playbook, reason FROM entry_requests "
+            "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND decided_at IS NULL ORDER BY requested_at"
+        ),
+        {"ids": list(customer_ids)},
+    )
+    return [EntryRequest(str(r.id), str(r.customer_id), r.playbook, r.reason) for r in rows]
+
+
+async def answer_requests(
+    connection: AsyncConnection, answers: Sequence[tuple[str, str, str, str | None]], now: datetime
+) -> None:
+    """Write (request id, decision, detail, run id)."""
+    await connection.execute(
+        text(
+            "UPDATE entry_requests e SET decided_at = :now, decision = a.decision, detail = a.detail, run_id = a.run_id "
+            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS a(id uuid, decision text, detail text, run_id uuid) "
+            "WHERE e.id = a.id"
+        ),
+        {"now": now, "rows": encode([dict(zip(("id", "decision", "detail", "run_id"), a, strict=True)) for a in answers])},
+    )
