@@ -98,7 +98,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     catalogue = load_catalogue()
     versions = Versions()
     opening = StepOpening(database, catalogue, versions)
-    channels = make_channels(ChannelSettings.read(settings.environ))
+    channels = make_channels(ChannelSettings.from_environ(settings.environ))
     client = await connect(settings)
     from loops.publishing import publish_directory
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -20,6 +18,7 @@ from channels.rendering import RenderError
 from rules.sending import SendRequest, decide_send
 from schemas.plan import Act, SendWindow
 from schemas.run import StepCall, StepResult
+from store.database import Connection, DATABASE_AWAY
 from store import deliveries, runs
 from store.contact import ADDRESS_TRAITS, suppress
 from store.deliveries import Delivery, delivery_id, hash_address
@@ -92,7 +91,7 @@ class MessageDelivery:
             return await self._note(connection, call, state.delivery.channel, "sent", opened.now)
 
     async def _prepare(
-        self, connection: AsyncConnection, call: StepCall, opened: Opened
+        self, connection: Connection, call: StepCall, opened: Opened
     ) -> StepResult | _Claimed | _Unsettled:
         """Decide under the customer's lock, and claim."""
         step = opened.version.steps[call.step]
@@ -155,7 +154,7 @@ class MessageDelivery:
 
     async def _skip(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         call: StepCall,
         about: Mapping[str, Any],
         state: str,
@@ -170,7 +169,7 @@ class MessageDelivery:
         return StepResult(outcome=outcome or state, at=now, detail=reason)
 
     async def _note(
-        self, connection: AsyncConnection, call: StepCall, word: str, outcome: str, now: datetime, detail: str = ""
+        self, connection: Connection, call: StepCall, word: str, outcome: str, now: datetime, detail: str = ""
     ) -> StepResult:
         await runs.record_step(connection, call.run_id, call.step, call.occurrence, word, outcome, now, detail)
         return StepResult(outcome=outcome, at=now, detail=detail)
@@ -255,7 +254,7 @@ class MessageDelivery:
                     await self._note(connection, call, delivery.channel, outcome, now, str(what.get("error") or ""))
                     # A provider's words may name the recipient: the run's history gets the code only.
                     return StepResult(outcome=outcome, at=now, detail=str(what.get("error_code") or ""))
-            except OperationalError:
+            except DATABASE_AWAY:
                 if attempt == 39:
                     raise
                 await asyncio.sleep(0.25)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rules.needs import Needs
 from schemas.catalogue import Catalogue
 from schemas.condition import Value
 from schemas.facts import Facts
 from scoring.signals import Tally, ages, derive_signals
+from store.database import Connection
 from store import contact, events, signals
 from store.customers import Customer, load_customers
 from store.signals import StoredSignals
@@ -32,7 +32,7 @@ class Known:
 
 
 async def load_known(
-    connection: AsyncConnection, customer_ids: Sequence[str], now: datetime, needs: Needs, catalogue: Catalogue
+    connection: Connection, customer_ids: Sequence[str], now: datetime, needs: Needs, catalogue: Catalogue
 ) -> dict[str, Known]:
     """What is known of these customers at `now`; of events and history only what `needs` names. Missing ids are left out."""
     customers = await load_customers(connection, customer_ids)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.steps import Opened
 from channels.rendering import render_email, render_in_app, render_sms
 from schemas.plan import Act, CompiledPlaybook
+from store.database import Connection
 from store.runs import load_steps
 
 Context = Mapping[str, Any]
 
 
-async def context_of(connection: AsyncConnection, opened: Opened) -> Context:
+async def context_of(connection: Connection, opened: Opened) -> Context:
     """What templates may use: customer (profile), signals, run, steps (outcomes so far) and links."""
     steps = {row["step"]: {"outcome": row["outcome"]} for row in await load_steps(connection, opened.run.id)}
     facts = opened.known.facts

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio import activity
 
 from activities.facts import Known, load_known
@@ -14,6 +13,7 @@ from activities.steps import StepOpening
 from scoring.churn import LIFETIME_MONTHS
 from schemas.policy import Policy
 from schemas.run import EndCall, InboxCall, InboxEntry, RunEnd
+from store.database import Connection
 from store import executions, runs, tasks
 from store.customers import lock_customers
 from store.playbooks import load_policy
@@ -54,7 +54,7 @@ class RunBooks:
 
 
 async def close_run(
-    connection: AsyncConnection, opening: StepOpening, run: Run, end: RunEnd, now: datetime
+    connection: Connection, opening: StepOpening, run: Run, end: RunEnd, now: datetime
 ) -> RunEnd:
     """Close an open run (treated or held out) whose customer is locked, with its row of intervention_executions."""
     version = await opening.versions.load(connection, run.playbook, run.version)
@@ -94,7 +94,7 @@ def _metrics(run: Run, known: Known) -> dict[str, Any]:
     }
 
 
-async def _cost(connection: AsyncConnection, run: Run, policy: Policy) -> float:
+async def _cost(connection: Connection, run: Run, policy: Policy) -> float:
     messages, calls = await executions.load_costs(connection, run.id)
     return messages + calls * CALL_MINUTES * policy.costs.get("csm_minute", 0.0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.facts import Known, load_known
 from activities.interruptions import find_interruption
@@ -15,7 +14,7 @@ from schemas.policy import Policy
 from schemas.run import Interruption, StepCall, StepResult
 from store import runs
 from store.customers import lock_customers
-from store.database import Database
+from store.database import Connection, Database
 from store.playbooks import load_policy
 from store.runs import Run
 
@@ -39,7 +38,7 @@ class StepOpening:
         self.catalogue = catalogue
         self.versions = versions
 
-    async def open(self, connection: AsyncConnection, call: StepCall) -> Opened | StepResult:
+    async def open(self, connection: Connection, call: StepCall) -> Opened | StepResult:
         """Lock, bind and read; a StepResult with an interruption when the run is to end instead."""
         run = await runs.load_run(connection, call.run_id)
         await lock_customers(connection, [run.customer_id])
@@ -58,7 +57,7 @@ class StepOpening:
             return interrupted(now, found)
         return Opened(run, version, known, await load_policy(connection), now)
 
-    async def read_now(self, connection: AsyncConnection, call: StepCall) -> datetime:
+    async def read_now(self, connection: Connection, call: StepCall) -> datetime:
         """A played run's moment is the workflow's; a live one's the later of what was due and the database's clock."""
         if call.played:
             return call.at

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rules.generated import compile_condition
 from rules.needs import Needs, run_needs, walk
 from schemas.condition import Condition
 from schemas.facts import Facts
 from schemas.plan import CompiledPlaybook, Step
+from store.database import Connection
 from store.playbooks import load_version
 
 KEPT = 5000
@@ -60,7 +60,7 @@ class Versions:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str], Version] = OrderedDict()
 
-    async def load(self, connection: AsyncConnection, playbook: str, version: str) -> Version:
+    async def load(self, connection: Connection, playbook: str, version: str) -> Version:
         """The version, from memory or the database. Raises NotFoundError."""
         key = (playbook, version)
         found = self._known.get(key)

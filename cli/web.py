@@ -38,7 +38,6 @@ def command(host: str, port: int) -> None:
 
 async def _serve(settings: Settings, host: str, port: int) -> None:
     from activities.registry import find_step_types
-    from loops.opening import enter_by_hand
     from schemas.catalogue import load_catalogue
     from schemas.loader import load_playbooks
     from store.database import Database
@@ -50,6 +49,8 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     steps = find_step_types()
 
     def find_problems() -> Sequence[Problem]:
+        if not settings.playbooks.is_dir():
+            return ()
         return load_playbooks(settings.playbooks, catalogue, steps).problems
 
     def tell(address: str) -> None:
@@ -60,13 +61,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     listener = bind(host, port)
     database = Database(settings.require_database_url(), connections=15)
     try:
-        app = build_application(
-            settings,
-            database,
-            move=make_mover(catalogue),
-            enter=enter_by_hand,
-            find_problems=find_problems,
-        )
+        app = build_application(settings, database, move=make_mover(catalogue), find_problems=find_problems)
         await WebServer(app, listening=tell).serve([listener])
     finally:
         await database.close()

@@ -10,7 +10,6 @@ import logging
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import (
     SearchAttributeKey,
@@ -26,7 +25,7 @@ from activities.versions import Versions
 from schemas.errors import NotFoundError
 from schemas.run import RUN_QUEUE, WORKFLOW_NAME, Resumption, RunInput
 from store import runs
-from store.database import Database
+from store.database import Connection, Database
 from store.runs import Run
 
 log = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ class Dispatcher:
                 )
         return len(starting) + len(bells)
 
-    async def _input(self, connection: AsyncConnection, run: Run) -> RunInput | None:
+    async def _input(self, connection: Connection, run: Run) -> RunInput | None:
         try:
             version = await self._versions.load(connection, run.playbook, run.version)
         except NotFoundError as error:
@@ -168,7 +167,7 @@ class Dispatcher:
         )
 
 
-async def _resumption(connection: AsyncConnection, run: Run) -> Resumption | None:
+async def _resumption(connection: Connection, run: Run) -> Resumption | None:
     """Where a run that was started before goes on: the steps whose outcome is on record aren't taken again."""
     steps = await runs.load_steps(connection, run.id)
     done: dict[str, str] = {}

@@ -8,14 +8,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from activities.steps import StepOpening
 from loops.dispatcher import Dispatcher
 from loops.evaluator import BATCH, Evaluator
 from loops.upkeep import Upkeep
-from store.database import Database, Waker
+from store.database import DATABASE_AWAY, Database, Waker
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +22,7 @@ REPAIR_EVERY = timedelta(minutes=5)
 BELL = "holdfast_evaluate"
 CHANGES = "holdfast_changes"
 # Other than these the loops don't expect; they are logged with their trace, and the loop goes on all the same.
-AWAY = (DBAPIError, PoolTimeoutError, OSError)
+AWAY = (*DATABASE_AWAY, OSError)
 
 
 class Engine:

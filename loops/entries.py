@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.facts import Known
 from activities.steps import StepOpening
@@ -22,6 +21,7 @@ from rules.reference import explain
 from rules.sending import CONSENT_CHANNELS, consented
 from rules.wording import sentence
 from schemas.plan import CompiledPlaybook
+from store.database import Connection
 from store import decisions, entry_requests, runs
 from store.contact import ADDRESS_TRAITS
 from store.decisions import Decision
@@ -91,7 +91,7 @@ class Entries:
 
     async def decide(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         matched: Sequence[Entry],
         open_runs: Mapping[str, Sequence[tuple[Run, Version]]],
         known: Mapping[str, Known],
@@ -120,7 +120,7 @@ class Entries:
         await self._record(connection, decided, known)
         return decided
 
-    async def _admitted(self, connection: AsyncConnection, matched: Sequence[Entry]) -> defaultdict[str, int]:
+    async def _admitted(self, connection: Connection, matched: Sequence[Entry]) -> defaultdict[str, int]:
         """How many each limited playbook admitted today; we are its only admitter from here on."""
         limited = {e.playbook.name for e in matched if e.playbook.enter and e.playbook.enter.at_most_per_day is not None}
         admitted: defaultdict[str, int] = defaultdict(int)
@@ -183,7 +183,7 @@ class Entries:
         )
 
     async def _record(
-        self, connection: AsyncConnection, decided: Sequence[Entry], known: Mapping[str, Known]
+        self, connection: Connection, decided: Sequence[Entry], known: Mapping[str, Known]
     ) -> None:
         """Log what is news: the same answer as last time isn't."""
         standing = await decisions.load_standings(connection, [entry.customer_id for entry in decided])

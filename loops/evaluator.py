@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.facts import Known, load_known
 from activities.interruptions import find_interruption
@@ -23,6 +22,7 @@ from loops.triggers import Triggers, prepare_triggers
 from rules.reference import explain
 from schemas.plan import WaitFor
 from schemas.run import RunEnd
+from store.database import Connection
 from store import decisions, entry_requests, evaluations, runs, signals, waits
 from store.evaluations import Request
 from store.playbooks import load_published, read_stamp
@@ -97,7 +97,7 @@ class Evaluator:
             await self._write(connection, batch, requests, known)
             return Evaluated(len(requests), sum(entry.run is not None for entry in entered), batch.rung)
 
-    async def _refresh(self, connection: AsyncConnection) -> Triggers:
+    async def _refresh(self, connection: Connection) -> Triggers:
         stamp = await read_stamp(connection)
         if self._triggers is None or self._triggers.published.stamp != stamp:
             self._triggers = prepare_triggers(await load_published(connection), self._opening.catalogue)
@@ -105,7 +105,7 @@ class Evaluator:
 
     async def _attend_runs(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         batch: _Batch,
         open_runs: dict[str, list[tuple[Run, Version]]],
         known: dict[str, Known],
@@ -171,7 +171,7 @@ class Evaluator:
         return matched
 
     async def _write(
-        self, connection: AsyncConnection, batch: _Batch, requests: list[Request], known: dict[str, Known]
+        self, connection: Connection, batch: _Batch, requests: list[Request], known: dict[str, Known]
     ) -> None:
         await signals.save(connection, [k.stored for k in known.values() if k.changed], batch.now)
         whole = {r.customer_id for r in requests if r.everything and r.customer_id in known}

@@ -65,3 +65,9 @@ def mapping_at(data: Any, key: str) -> dict[str, Any] | None:
     """The mapping under `key`, where there is one."""
     value = data.get(key) if isinstance(data, dict) else None
     return value if isinstance(value, dict) else None
+
+
+def listed(data: dict[str, Any], key: str) -> list[Any]:
+    """The list under `key`, or none."""
+    value = data.get(key)
+    return value if isinstance(value, list) else []

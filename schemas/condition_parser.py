@@ -19,6 +19,10 @@ from schemas.problem import Report, did_you_mean, join_words, kind_of, nearest
 from schemas.yaml_source import Path, format_path
 
 GROUPS = ("any", "all", "none")
+_OTHER_WORDS = {
+    "not": "Write `none:`.", "and": "Write `all:`.", "or": "Write `any:`.", "events": "Write `event:`.",
+    "when": "The signals stand here directly.", "if": "The signals stand here directly.",
+}  # fmt: skip
 EVENT_KEYS = ("name", "at_least", "within", "where")
 
 
@@ -118,10 +122,8 @@ class ConditionParser:
             return f"`{name}` stands inside a signal's own mapping, as in last_login: {{older_than: 7d}}."
         if name in self.catalogue.events:
             return f"It is an event: write event: {{name: {name}}}."
-        if name in ("not", "and", "or", "if", "events"):
-            return {"not": "Write `none:`.", "and": "Write `all:`.", "or": "Write `any:`."}.get(
-                name, "Write `event:`."
-            )
+        if name in _OTHER_WORDS:
+            return _OTHER_WORDS[name]
         return did_you_mean(
             name,
             [*self.catalogue.signals, *GROUPS, "event"],

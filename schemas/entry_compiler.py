@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from schemas.compilation import AGAIN, DAILY, DURATION, PERCENT, WINDOW, Compilation, mapping_at
+from schemas.compilation import AGAIN, DAILY, DURATION, PERCENT, WINDOW, Compilation, listed, mapping_at
 from schemas.condition import AllOf
 from schemas.form import parse_days
 from schemas.plan import Again, Enter, EventMatch, Exit, Goal, SendWindow
@@ -22,7 +22,7 @@ def compile_enter(data: dict[str, Any], compilation: Compilation) -> Enter | Non
         "at_most_per_day": compilation.form(DAILY, enter, "at_most", path),
         "holdout_percent": compilation.form(PERCENT, enter, "holdout", path) or 0.0,
     }
-    signals = tuple(name for name in enter.get("signals") or () if isinstance(name, str))
+    signals = tuple(name for name in listed(enter, "signals") if isinstance(name, str))
     key = enter.get("key")
     if when is None:
         return None
@@ -59,8 +59,7 @@ def compile_goal(data: dict[str, Any], compilation: Compilation) -> Goal | None:
 def compile_exits(data: dict[str, Any], compilation: Compilation) -> tuple[Exit, ...]:
     """The playbook's exits, in order."""
     exits = []
-    listed = data.get("exit")
-    for index, item in enumerate(listed if isinstance(listed, list) else ()):
+    for index, item in enumerate(listed(data, "exit")):
         path: Path = ("exit", index)
         if not isinstance(item, dict):
             continue

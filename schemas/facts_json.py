@@ -194,7 +194,8 @@ def _each(given: Mapping[str, Any], path: str, kind: Callable[..., T], expected:
 def _check_keys(given: Mapping[str, Any], known: tuple[str, ...], prefix: str) -> None:
     unknown = next((key for key in given if key not in known), None)
     if unknown is not None:
-        _refuse(f"{prefix}{unknown}", f"`{unknown}` isn't a word of facts. {did_you_mean(unknown, known)}".rstrip("."))
+        hint = did_you_mean(unknown, known)
+        raise FactsError(f"{prefix}{unknown}: `{unknown}` isn't a word of facts. {hint}")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class OutcomeCompiler:
             self._check_name(step_type, name, (*path, "outcomes", name))
         for name, reaction in own.items():
             if reaction.do == "hold" and name not in HELD_OUTCOMES:
-                what = f"`{name}` can't be held: only {join_words(HELD_OUTCOMES).replace(' or ', ' and ')} pass by themselves."
+                what = f"`{name}` can't be held: only {join_words(HELD_OUTCOMES, 'and')} pass by themselves."
                 self.report.error(
                     (*path, "outcomes", name), "PB227", what, "Write next, stop, goto or fallback."
                 )

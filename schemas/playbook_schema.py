@@ -117,7 +117,7 @@ def _entry_definitions() -> dict[str, Schema]:
             ["within"],
         ),
         "exit": _mapping(
-            "Ends the run.",
+            "Ends the run; written as a list item with `when:` or `event:`.",
             {
                 "when": _condition("Ends the run when this holds."),
                 "event": {"$ref": "#/$defs/event"},

@@ -45,7 +45,7 @@ class _Reader:
             caps={name: cap for name, cap in caps.items() if cap},
             entries=self.cap(entries, ("entries",)) if entries is not None else None,
             consent={name: rule for name, rule in consent.items() if rule in ("assumed", "required")},
-            topics=tuple(topic for topic in consent.get("topics") or () if isinstance(topic, str)),
+            topics=tuple(topic for topic in self.topics(consent) if isinstance(topic, str)),
             holdout_percent=self.form(PERCENT, data.get("holdout"), ("holdout",)) or 0.0,
             working_hours=self.working_hours() if "working_hours" in data else None,
             costs={
@@ -58,6 +58,10 @@ class _Reader:
     def mapping(self, key: str) -> dict[str, Any]:
         value = self.data.get(key)
         return value if isinstance(value, dict) else {}
+
+    def topics(self, consent: dict[str, Any]) -> list[Any]:
+        topics = consent.get("topics")
+        return topics if isinstance(topics, list) else []
 
     def form(self, form: Form[T], value: Any, path: Path) -> T | None:
         if not isinstance(value, str):

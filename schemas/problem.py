@@ -83,13 +83,13 @@ def did_you_mean(word: str, known: Collection[str], *, otherwise: str = "") -> s
         return f"Did you mean {join_words(close)}?"
     if otherwise:
         return otherwise
-    return f"Known here: {', '.join(sorted(known))}." if 0 < len(known) <= 20 else ""
+    return f"Known here: {', '.join(known)}." if 0 < len(known) <= 20 else ""
 
 
-def join_words(words: Iterable[str]) -> str:
-    """`a, b or c`, each as code."""
+def join_words(words: Iterable[str], last: str = "or") -> str:
+    """`a, b or c`, each as code; `last` is the word before the last."""
     coded = [f"`{word}`" for word in words]
-    return coded[0] if len(coded) == 1 else f"{', '.join(coded[:-1])} or {coded[-1]}"
+    return coded[0] if len(coded) == 1 else f"{', '.join(coded[:-1])} {last} {coded[-1]}"
 
 
 def kind_of(value: object) -> str:
@@ -100,6 +100,8 @@ def kind_of(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return f"the number {value}"
+    if value == "":
+        return "an empty text"
     if isinstance(value, str):
         return f"the text `{value if len(value) <= 40 else value[:40] + '…'}`"
     return "a list" if isinstance(value, list) else "a mapping"

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from schemas.form import FORMS, FormError
 from schemas.message_part import NAME_PATTERN
+from schemas.playbook_schema import STEP_KEYS
 from schemas.problem import Report, did_you_mean, join_words, kind_of, nearest
 from schemas.yaml_source import Path
 
@@ -101,8 +102,8 @@ def _unknown_key(error: _Error, path: Path, key: str, inside: bool) -> ShapeFaul
     known = list(schema["properties"])
     later = schema.get("x-later", [])
     if key in later:
-        usable = [word for word in known if word not in ("id", "if", "then", "else", "outcomes", "variants")]
-        hint = f"Available here: {', '.join(usable)}."
+        usable = [word for word in known if word not in STEP_KEYS or word == "if"]
+        hint = f"Available: {', '.join(usable)}."
         return ShapeFault(path, "PB105", f"`{key}` is not available in this version.", hint, True, inside)
     where = f"under `{path[-2]}`" if len(path) > 1 and isinstance(path[-2], str) else "here"
     if schema.get("x-step"):
@@ -147,9 +148,11 @@ def _explain_value(error: _Error, path: Path) -> tuple[str, str, str]:
             wanted = _TYPES.get(limit, str(limit)) if isinstance(limit, str) else "something else"
             if limit == "string" and isinstance(value, (int, float)) and not expects:
                 hint = f'Put it in quotes: "{str(value).lower() if isinstance(value, bool) else value}".'
+            if isinstance(value, str) and schema.get("x-step"):
+                hint = _explain_step(value, schema) or hint
             if not hint:
                 hint = schema.get("description", "")
-            return "PB101", f"{subject} is {wanted}, and this is {kind_of(value)}.", hint
+            return "PB101", f"{subject} must be {wanted}, and this is {kind_of(value)}.", hint
         case "enum" | "const":
             known = [str(item) for item in (limit if isinstance(limit, list) else [limit])]
             if value is None:
@@ -165,7 +168,7 @@ def _explain_value(error: _Error, path: Path) -> tuple[str, str, str]:
         case "minItems" | "minProperties" | "minLength":
             return "PB106", f"{subject} is empty.", hint or "Write at least one thing, or leave it out."
         case "maxProperties":
-            keys = join_words(value)
+            keys = join_words(value, "and")
             return "PB108", f"{subject} says several things at once: {keys}.", "Keep one of them."
         case "minimum" | "exclusiveMinimum":
             return "PB107", f"{subject} is at least {limit}, and this is {value}.", ""
@@ -174,6 +177,14 @@ def _explain_value(error: _Error, path: Path) -> tuple[str, str, str]:
         case "maxLength":
             return "PB107", f"{subject} is longer than {limit} characters.", "Shorten it."
     return "PB101", f"{subject} is not as it should be.", hint
+
+
+def _explain_step(text: str, schema: dict[str, Any]) -> str:
+    """The hint for a step written as plain text, as `- wait 3d`."""
+    word, _, rest = text.partition(" ")
+    if word.rstrip(":") not in schema["properties"]:
+        return ""
+    return f"Write `- {word.rstrip(':')}: {rest.strip() or '…'}`."
 
 
 def _explain_pattern(subject: str, value: str, pattern: str, hint: str) -> tuple[str, str, str]:

@@ -83,7 +83,7 @@ class StepCompiler:
         """What the step does; a step does one thing."""
         words = [key for key in data if key in self.compilation.language.step_types or key in FLOW_WORDS]
         if len(words) > 1:
-            what = f"A step does one thing, and this does {join_words(words).replace(' or ', ' and ')}."
+            what = f"A step does one thing, and this does {join_words(words, 'and')}."
             self.report.error((*path, words[1]), "PB108", what, "Begin a new step with `- `.", key=True)
             return None
         if words:

@@ -57,7 +57,8 @@ class StepPlaces:
         """Report every `goto` that doesn't lead forwards to a step beside it or beside what is around it."""
         for jump in self._jumps:
             if jump.target not in self.paths:
-                hint = did_you_mean(jump.target, self.written, otherwise="Give the step to go on at an `id`.")
+                none = "" if self.written else "Give the step to go on at an `id`."
+                hint = did_you_mean(jump.target, self.written, otherwise=none)
                 self._report.error(jump.path, "PB222", f"There is no step with the id `{jump.target}`.", hint)
             elif not self._leads_forwards(jump):
                 self._refuse(jump)

@@ -34,7 +34,7 @@ def compile_wait(value: Any, path: Path, compilation: Compilation) -> WaitSpec |
             )
         return None
     if len(kinds) > 1:
-        what = f"A wait has one end, and this has {join_words(kinds).replace(' or ', ' and ')}."
+        what = f"A wait has one end, and this has {join_words(kinds, 'and')}."
         compilation.report.error((*path, kinds[1]), "PB230", what, "Keep one of them.", key=True)
         return None
     if "by" in value and kinds[0] != "before":

@@ -6,18 +6,22 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import psycopg
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from schemas.errors import SettingError
 
-Rows = Sequence[Any]
+# What others pass around without knowing what it is made of.
+Connection = AsyncConnection
+# How it shows that the server is away, restarting, or out of connections.
+DATABASE_AWAY = (DBAPIError, PoolTimeoutError)
 _json = msgspec.json.Encoder()
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import AliasChoices, Field
 
+from store.entry_requests import request_entry
 from store.reading_rows import Row
 from web.answers import Triggered
 from web.api_runs import Text
@@ -26,6 +27,5 @@ class Trigger(Row):
 @router.post("/interventions/trigger", summary="Enter a customer into a playbook")
 async def trigger(edge: EdgeHere, caller: Caller, asked: Trigger) -> Triggered:
     """The trigger isn't asked, the limits are: 409 says which one stands in the way."""
-    run_id = await edge.enter(asked.playbook, asked.user_id, asked.reason or f"asked for by {caller}")
-    edge.bell.ring()
-    return Triggered(run_id=run_id)
+    reason = asked.reason or f"asked for by {caller}"
+    return Triggered(run_id=await request_entry(edge.database, asked.playbook, asked.user_id, reason))

@@ -28,7 +28,7 @@ from web import (
 )
 from web.changes import Changes
 from web.description import PROBLEM_RESPONSES, describe_api
-from web.edge import Edge, Enter
+from web.edge import Edge
 from web.executions import Executions
 from web.gathering import Gatherer
 from web.headers import SafeHeaders
@@ -45,12 +45,11 @@ def build_application(
     database: Database,
     *,
     move: Mover,
-    enter: Enter,
     find_problems: Callable[[], Sequence[Problem]] = tuple,
 ) -> FastAPI:
     """The ASGI application. It closes what it opened, but not `database`, when the server ends its lifespan.
 
-    `move` says what events make of signals, `enter` lets a customer into a playbook; `find_problems` reads the playbook files and says what is wrong with them.
+    `move` says what events make of signals; `find_problems` reads the playbook files and says what is wrong with them.
     Raises SettingError. Call it inside a running event loop.
     """
 
@@ -68,7 +67,6 @@ def build_application(
         executions=Executions(settings),
         changes=Changes(database),
         bell=bell,
-        enter=enter,
         find_problems=find_problems,
     )
 

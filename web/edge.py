@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, cast
 from urllib.parse import urlsplit
@@ -19,10 +19,6 @@ from web.keys import KeyRing, NoKeyError, read_authorization
 from web.problems import Forbidden
 from web.settings import WebSettings
 
-# (playbook, the caller's id of the customer, reason) -> the run's id; raises ConflictError that says what stands in the
-# way, NotFoundError for an unknown playbook or customer.
-Enter = Callable[[str, str, str], Awaitable[str]]
-
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -38,7 +34,6 @@ class Edge:
     executions: Executions
     changes: Changes
     bell: Waker
-    enter: Enter
     find_problems: Callable[[], Sequence[Problem]]
 
 

@@ -16,6 +16,9 @@ from web.problems import explain, respond
 from web.segment import KINDS, read_calls
 from web.segment_body import LARGEST_BODY_BYTES, BodyTooLargeError, decompress, read_batch, read_single
 
+# Of a body that is too large so much is read before the connection is closed.
+MOST_UNKEPT_BYTES = 8 * 1024 * 1024
+
 _PLAIN = [(b"content-type", b"application/json")]
 
 
@@ -75,15 +78,15 @@ def routes(gatherer: Gatherer, keys: KeyRing) -> list[Route]:
 
 
 async def _read(request: Request) -> bytes:
-    """The body, given up at the limit rather than read to its end."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > LARGEST_BODY_BYTES:
-        raise BodyTooLargeError
+    """The body. One that is too large is read on for a while, unkept: a client hears no answer before it has sent."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > LARGEST_BODY_BYTES:
-            raise BodyTooLargeError
-        chunks.append(chunk)
+        if size > MOST_UNKEPT_BYTES:
+            break
+        if size <= LARGEST_BODY_BYTES:
+            chunks.append(chunk)
+    if size > LARGEST_BODY_BYTES:
+        raise BodyTooLargeError
     return b"".join(chunks)

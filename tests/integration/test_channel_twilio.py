@@ -85,7 +85,8 @@ async def test_a_message_is_taken_once_with_its_delivery_in_the_callback() -> No
     ],
 )
 async def test_each_fault_has_its_class_and_is_posted_once(fault: str, klass: str, accepted: int) -> None:
-    async with connect(fault, deadline_seconds=0.5) as (server, channel):
+    endless = fault.startswith(("hang", "drip"))
+    async with connect(fault, deadline_seconds=0.5 if endless else 10.0) as (server, channel):
         with pytest.raises(ChannelError) as raised:
             await channel.send(make_sms())
         assert raised.value.klass == klass

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 REQUIRED = """
 plan subscription_status monthly_price account_age_days team_size vendor_type segment country tags
-renewal_date last_login days_since_last_login session_count_30d active_days_30d avg_session_minutes usage_drop_percent
+renewal_date last_login days_since_last_login session_count_30d active_days_30d avg_session_minutes
+usage_drop_percent
 unique_features_used features_adopted forms_created clients_imported journeys_created templates_used
 clients_total clients_active_30d form_completion_rate journey_performance
 support_tickets_30d open_tickets last_support_rating avg_support_rating_30d failed_payments_30d
@@ -94,10 +95,12 @@ def test_values_are_read_by_type() -> None:
     [
         ("signals:\n  a:\n    x: {type: nummer, about: X.}\n", 3, "SC002", "number"),
         ("signals:\n  a:\n    x: {type: text, about: X., colour: red}\n", 3, "SC002", "not permitted"),
-        ("signals:\n  a: {x: {type: text, about: X.}}\n  b:\n    x: {type: text, about: X.}\n", 4, "SC003", "twice"),
+        ("signals:\n  a: {x: {type: text, about: X.}}\n  b:\n    x: {type: text, about: X.}\n", 4, "SC003",
+         "twice"),
         ("events: {login: In.}\nsignals:\n  a:\n    x:\n      type: time\n      about: X.\n"
          "      derive: {latest: {events: [logon]}}\n", 7, "SC005", "logon"),
-        ("signals:\n  a:\n    x: {type: number, about: X., derive: {age_of: y}}\n", 3, "SC005", "y is no time"),
+        ("signals:\n  a:\n    x: {type: number, about: X., derive: {age_of: y}}\n", 3, "SC005",
+         "y is no time"),
         ("signals:\n  a:\n    x: {type: text, about: X., derive: {trait: [x], age_of: x}}\n", 3, "SC002",
          "exactly one"),
         ("signals:\n  a:\n    x: {type: text, about: X., personal: true, learning: true}\n", 3, "SC006",

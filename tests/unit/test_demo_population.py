@@ -100,7 +100,7 @@ def test_nobody_real_can_be_reached() -> None:
 
 
 def test_those_whose_use_declines_cancel_several_times_as_often() -> None:
-    """Judged by what can be seen: two weeks of logins against the four before, and who leaves in the two after."""
+    """Two weeks of logins against the four before them, and who leaves in the two after."""
     logins: dict[str, list[datetime]] = {}
     cancelled: dict[str, datetime] = {}
     for event in base().events:

@@ -31,7 +31,8 @@ def signals_of(*events: Event, now: datetime = NOW) -> dict[str, Value]:
 
 def test_totals_count_and_imports_count_what_they_brought() -> None:
     signals = signals_of(
-        ago(9, "form_created"), ago(8, "form_created"), ago(7, "client_imported", count=5), ago(6, "client_added"),
+        ago(9, "form_created"), ago(8, "form_created"), ago(7, "client_imported", count=5),
+        ago(6, "client_added"),
         ago(5, "client_removed"), ago(4, "client_imported", count="many"),
     )  # fmt: skip
     assert signals["forms_created"] == 2

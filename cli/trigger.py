@@ -1,0 +1,58 @@
+"""`holdfast trigger`."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+from pathlib import PurePath
+
+import click
+
+from schemas.settings import Settings
+
+
+@click.command()
+@click.argument("playbook")
+@click.option(
+    "--customer", required=True, metavar="ID", help="The customer, by its own id (the userId of its events)."
+)
+@click.option("--reason", metavar="R", help="Why; kept with the run.")
+def command(playbook: str, customer: str, reason: str | None) -> None:
+    """Enter one customer into PLAYBOOK, whatever its trigger says; its other entry rules hold.
+
+    Prints the run's id. Where the entry is refused, the reason goes to standard error and the exit status is 1.
+
+    \b
+    Example:
+      holdfast trigger rescue-declining-supplier --customer supplier-17 --reason "she rang us"
+    """
+    settings = Settings.read(os.environ)
+    url = settings.require_database_url()
+    # A path to the file means the playbook of that name.
+    name = PurePath(playbook).stem if playbook.endswith((".yaml", ".yml")) else playbook
+    click.echo(asyncio.run(_enter(url, name, customer, reason or f"by hand, by {_who()}")))
+
+
+async def _enter(url: str, playbook: str, customer: str, reason: str) -> str:
+    from schemas.errors import UnavailableError
+    from store.database import Database
+    from store.entry_requests import request_entry
+    from store.faults import is_away
+
+    database = Database(url, connections=1)
+    try:
+        return await request_entry(database, playbook, customer, reason)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        raise UnavailableError("The database can't be reached.") from error
+    finally:
+        await database.close()
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"
