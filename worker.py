@@ -11,70 +11,25 @@ import logging
 import os
 import signal
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.worker import Worker
 
-from activities.delivery import SETTLE_SECONDS, MessageDelivery
-from activities.running import RunBooks
+from activities.delivery import SETTLE_SECONDS
 from activities.steps import StepOpening
-from activities.tasks import HumanTasks
 from activities.versions import Versions
-from activities.waiting import Waiting
-from channels.outcome import Channel
 from channels.registry import make_channels
 from channels.settings import ChannelSettings
 from loops.dispatcher import Dispatcher
 from loops.engine import Engine
+from loops.publishing import publish_directory
+from loops.temporal_workers import make_workers
 from schemas.catalogue import load_catalogue
-from schemas.run import RUN_QUEUE, SEND_QUEUE
 from schemas.settings import Settings
 from store.database import Database
-from workflows.playbook_run import PlaybookRun
 
 log = logging.getLogger("holdfast.worker")
-
-# A send that has begun is let finish when the worker is told to stop.
-GRACEFUL = timedelta(seconds=3)
-
-
-def make_workers(
-    client: Client, opening: StepOpening, channels: Mapping[str, Channel], *, settle_seconds: float = SETTLE_SECONDS
-) -> list[Worker]:
-    """The Temporal workers of one process: runs and their books on one queue, providers on another."""
-    delivery = MessageDelivery(opening, channels, settle_seconds=settle_seconds)
-    tasks, waiting, books = HumanTasks(opening), Waiting(opening), RunBooks(opening)
-    runs = Worker(
-        client,
-        task_queue=RUN_QUEUE,
-        workflows=[PlaybookRun],
-        activities=[
-            delivery.show,
-            tasks.assign,
-            tasks.escalate,
-            tasks.close,
-            waiting.check,
-            waiting.resolve,
-            waiting.listen,
-            waiting.close,
-            books.read,
-            books.finish,
-        ],
-        max_concurrent_activities=20,
-        max_cached_workflows=2000,
-        graceful_shutdown_timeout=GRACEFUL,
-    )
-    sends = Worker(
-        client,
-        task_queue=SEND_QUEUE,
-        activities=[delivery.send],
-        max_concurrent_activities=20,
-        graceful_shutdown_timeout=GRACEFUL,
-    )
-    return [runs, sends]
 
 
 async def connect(settings: Settings) -> Client:
@@ -100,8 +55,6 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     opening = StepOpening(database, catalogue, versions)
     channels = make_channels(ChannelSettings.from_environ(settings.environ))
     client = await connect(settings)
-    from loops.publishing import publish_directory
-
     await publish_directory(database, settings.playbooks, catalogue)
     settle_seconds = float(settings.environ.get("HOLDFAST_SETTLE_SECONDS", SETTLE_SECONDS))
     engine = Engine(database, opening, Dispatcher(database, client, versions))

@@ -27,7 +27,7 @@ class InAppArguments(Frozen):
 
 STEP = StepType(
     word="in_app",
-    about="Shows one message inside the product: `in_app: NAME` shows a template, a mapping gives its parts here.",
+    about="Shows one message inside the product: `in_app: NAME` shows a template, a mapping its parts.",
     arguments=InAppArguments,
     activity="Delivery.show",
     outcomes=MESSAGE_OUTCOMES,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import activities
 from schemas.errors import SettingError
-from schemas.playbook_schema import CORE_STEPS, STEP_KEYS
+from schemas.step_schema import CORE_STEPS, STEP_KEYS
 from schemas.step_type import StepType, StepTypes
 
 # Words that the language itself gives a meaning in a step.
@@ -20,7 +20,7 @@ RESERVED = frozenset({*CORE_STEPS, *STEP_KEYS})
 
 @cache
 def find_step_types() -> StepTypes:
-    """The registered step types by word; raises SettingError where two declare one word or one can't be used."""
+    """The registered step types by word; raises SettingError where one can't be used or a word is taken."""
     found: dict[str, StepType] = {}
     origin: dict[str, str] = {}
     for module_info in sorted(pkgutil.iter_modules(activities.__path__), key=lambda info: info.name):

@@ -16,6 +16,8 @@ from store import runs, tasks
 from store.tasks import Task, task_id
 
 UNASSIGNED = "unassigned"
+# What a person can say of every call or task; a step's own words come in addition.
+OUTCOMES = ("reached", "no_answer", "declined", "rescheduled", "done")
 
 
 class HumanTasks:
@@ -92,7 +94,7 @@ class HumanTasks:
         assignee = str(step.args.get("assign") or "csm")
         if assignee == "csm":
             assignee = str(opened.known.customer.profile.get("csm") or UNASSIGNED)
-        due_at = working_due(opened.now, int(step.args["due"]), opened.policy)
+        due_at = working_due(opened.now, int(step.args["due_seconds"]), opened.policy)
         escalation = step.args.get("escalate")
         return Task(
             id=task_id(call.run_id, call.step, call.occurrence),
@@ -105,13 +107,13 @@ class HumanTasks:
             about=about,
             assignee=assignee,
             escalated_to=None,
-            outcomes=("reached", "no_answer", "declined", "rescheduled", "done"),
+            outcomes=tuple(dict.fromkeys((*OUTCOMES, *(name for name in step.outcomes if name != "overdue")))),
             state="open",
             outcome=None,
             notes="",
             created_at=opened.now,
             due_at=due_at,
-            escalate_at=opened.now + timedelta(seconds=int(escalation["after"])) if escalation else None,
-            give_up_at=due_at + timedelta(seconds=int(step.args["give_up"])),
+            escalate_at=opened.now + timedelta(seconds=int(escalation["after_seconds"])) if escalation else None,
+            give_up_at=due_at + timedelta(seconds=int(step.args["give_up_seconds"])),
             closed_at=None,
         )

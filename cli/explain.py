@@ -24,7 +24,11 @@ from schemas.problem import nearest
 @click.command()
 @click.argument("playbook", metavar="PLAYBOOK")
 @click.option(
-    "--facts", "facts_file", type=click.Path(exists=True, dir_okay=False, allow_dash=True), metavar="F.json", help="The facts; - is standard input."
+    "--facts",
+    "facts_file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    metavar="F.json",
+    help="The facts; - is standard input.",
 )
 @click.option("--customer", metavar="ID", help="A customer of the running system instead.")
 @click.option(
@@ -70,7 +74,7 @@ def command(
 
 
 def explain_trigger(playbook: CompiledPlaybook, facts: Facts) -> dict[str, Any]:
-    """The object that `explain` prints; a playbook without a trigger has no lines, and its result is false."""
+    """The object that `explain` prints; without a trigger there are no lines, and the result is false."""
     explanation = explain(playbook.enter.when, facts) if playbook.enter else None
     return {
         "playbook": playbook.name,
@@ -81,7 +85,9 @@ def explain_trigger(playbook: CompiledPlaybook, facts: Facts) -> dict[str, Any]:
 
 
 def _find_playbook(context: click.Context, name: str, directory: Path) -> CompiledPlaybook:
-    """The playbook of that name in the directory, or in the file of that path; leaves with a message where it can't."""
+    """The playbook of that name in the directory, or in the file of that path; leaves with a message where it
+    can't.
+    """
     path = Path(name)
     if path.suffix != ".yaml" and len(path.parts) == 1:
         path = directory / f"{name}.yaml"

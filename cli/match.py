@@ -69,8 +69,8 @@ COMING_ENGINES = ("columns", "durable_rules")
 def command(context: click.Context, facts_file: str, directory: Path, engine: str) -> None:
     """Say which playbooks' triggers hold for each line of facts, and which can't be decided.
 
-    Looks at every playbook whatever its status, at its enter.when alone. Files and lines with errors are named on
-    standard error and left out; the exit status is then 1.
+    Looks at every playbook whatever its status, at its enter.when alone. Files and lines with errors are
+    named on standard error and left out; the exit status is then 1.
 
     \b
     Example:

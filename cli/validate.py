@@ -36,7 +36,8 @@ from schemas.loader import Loaded, load_paths
 def command(context: click.Context, paths: tuple[Path, ...], form: str, directory: Path) -> None:
     """Tell all problems of playbooks, policy and templates in one pass.
 
-    A PATH is a file, a directory, or the name of a playbook. Exits with 1 where there are errors; warnings are fine.
+    A PATH is a file, a directory, or the name of a playbook. Exits with 1 where there are errors;
+    warnings are fine.
 
     \b
     Examples:
@@ -79,7 +80,8 @@ def _summarise(loaded: Loaded) -> str:
     checked = _count(loaded.files, "file")
     if not loaded.problems:
         return f"{checked} checked: all good." if loaded.files else "There is no YAML file here."
-    return f"{checked} checked: {_count(errors, 'error')}, {_count(warnings, 'warning')}. docs/problems.md explains the codes."
+    found = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    return f"{checked} checked: {found}. docs/problems.md explains the codes."
 
 
 def _count(number: int, noun: str) -> str:

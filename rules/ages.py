@@ -13,7 +13,7 @@ from schemas.facts import Facts
 
 
 def units_elapsed(since: datetime, unit_seconds: int, now: datetime) -> int:
-    """Whole units of `unit_seconds` between `since` and `now`, rounded down; none while `since` lies ahead."""
+    """Whole units of `unit_seconds` between `since` and `now`, rounded down; 0 while `since` lies ahead."""
     return max(0, (now - since) // span(unit_seconds))
 
 

@@ -1,8 +1,8 @@
 """Who is held out and who gets which variant: by hashing, so that every machine and every simulation agrees.
 
-Arms are laid out in order of their names, not of the file: reordering variants makes no new version of a playbook
-and moves nobody. Changing weights moves as few customers as the change of the edges demands; what a running run was
-assigned stays with it.
+Arms are laid out in order of their names, not of the file: reordering variants makes no new version of a
+playbook and moves nobody. Changing weights moves as few customers as the change of the edges demands; what a
+running run was assigned stays with it.
 """
 
 from __future__ import annotations

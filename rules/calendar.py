@@ -27,9 +27,10 @@ def wait_ends(
 ) -> datetime | None:
     """The instant (UTC) at which a wait that began at `since` is over; it may lie in the past.
 
-    None: the date that it counts from (`signal_value`, a date or an aware datetime) is missing or none. Calendar waits go by the clocks of `zone`, or of `default_zone`
-    where that is missing or unknown; without `at` they keep the local time of day. Business days are Monday to Friday
-    without `holidays`, which the caller looks up for `country`. OverflowError past the year 9999.
+    None: the date that it counts from (`signal_value`, a date or an aware datetime) is missing or none.
+    Calendar waits go by the clocks of `zone`, or of `default_zone` where that is missing or unknown; without
+    `at` they keep the local time of day. Business days are Monday to Friday without `holidays`, which the
+    caller looks up for `country`. OverflowError past the year 9999.
     """
     local_zone = zone_or_default(zone, default_zone)
     local = since.astimezone(local_zone).replace(tzinfo=None, fold=0)
@@ -49,7 +50,8 @@ def wait_ends(
 
 
 def working_due(start: datetime, seconds: int, policy: Policy) -> datetime:
-    """`seconds` after `start`, moved to the next opening of the team's working hours if that lies outside them.
+    """`seconds` after `start`, moved to the next opening of the team's working hours if that lies outside
+    them.
 
     Opening belongs to the working hours, closing doesn't. Without working hours nothing is moved.
     """

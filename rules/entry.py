@@ -19,8 +19,8 @@ from schemas.plan import Act, Again, Branch, CompiledPlaybook, Enter, Split, Ste
 from schemas.policy import Cap, Policy
 
 EntryReason = Literal[
-    "entered", "held_out", "condition", "goal_met", "already_running", "again_rule", "group", "entries", "waiting",
-    "no_consent", "paused", "draft", "shadow", "retired",
+    "entered", "held_out", "condition", "goal_met", "already_running", "again_rule", "group", "entries",
+    "waiting", "no_consent", "paused", "draft", "shadow", "retired",
 ]  # fmt: skip
 
 # What reaches a customer without their consent: messages inside the product, and people.
@@ -40,11 +40,12 @@ class OpenRun:
 class Candidate:
     """A customer before the door of a playbook.
 
-    `customer` is the caller's id. `condition` and `goal` are the truths of `enter.when` and of the goal's condition
-    (None: unknown; a goal without condition: None); `condition_detail` names the deciding line. `entries` are the
-    earlier entries of this playbook under this key, `recent_entries` those of any playbook, held-out ones included
-    in both. `admitted_today` counts everyone's entries of the playbook since midnight of the default zone.
-    `channels` says of each channel that needs consent whether consent and an address are there.
+    `customer` is the caller's id. `condition` and `goal` are the truths of `enter.when` and of the goal's
+    condition (None: unknown; a goal without condition: None); `condition_detail` names the deciding line.
+    `entries` are the earlier entries of this playbook under this key, `recent_entries` those of any playbook,
+    held-out ones included in both. `admitted_today` counts everyone's entries of the playbook since midnight
+    of the default zone. `channels` says of each channel that needs consent whether consent and an address are
+    there.
     """
 
     playbook: CompiledPlaybook
@@ -63,7 +64,9 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class EntryDecision:
-    """`enters`: a treated run starts. `held_out`: a row without a workflow. `until`: when it may be otherwise."""
+    """`enters`: a treated run starts. `held_out`: a row without a workflow. `until`: when it may be
+    otherwise.
+    """
 
     reason: EntryReason
     enters: bool = False
@@ -80,8 +83,8 @@ class EntryDecision:
 def decide_entry(candidate: Candidate, *, now: datetime) -> EntryDecision:
     """Decide on one candidate; the first reason against it is the answer.
 
-    Eligibility is decided before, and without regard to, the arm. A shadow playbook answers `shadow` only where a live
-    one would have admitted or held out the customer.
+    Eligibility is decided before, and without regard to, the arm. A shadow playbook answers `shadow` only
+    where a live one would have admitted or held out the customer.
     """
     return next(_objections(candidate, now), None) or _draw(candidate, now)
 
@@ -89,8 +92,8 @@ def decide_entry(candidate: Candidate, *, now: datetime) -> EntryDecision:
 def decide_entries(candidates: Sequence[Candidate], *, now: datetime) -> list[EntryDecision]:
     """Decide on all candidates of one customer in one evaluation; answers in the order given.
 
-    Higher priority goes first (then by name and key): it takes the group, and a place under the policy's `entries`
-    and the playbook's `at_most`, before the others are looked at.
+    Higher priority goes first (then by name and key): it takes the group, and a place under the policy's
+    `entries` and the playbook's `at_most`, before the others are looked at.
     """
     order = sorted(range(len(candidates)), key=lambda index: _rank(candidates[index]))
     decisions: dict[int, EntryDecision] = {}
@@ -171,7 +174,9 @@ def _again_from(again: Again, entries: Sequence[datetime], now: datetime) -> dat
 
 
 def _draw(candidate: Candidate, now: datetime) -> EntryDecision:
-    """The arm of an eligible customer, and for the treated the entry limit: the held-out take no place under it."""
+    """The arm of an eligible customer, and for the treated the entry limit: the held-out take no place under
+    it.
+    """
     playbook, enter = candidate.playbook, candidate.playbook.enter
     shares = [("global", candidate.policy.holdout_percent, "the policy's holdout")]
     if enter is not None:

@@ -1,8 +1,8 @@
 """Conditions as generated Python: the fast evaluator of the live path.
 
-The source is built from the typed tree alone; constants stand in it by `repr` or by a bound name, so nothing that a
-playbook says is ever code. Every signal is fetched and checked for its type once per call; groups stop at the first
-line that decides them. Answers are those of `rules.reference`.
+The source is built from the typed tree alone; constants stand in it by `repr` or by a bound name, so nothing
+that a playbook says is ever code. Every signal is fetched and checked for its type once per call; groups stop
+at the first line that decides them. Answers are those of `rules.reference`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, cast
 from rules.counting import EventIndex, counted
 from rules.instants import span
 from rules.kleene import Truth
+from rules.likeness import without_places
 from rules.normalise import instant_of, normalise_untyped
 from rules.series import changed, crossed
 from schemas.condition import (
@@ -51,7 +52,8 @@ def compile_condition(condition: Condition) -> Predicate:
 
 
 def compile_many(named: Mapping[str, Condition]) -> Matcher:
-    """Compile many conditions to one function: the names of those that hold, and of those unknown, both sorted.
+    """Compile many conditions to one function: the names of those that hold, and of those unknown, both
+    sorted.
 
     They share the signals' type checks, and each event count, crossing and change is worked out at most once.
     """
@@ -72,7 +74,8 @@ def compile_many(named: Mapping[str, Condition]) -> Matcher:
 class _Function:
     """The source of one generated function, and the names bound for it.
 
-    `source` says what its argument is: `facts`, or the `properties` of an event (then `now` is the second argument).
+    `source` says what its argument is: `facts`, or the `properties` of an event (then `now` is the second
+    argument).
     """
 
     def __init__(self, source: str, *, share: bool = False) -> None:
@@ -80,6 +83,7 @@ class _Function:
         self.share = share
         self.bound: dict[str, Any] = {
             "NUMBERS": frozenset((int, float)),
+            "CONTAINERS": frozenset((str, tuple)),
             "elapsed": _elapsed,
             "ZERO": timedelta(),
             "UNSET": object(),
@@ -109,7 +113,7 @@ class _Function:
         return taken
 
     def expression(self, node: Condition, depth: int = 0) -> str:
-        """An expression for `node`'s truth; what it needs first goes to the preparation or the hoisted lines."""
+        """An expression for `node`'s truth; what it needs first goes to `preparation` or `hoisted`."""
         match node:
             case AllOf():
                 return self.chain(node.items, "False", "True", depth)
@@ -162,7 +166,9 @@ class _Function:
         decided: str | None = None,
         rest: str | None = None,
     ) -> str:
-        """One conditional expression over `terms`: `decided` at the first that is `decides`, else unknown or `rest`."""
+        """One conditional expression over `terms`: `decided` at the first that is `decides`, else unknown or
+        `rest`.
+        """
         decided, rest = decided or decides, rest or otherwise
         if not terms:
             return rest
@@ -206,7 +212,9 @@ class _Function:
                 return f"(None if {value} is None else {self.constant(node.item)} in {value})"
 
     def one_of(self, node: OneOf) -> str:
-        """The constants of each type, looked up in the value of that type; unknown if the value has none of them."""
+        """The constants of each type, looked up in the value of that type; unknown if the value has none of
+        them.
+        """
         expression = "None"
         for kind in ("bool", "text", "number"):
             constants = frozenset(constant for constant in node.values if _kind(constant) == kind)
@@ -237,10 +245,12 @@ class _Function:
         return f"{name}({self.bind(node)}, facts)"
 
     def shared(self, node: Condition, make: Callable[[], str]) -> str:
-        """The expression of a costly leaf: where conditions are compiled together, computed at first use only."""
+        """The expression of a costly leaf: where conditions are compiled together, computed at first use
+        only.
+        """
         if not self.share:
             return make()
-        key = _without_places(node)
+        key = without_places(node)
         if key not in self.leaves:
             name = self.name("e")
             self.preparation.append(f"{name} = UNSET")
@@ -248,7 +258,7 @@ class _Function:
         return self.leaves[key]
 
     def value_of(self, signal: str, kind: str) -> str:
-        """The variable that holds `signal` if it is of `kind`, else None; `past` is how long ago a time is."""
+        """The variable that holds `signal` if it is of `kind`, else None; `past` is a time's distance."""
         key = (signal, kind)
         if key not in self.typed:
             raw, name = self.fetch(signal), self.name("v")
@@ -256,7 +266,7 @@ class _Function:
                 "number": f"{name} = {raw} if {raw}.__class__ in NUMBERS else None",
                 "text": f"{name} = {raw} if {raw}.__class__ is str else None",
                 "bool": f"{name} = {raw} if {raw}.__class__ is bool else None",
-                "container": f"{name} = {raw} if {raw}.__class__ is str or {raw}.__class__ is tuple else None",
+                "container": f"{name} = {raw} if {raw}.__class__ in CONTAINERS else None",
                 "past": f"{name} = elapsed({raw}, now)",
             }[kind]
             self.preparation.append(test)
@@ -298,14 +308,3 @@ def _kind(constant: Scalar) -> str:
     if isinstance(constant, bool):
         return "bool"
     return "text" if isinstance(constant, str) else "number"
-
-
-def _without_places(node: Condition) -> str:
-    """What a condition says, wherever it was written: two that say the same have the same text."""
-    return repr(_stripped(node.model_dump()))
-
-
-def _stripped(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _stripped(value) for key, value in tree.items() if key not in ("path", "line")}
-    return [_stripped(item) for item in tree] if isinstance(tree, list | tuple) else tree

@@ -1,6 +1,7 @@
 """When messages may leave by the clock: quiet hours, send windows, and rolling caps.
 
-Each question is "from `t` on, when is it allowed next?", answered by an instant not before `t`, or None for never.
+Each question is "from `t` on, when is it allowed next?", answered by an instant not before `t`, or None for
+never.
 """
 
 from __future__ import annotations

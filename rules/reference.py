@@ -1,6 +1,7 @@
 """The reference evaluator: says not only whether a condition holds, but why, line by line, and until when.
 
-It looks at every line and never stops early. The generated code (`rules.generated`) must give the same answers.
+It looks at every line and never stops early. The generated code (`rules.generated`) must give the same
+answers.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ _ZERO = timedelta()
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of a condition: what it expected, what it found, and its own result (groups aren't applied to it).
+    """One line of a condition: what it expected, what it found, and its own result (groups aren't applied to
+    it).
 
     `actual` is the value as given, None where it is missing, and the count where the line counts events.
     """
@@ -73,7 +75,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A condition's answer, the reason for it, and the next instant after `now` at which time alone may change it."""
+    """A condition's answer, the reason for it, and the next instant after `now` at which time alone may
+    change it.
+    """
 
     result: Truth
     checks: tuple[Check, ...]
@@ -89,8 +93,8 @@ class _Finding(NamedTuple):
 def explain(condition: Condition, facts: Facts) -> Explanation:
     """Evaluate every line of `condition` against `facts`.
 
-    `changes_at` is the earliest over all lines, so the total may come out the same; before it, it can't change
-    unless the facts do.
+    `changes_at` is the earliest over all lines, so the total may come out the same; before it, it can't
+    change unless the facts do.
     """
     checks: list[Check] = []
     changes: list[datetime | None] = []
@@ -156,7 +160,7 @@ def _compare(node: Compare | OneOf | Between, value: Value | None) -> Truth:
 
 
 def _alike(value: Value | None, constant: Scalar) -> bool:
-    """Numbers compare with numbers, text with text, booleans with booleans, and nothing else with anything."""
+    """Numbers compare with numbers, text with text, booleans with booleans, and nothing else."""
     if isinstance(constant, bool):
         return isinstance(value, bool)
     return isinstance(value, str) if isinstance(constant, str) else is_number(value)
@@ -241,7 +245,7 @@ def facts_of_event(event: Event, now: datetime) -> Facts:
 
 
 def leaves(condition: Condition) -> Iterator[Condition]:
-    """Every line of a condition, in the order written; those inside an event's `where` are part of its line."""
+    """Every line of a condition, in the order written; an event's `where` is part of its line."""
     if isinstance(condition, AllOf | AnyOf | NoneOf):
         for item in condition.items:
             yield from leaves(item)

@@ -31,9 +31,10 @@ class SendRequest:
     """One message that is due, and what its customer, policy and history say about it.
 
     `consent` has the latest word by channel (`email`), channel and topic (`email:tips`) or topic (`tips`);
-    `suppressed` is why the address may not be used; `recent` are messages sent before, by channel and instant;
-    `hold_seconds` is how long after `due_at` quiet hours and caps may hold it (None: not at all). `country`
-    (ISO 3166-1) narrows down where a customer of unknown zone may be; else the phone number in `address` does.
+    `suppressed` is why the address may not be used; `recent` are messages sent before, by channel and
+    instant; `hold_seconds` is how long after `due_at` quiet hours and caps may hold it (None: not at all).
+    `country` (ISO 3166-1) narrows down where a customer of unknown zone may be; else the phone number in
+    `address` does.
     """
 
     channel: str
@@ -55,8 +56,8 @@ class SendRequest:
 class SendDecision:
     """What is to become of a message: `sent` may go now.
 
-    `held_quiet_hours` (also for a closed send window) and `capped` name in `until` when to decide again; without it
-    the hold can't end in time and the step is over at once.
+    `held_quiet_hours` (also for a closed send window) and `capped` name in `until` when to decide again;
+    without it the hold can't end in time and the step is over at once.
     """
 
     outcome: SendOutcome
@@ -87,8 +88,8 @@ def consented(
 ) -> tuple[bool, str]:
     """Whether `channel` (and `topic`) may be used, and the word that decided it.
 
-    A denial of the channel or the topic wins over everything. Silence is a yes only where the policy assumes it, and
-    for what needs no consent; a yes to the topic on this channel is a yes to its messages.
+    A denial of the channel or the topic wins over everything. Silence is a yes only where the policy assumes
+    it, and for what needs no consent; a yes to the topic on this channel is a yes to its messages.
     """
     words = [channel, *([f"{channel}:{topic}", topic] if topic else [])]
     denied = next((word for word in words if consent.get(word) is False), None)

@@ -1,7 +1,7 @@
 """Crossings and changes of a signal, from its stored days and its value at `now`.
 
-A day's value stands at the day's midnight, UTC. Only what lies before `now` is earlier; the current value stands at
-`now` itself. Days without a number are gaps, as if nothing were known of them.
+A day's value stands at the day's midnight, UTC. Only what lies before `now` is earlier; the current value
+stands at `now` itself. Days without a number are gaps, as if nothing were known of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _PLACES = 9
 
 
 def crossed(leaf: Crossing, facts: Facts) -> Truth:
-    """Whether the signal's last crossing counts, still stands and has stood long enough; unknown without a past."""
+    """Whether the signal's last crossing counts, still stands and has stood long enough; unknown without a
+    past.
+    """
     since = _standing_since(leaf, facts)
     return since if isinstance(since, bool) or since is None else facts.now - since >= span(leaf.for_seconds)
 
@@ -36,7 +38,9 @@ def crossing_changes_at(leaf: Crossing, facts: Facts) -> datetime | None:
 
 
 def changed(leaf: Change, facts: Facts) -> Truth:
-    """Whether the value is now far enough from the extreme of the window; unknown without an earlier value in it."""
+    """Whether the value is now far enough from the extreme of the window; unknown without an earlier value in
+    it.
+    """
     current, window = _window(leaf, facts)
     if current is None or not window:
         return None

@@ -163,7 +163,7 @@ class ActCompiler:
     def _check_steps_used(
         self, template: MessageTemplate, channel: str, path: Path, step_ids: Collection[str]
     ) -> None:
-        """A template is checked in its own file; only which steps there are differs from playbook to playbook."""
+        """A template is checked in its own file; which steps there are differs by playbook."""
         for part, text in template.channels[channel].items():
             fault = template.find_fault(
                 text, {**self.compilation.language.template_names, "steps": step_ids}, part

@@ -21,8 +21,8 @@ T = TypeVar("T")
 class Compilation:
     """One playbook while it is compiled.
 
-    Readers take what fits and say nothing of what doesn't: the shape was reported before. What is missing comes
-    out as None, and a playbook with any error is no plan at all.
+    Readers take what fits and say nothing of what doesn't: the shape was reported before. What is missing
+    comes out as None, and a playbook with any error is no plan at all.
     """
 
     def __init__(self, report: Report, language: Language, templates: Mapping[str, MessageTemplate]) -> None:

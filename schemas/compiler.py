@@ -23,7 +23,7 @@ STATUSES = ("draft", "shadow", "live", "paused", "retired")
 
 @dataclass(frozen=True)
 class Compiled:
-    """What became of a file: `playbook` is None where it has errors, or where a template in `waits_for` has."""
+    """What became of a file: `playbook` is None where it or a template in `waits_for` has errors."""
 
     playbook: CompiledPlaybook | None
     problems: list[Problem]

@@ -90,7 +90,9 @@ class _Form:
     def fits(self, types: tuple[str, ...], hint: str) -> bool:
         if self.type in types:
             return True
-        what = f"`{self.word}` is for signals of type {join_words(types)}, and `{self.name}` is of type `{self.type}`."
+        what = (
+            f"`{self.word}` is for signals of type {join_words(types)}, and `{self.name}` is a `{self.type}`."
+        )
         if self.type is None:
             what, hint = f"`{self.word}` can't be asked of a property of an event.", "Compare its value."
         self.report.error((*self.path, self.word), "PB211", what, hint, key=True)

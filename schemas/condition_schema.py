@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from schemas.catalogue import Catalogue, Signal
 from schemas.form import DURATION
-
-Schema = dict[str, Any]
+from schemas.schema_part import Schema
 
 _NUMBER = r"-?[0-9]+(\.[0-9]+)?"
 _DURATION = DURATION.json_schema()
@@ -22,7 +19,7 @@ def condition_definitions(catalogue: Catalogue) -> dict[str, Schema]:
         "condition": {
             "type": "object",
             "x-condition": True,
-            "description": "Every line must hold. A signal that is missing makes its line unknown, never true.",
+            "description": "Every line must hold. A missing signal makes its line unknown, never true.",
             "x-expects": "a condition such as plan: pro",
             "minProperties": 1,
             "additionalProperties": False,
@@ -106,7 +103,8 @@ def _signal(signal: Signal) -> Schema:
 
 def _event(about: str, more: dict[str, Schema]) -> Schema:
     return {
-        "type": "object", "x-condition": True, "description": about, "x-expects": "an event such as {name: login}",
+        "type": "object", "x-condition": True, "description": about,
+        "x-expects": "an event such as {name: login}",
         "required": ["name"], "additionalProperties": False,
         "properties": {
             "name": {**_text("The name of the event."), "examples": ["payment_failed"]},

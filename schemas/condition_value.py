@@ -128,7 +128,8 @@ def _comparison(subject: Subject, sign: str, operand: str, path: Path, report: R
         hint = 'Text can be equal (pro), unequal ("!= pro") or one of a list ([pro, business]).'
         if subject.type == "bool":
             hint = "Write true or false."
-        what = f"`{subject.name}` is {_TYPE_WORDS[subject.type]}, which has no order: `{sign}` means nothing here."
+        kind = _TYPE_WORDS[subject.type]
+        what = f"`{subject.name}` is {kind}, which has no order: `{sign}` means nothing here."
         report.error(path, "PB203", what, hint)
         return None
     if not operand:

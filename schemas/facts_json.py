@@ -1,7 +1,9 @@
-"""Facts as they come in JSON: one customer per document, as `match`, `explain`, `score` and `simulate` read them.
+"""Facts as they come in JSON: one customer per document, as `match`, `explain`, `score` and `simulate` read
+them.
 
-    {"customer": "id", "signals": {...}, "events": [{"name", "at", "properties"}], "history": {signal: [[day, value]]},
-     "profile": {...}, "consent": {...}, "suppressed": {...}, "now": "2026-03-02T09:00:00Z"}
+    {"customer": "id", "signals": {...}, "events": [{"name", "at", "properties"}],
+     "history": {signal: [[day, value]]}, "profile": {...}, "consent": {...}, "suppressed": {...},
+     "now": "2026-03-02T09:00:00Z"}
 
 All but `customer` may be left out; null means left out.
 """
@@ -9,7 +11,8 @@ All but `customer` may be left out; null means left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -45,7 +48,8 @@ def read_facts(text: str | bytes, catalogue: Catalogue, *, now: datetime) -> Fac
 def read_json(text: str | bytes) -> Any:
     """A JSON document, strictly: a repeated key is an error. Raises FactsError.
 
-    NaN, Infinity and integers of any length are read, because what they mean for a comparison is defined: nothing.
+    NaN, Infinity and integers of any length are read, because what they mean for a comparison is defined:
+    nothing.
     """
     try:
         decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
@@ -62,9 +66,9 @@ def read_json(text: str | bytes) -> Any:
 def parse_facts(document: Any, catalogue: Catalogue, *, now: datetime) -> Facts:
     """The facts in a parsed JSON document, normalised by the types of `catalogue`. Raises FactsError.
 
-    Signals that the catalogue doesn't know are kept as they are. The catalogue's signals that a profile may hold
-    (email, phone, country and so on) are taken from there where `signals` has none. An age in days that is given is
-    true at `now` and counts from there.
+    Signals that the catalogue doesn't know are kept as they are. The catalogue's signals that a profile may
+    hold (email, phone, country and so on) are taken from there where `signals` has none. An age in days that
+    is given is true at `now` and counts from there.
     """
     if not isinstance(document, Mapping):
         _refuse("", f"Facts are an object, and this is {_kind(document)}")
@@ -100,11 +104,18 @@ def _typed(name: str, value: Any, catalogue: Catalogue) -> Value | None:
     return normalise_untyped(value) if signal is None else normalise(value, signal.type)
 
 
-def _ages(signals: Mapping[str, Value], now: datetime, catalogue: Catalogue) -> dict[str, tuple[datetime, int]]:
+def _ages(
+    signals: Mapping[str, Value], now: datetime, catalogue: Catalogue
+) -> dict[str, tuple[datetime, int]]:
     ages: dict[str, tuple[datetime, int]] = {}
     for name, value in signals.items():
         signal = catalogue.signals.get(name)
-        if signal is None or signal.age_of is None or isinstance(value, bool) or not isinstance(value, int | float):
+        if (
+            signal is None
+            or signal.age_of is None
+            or isinstance(value, bool)
+            or not isinstance(value, int | float)
+        ):
             continue
         try:
             ages[name] = (now - timedelta(days=value), _DAY_SECONDS)
@@ -119,7 +130,9 @@ def _events(given: Any) -> tuple[Event, ...]:
         return ()
     if not isinstance(given, list):
         _refuse("events", f"Events are a list, and this is {_kind(given)}")
-    return tuple(sorted((_event(item, f"events[{i}]") for i, item in enumerate(given)), key=lambda event: event.at))
+    return tuple(
+        sorted((_event(item, f"events[{i}]") for i, item in enumerate(given)), key=lambda event: event.at)
+    )
 
 
 def _event(given: Any, path: str) -> Event:
@@ -180,12 +193,12 @@ def _mapping(document: Mapping[str, Any], key: str, prefix: str = "") -> Mapping
     return cast("Mapping[str, Any]", value)
 
 
-def _each(given: Mapping[str, Any], path: str, kind: Callable[..., T], expected: str) -> dict[str, T]:
+def _each(given: Mapping[str, Any], path: str, kind: type[T], expected: str) -> dict[str, T]:
     found: dict[str, T] = {}
     for name, value in given.items():
         if value is None:
             continue
-        if not isinstance(value, cast("type", kind)):
+        if not isinstance(value, kind):
             _refuse(f"{path}.{name}", f"{_shown(value)} is not {expected}")
         found[name] = value
     return found
@@ -201,8 +214,7 @@ def _check_keys(given: Mapping[str, Any], known: tuple[str, ...], prefix: str) -
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        seen: set[str] = set()
-        repeated = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        repeated = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         raise FactsError(f"The key `{repeated}` stands twice in one object.")
     return found
 

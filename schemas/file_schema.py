@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from schemas.form import DAY_GROUPS, PERCENT, RATE, WEEKDAYS, WINDOW
 from schemas.message_part import CHANNEL_PARTS, NAME_PATTERN
-
-Schema = dict[str, Any]
-
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+from schemas.schema_part import DIALECT, Schema
 
 
 def build_policy_schema() -> Schema:
@@ -26,9 +21,9 @@ def build_policy_schema() -> Schema:
         "properties": {
             "default_zone": {
                 "type": "string", "minLength": 1, "examples": ["Europe/Berlin"],
-                "description": "The IANA zone of the team, and of customers whose zone isn't known; UTC where left out.",
+                "description": "IANA zone of the team, and of customers who have none; UTC where left out.",
             },
-            "quiet_hours": WINDOW.json_schema("In the customer's zone; no message leaves then. May cross midnight."),
+            "quiet_hours": WINDOW.json_schema("Local time of the customer; no message leaves then."),
             "critical_in_quiet_hours": {
                 "type": "boolean", "description": "Whether `critical: true` may leave in quiet hours too.",
             },
@@ -88,7 +83,7 @@ def build_template_schema() -> Schema:
         "push": {"title": _part("The headline."), "text": _part("The text.")},
         "in_app": {"title": _part("The headline."), "text": _part("The text.")},
         "whatsapp": {
-            "content_sid": {"type": "string", "minLength": 1, "description": "The approved template at the provider."},
+            "content_sid": {"type": "string", "minLength": 1, "description": "The template at the provider."},
             "variables": {
                 "type": "object", "additionalProperties": _part("A value for the provider's template."),
                 "description": "Its variables by name.",
@@ -98,14 +93,14 @@ def build_template_schema() -> Schema:
     return {
         "$schema": DIALECT,
         "title": "Holdfast template",
-        "description": "What a message says, by channel. Jinja2: {{ customer.first_name }}, {{ signals.plan }}.",
+        "description": "What a message says, by channel. Jinja2: {{ customer.first_name }}.",
         "type": "object",
         "x-expects": "a mapping that begins with `template:`",
         "required": ["template"],
         "additionalProperties": False,
         "x-hints": {"name": "Write `template: NAME`.", "subject": "It stands under `email:`."},
         "properties": {
-            "template": {**_name("best-invitations"), "description": "The template's name, which is its file name."},
+            "template": {**_name("best-invitations"), "description": "Its name, and its file's."},
             "about": {"type": "string", "description": "What it is for, for those who read it."},
             **{
                 channel: {**_mapping(f"What is sent by {channel}.", parts), "minProperties": 1}

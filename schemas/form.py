@@ -35,6 +35,8 @@ class Form(Generic[T]):
     expects: str
     pattern: str
     parse: Callable[[str], T]
+    # How a bare number was probably meant.
+    of_number: str = ""
 
     def json_schema(self, about: str = "") -> dict[str, Any]:
         """What an editor needs to know of it."""
@@ -160,12 +162,14 @@ def parse_days(value: str | list[str]) -> tuple[int, ...]:
 _LENGTH = "[0-9]+[mhdw]"
 _CLOCK = "([01]?[0-9]|2[0-3]):[0-5][0-9]"
 
-DURATION = Form("a duration such as 3d (m minutes, h hours, d days, w weeks)", f"^{_LENGTH}$", parse_duration)
+DURATION = Form(
+    "a duration such as 3d (m minutes, h hours, d days, w weeks)", f"^{_LENGTH}$", parse_duration, "{}d"
+)
 CLOCK = Form('a time of day such as "09:30"', f"^{_CLOCK}$", parse_clock)
 WINDOW = Form('a window of the day such as "09:00-18:00"', f"^{_CLOCK} ?- ?{_CLOCK}$", parse_window)
-RATE = Form("a limit such as 3 per 7d", f"^[0-9]+ per (day|week|{_LENGTH})$", parse_rate)
-DAILY = Form("a limit such as 200 per day", "^[0-9]+ per (day|1d|24h)$", parse_daily)
-PERCENT = Form("a percentage such as 10%", r"^[0-9]{1,3}(\.[0-9]+)? ?%$", parse_percent)
+RATE = Form("a limit such as 3 per 7d", f"^[0-9]+ per (day|week|{_LENGTH})$", parse_rate, "{} per 7d")
+DAILY = Form("a limit such as 200 per day", "^[0-9]+ per (day|1d|24h)$", parse_daily, "{} per day")
+PERCENT = Form("a percentage such as 10%", r"^[0-9]{1,3}(\.[0-9]+)? ?%$", parse_percent, "{}%")
 AGAIN = Form(
     "after 30d, never, always, or 3 per 365d",
     f"^(never|always|after {_LENGTH}|[0-9]+ per (day|week|{_LENGTH}))$",

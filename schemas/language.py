@@ -15,8 +15,8 @@ from schemas.step_type import StepTypes
 
 # What a template finds under each name; see `activities.messages`.
 CUSTOMER_NAMES = (
-    "id", "first_name", "last_name", "business_name", "email", "phone", "timezone", "locale", "country", "csm",
-    "vendor_type", "plan", "monthly_price", "subscription_status", "signed_up_at",
+    "id", "first_name", "last_name", "business_name", "email", "phone", "timezone", "locale", "country",
+    "csm", "vendor_type", "plan", "monthly_price", "subscription_status", "signed_up_at",
 )  # fmt: skip
 RUN_NAMES = ("playbook", "title", "entered_at", "reason", "variant")
 LINK_NAMES = ("unsubscribe", "preferences", "booking")

@@ -27,7 +27,7 @@ class Loaded:
     """What a directory holds: good playbooks by name, the policy, and every problem.
 
     `sources` has the text of every playbook file that could be read, by name, good or not; `files` counts all
-    files that were looked at. `policy` is None where `policy.yaml` has errors; without that file nothing governs.
+    files that were looked at. `policy` is None where `policy.yaml` has errors; without it nothing governs.
     """
 
     playbooks: dict[str, CompiledPlaybook] = field(default_factory=dict)
@@ -54,8 +54,9 @@ def load_playbooks(directory: Path, catalogue: Catalogue, step_types: StepTypes)
 def load_paths(paths: Iterable[Path], catalogue: Catalogue, step_types: StepTypes) -> Loaded:
     """The files named and those in the directories named.
 
-    Beside a playbook lie its `policy.yaml` and `templates/`; of files that weren't named only those problems are
-    told for which a playbook that was named can't be used. Raises SettingError for a path that isn't there.
+    Beside a playbook lie its `policy.yaml` and `templates/`; of files that weren't named only those problems
+    are told for which a playbook that was named can't be used.
+    Raises SettingError for a path that isn't there.
     """
     loader = _Loader(Language(catalogue, step_types))
     for path in paths:

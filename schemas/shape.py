@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 
 from schemas.form import FORMS, FormError
 from schemas.message_part import NAME_PATTERN
-from schemas.playbook_schema import STEP_KEYS
 from schemas.problem import Report, did_you_mean, join_words, kind_of, nearest
+from schemas.step_schema import STEP_KEYS
 from schemas.yaml_source import Path
 
 # A jsonschema ValidationError; its declared types allow an Unset that `iter_errors` never yields.
@@ -92,6 +92,11 @@ def _explain_choice(error: _Error, validator: Draft202012Validator) -> Iterator[
     hint = did_you_mean(error.instance, enums) if isinstance(error.instance, str) and enums else ""
     expected = f"Expected here: {expects}." if expects else ""
     message = f"{_subject(path)} can't be {kind_of(error.instance)}."
+    if isinstance(error.instance, int) and not isinstance(error.instance, bool):
+        forms = [FORMS.get(branch.get("pattern", "")) for branch in error.validator_value]
+        hint = next((f"Write {form.of_number.format(error.instance)}." for form in forms if form), hint)
+        if not (hint or expected):
+            hint = f'Put it in quotes: "{error.instance}".'
     if error.instance is None:
         message = f"Nothing stands after {_subject(path)}."
     yield ShapeFault(path, "PB104", message, hint or expected, in_condition=_in_condition(error, validator))
@@ -110,10 +115,11 @@ def _unknown_key(error: _Error, path: Path, key: str, inside: bool) -> ShapeFaul
         where = "in a step"
     elif len(path) == 1:
         where = "in a file of this kind"
-    hint = schema.get("x-hints", {}).get(key) or did_you_mean(key, known)
-    close_later = nearest(key, later)
+    hint = schema.get("x-hints", {}).get(key)
+    close_later = nearest(key, later) if not nearest(key, known) else []
     if not hint and close_later:
         hint = f"{join_words(close_later)} comes in a later version."
+    hint = hint or did_you_mean(key, known)
     return ShapeFault(path, "PB102", f"There is no `{key}` {where}.", hint, True, inside)
 
 
@@ -148,6 +154,9 @@ def _explain_value(error: _Error, path: Path) -> tuple[str, str, str]:
             wanted = _TYPES.get(limit, str(limit)) if isinstance(limit, str) else "something else"
             if limit == "string" and isinstance(value, (int, float)) and not expects:
                 hint = f'Put it in quotes: "{str(value).lower() if isinstance(value, bool) else value}".'
+            form = FORMS.get(schema.get("pattern", ""))
+            if form and form.of_number and isinstance(value, int) and not isinstance(value, bool):
+                hint = f"Write {form.of_number.format(value)}."
             if isinstance(value, str) and schema.get("x-step"):
                 hint = _explain_step(value, schema) or hint
             if not hint:

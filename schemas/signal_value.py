@@ -1,7 +1,7 @@
 """What a value becomes before anything compares it: one type, one zone, no surprises.
 
-It stands here and not in `rules` because the wire (`schemas.facts_json`) and the store need it too; `rules.normalise`
-hands it on.
+It stands here and not in `rules` because the wire (`schemas.facts_json`) and the store need it too;
+`rules.normalise` hands it on.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def normalise(value: Any, type: SignalType) -> Value | None:  # noqa: A002 - the
     """Give `value` the form that conditions compare, as a signal of `type`.
 
     None: missing. A `WrongType`: present, but of another type, non-finite, or beyond 2^53. Numbers
-    stay int or float, times become aware and UTC (without zone: UTC; a date: its midnight, UTC), dates plain dates
-    (of a time: its day in UTC), lists tuples of text. Never raises.
+    stay int or float, times become aware and UTC (without zone: UTC; a date: its midnight, UTC), dates plain
+    dates (of a time: its day in UTC), lists tuples of text. Never raises.
     """
     if value is None:
         return None
@@ -61,7 +61,7 @@ def normalise(value: Any, type: SignalType) -> Value | None:  # noqa: A002 - the
 
 
 def normalise_untyped(value: Any) -> Value | None:
-    """As `normalise`, for what no catalogue describes (properties of events): the value says its type itself."""
+    """As `normalise`, for what no catalogue describes (properties of events): the value says its type."""
     if value is None:
         return None
     kinds: tuple[tuple[Any, SignalType], ...] = (

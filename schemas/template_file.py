@@ -1,4 +1,4 @@
-"""Message templates: `playbooks/templates/NAME.yaml`, and the checks that a text of a message goes through."""
+"""Message templates (`playbooks/templates/NAME.yaml`), and the checks of a message's texts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REQUIRED_PARTS = {
 
 @dataclass(frozen=True)
 class MessageTemplate:
-    """One template: channel -> part -> text or {text, default}, as written; `broken` where its file has errors."""
+    """One template: channel -> part -> text or {text, default}; `broken` where its file has errors."""
 
     name: str
     channels: Mapping[str, Mapping[str, Any]]
@@ -111,5 +111,6 @@ def check_text(
     for fault in check_part(part, known=known, html=html):
         line, column = report.source.text_place(path, fault.line, fault.column)
         message = fault.message[:1].upper() + fault.message[1:].rstrip(".") + "."
-        hint = f"{fault.hint[:1].upper()}{fault.hint[1:].rstrip('.')}." if fault.hint else ""
+        hint = fault.hint[:1].upper() + fault.hint[1:]
+        hint += "" if not hint or hint.endswith((".", "?")) else "."
         report.at(line, column, path, "PB306", message, hint)

@@ -78,8 +78,8 @@ class StepTiming:
         self._warned = True
         path = self._path(step)
         if path is not None:
-            what = f"This step comes {format_duration(int(at))} after entry at the earliest, and the goal's window is "
-            what += f"{format_duration(self._window)}."
+            earliest, window = format_duration(int(at)), format_duration(self._window)
+            what = f"This step comes {earliest} after entry at the earliest; the goal's window is {window}."
             hint = "It runs all the same; lengthen `within`, or move it forwards."
             self._report.warn(path, "PB231", what, hint)
 

@@ -75,6 +75,10 @@ def explain_syntax_error(error: yaml.YAMLError, text: str, file: str) -> Problem
     opened = getattr(error, "context_mark", None)
     for words, message, hint in _TRANSLATIONS:
         if re.search(words, said):
+            if "> or |" in message and "#" not in at:
+                hint = (
+                    f'Put it in quotes: "{at[at.index(": ") + 2 :].strip() if ": " in at else at.strip()}".'
+                )
             if opened and ("quote" in message or "bracket" in message):
                 line, column = opened.line + 1, opened.column + 1
             return Problem(file, min(line, max(len(lines), 1)), column, "PB001", "", message, hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import psycopg
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 # Operational errors that are about the statement or its locks, not about the server being away.
@@ -28,8 +28,10 @@ def is_away(error: BaseException) -> bool:
 
 
 def explain_refusal(error: BaseException) -> str | None:
-    """Why the database refuses a statement's data, in its words and without the statement; None for other errors."""
-    if isinstance(error, DBAPIError) and not is_away(error):
+    """Why the database refuses this very data, in its words and without the statement; None for every other error."""
+    if isinstance(error, DBAPIError) and (
+        isinstance(error, DataError | IntegrityError) or isinstance(error.orig, _ABOUT_THE_STATEMENT)
+    ):
         diagnostic = getattr(error.orig, "diag", None)
         told = getattr(diagnostic, "message_primary", None) or str(error.orig).splitlines()[0]
         return str(told)

@@ -20,6 +20,7 @@ from activities.versions import Versions
 from channels.outcome import Channel
 from loops.dispatcher import Dispatcher
 from loops.engine import Engine
+from loops.temporal_workers import make_workers
 from schemas.catalogue import load_catalogue
 from schemas.incoming import IncomingEvent, TakenIn
 from schemas.plan import CompiledPlaybook
@@ -28,7 +29,6 @@ from store.database import Database, Waker
 from store.intake import take_in
 from store.playbooks import publish
 from web.moving import make_mover
-from worker import make_workers
 
 
 # Consent is assumed, as most playbooks are tested for something else.

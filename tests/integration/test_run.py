@@ -73,7 +73,7 @@ def sms(step: str) -> Act:
 
 
 def call(step: str, **more: object) -> Act:
-    args = {"title": "Call {{ customer.first_name }}", "assign": "csm", "due": DAY, "give_up": 7 * DAY, "escalate": None}
+    args = {"title": "Call {{ customer.first_name }}", "assign": "csm", "due_seconds": DAY, "give_up_seconds": 7 * DAY, "escalate": None}
     return Act(id=step, word="call", activity="Tasks.assign", human=True, args=args, **more)
 
 

@@ -1,4 +1,4 @@
-"""The playbooks that ship: valid, humane, with entrants in the demo base, and every message says the right thing."""
+"""The playbooks that ship: valid, humane, with entrants in the demo base, and messages that read well."""
 
 from __future__ import annotations
 

@@ -66,7 +66,8 @@ def answers(result: Result) -> list[dict[str, object]]:
 LOW = '{"customer": "c1", "signals": {"health_score": 35, "days_since_last_login": 9, "open_tickets": 0}}'
 UNKNOWN = '{"customer": "c2", "signals": {"health_score": NaN, "plan": "pro", "phone": "+49"}}'
 FAILED = (
-    '{"customer": "c3", "now": "2026-03-10T00:00:00Z", "signals": {"health_score": 1, "open_tickets": 0}, "events": ['
+    '{"customer": "c3", "now": "2026-03-10T00:00:00Z", "signals": {"health_score": 1, "open_tickets": 0}, '
+    '"events": ['
     '{"name": "payment_failed", "at": "2026-02-20"}, {"name": "payment_failed", "at": "2026-03-01"}]}'
 )
 

@@ -290,7 +290,7 @@ def test_what_looks_back_and_ahead_stands_until_changes_at(leaf: Condition, know
     end = explanation.changes_at
     assert end is None or end > NOW
     for moment in (NOW + TICK, NOW + timedelta(hours=hours), (end or NOW) - TICK):
-        if NOW < moment and (end is None or moment < end):
+        if moment > NOW and (end is None or moment < end):
             assert explain(leaf, at(known, moment)).result is explanation.result
 
 

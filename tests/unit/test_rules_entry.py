@@ -219,7 +219,8 @@ def test_what_lies_deeper_is_named_first() -> None:
         burdened = replace(burdened, **removal)
         reasons.append(reason(burdened))
     assert reasons == [
-        "paused", "condition", "goal_met", "already_running", "again_rule", "group", "entries", "no_consent", "waiting",
+        "paused", "condition", "goal_met", "already_running", "again_rule", "group", "entries", "no_consent",
+        "waiting",
     ]  # fmt: skip
 
 

@@ -1,0 +1,251 @@
+"""Playing the coming month on virtual time: the production workflow, activities and rules, on a clock that is moved by hand.
+
+The clock is the test server's, which skips to the next timer whenever nothing is at work. The player walks from one moment
+at which something happens to the next: events of the demo's suppliers, answers to what they were sent, calls completed,
+midnights, and moments that time alone makes due. What happens at a moment is taken in before a later timer fires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import shutil
+import sysconfig
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from activities.steps import StepOpening
+from activities.versions import Versions
+from channels.registry import close_channels, make_channels
+from channels.settings import ChannelSettings
+from loops.demo.behaviour import call_outcome, coming_events, respond
+from loops.demo.loading import SEED, load_population
+from loops.demo.population import Population, generate
+from loops.demo.record import DemoEvent
+from loops.dispatcher import Dispatcher
+from loops.embedded_temporal import SEARCH_ATTRIBUTES
+from loops.evaluator import Evaluator
+from loops.narration import Narrator
+from loops.publishing import publish_directory
+from loops.upkeep import Upkeep
+from loops.temporal_workers import make_workers
+from schemas.catalogue import load_catalogue
+from schemas.errors import UnavailableError
+from schemas.incoming import IncomingEvent
+from schemas.settings import Settings
+from store import evaluations
+from store.database import Database, PlayedClock
+from store.intake import take_in
+from store.past import forget_everything
+from store.playing import Happening, load_demo_mark, load_happenings
+from store.tasks import complete_task
+from web.moving import make_mover
+
+DAYS = 30
+GRID = timedelta(minutes=30)
+# CSMs of the demo make their calls so long after they were put on the list.
+CALL_AFTER = timedelta(hours=3)
+
+
+async def play(environ: Mapping[str, str], say: Callable[[str], None], *, days: int = DAYS) -> None:
+    """Play the coming `days` over the database that `environ` names, telling `say` what happens."""
+    settings = Settings.read(environ)
+    begun = time.monotonic()
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=_test_server(), data_converter=pydantic_data_converter
+    ) as temporal:
+        start = await temporal.get_current_time()
+        clock = PlayedClock(start)
+        database = Database(settings.require_database_url(), connections=15, clock=clock)
+        try:
+            population = await _population(database, start, say)
+            await _register_attributes(temporal)
+            channels = make_channels(ChannelSettings.from_environ(settings.environ))
+            player = Player(database, clock, temporal, population, say)
+            await publish_directory(database, settings.playbooks, load_catalogue())
+            async with contextlib.AsyncExitStack() as stack:
+                for worker in make_workers(temporal.client, player.opening, channels):
+                    await stack.enter_async_context(worker)
+                await player.play(start, days)
+            await close_channels(channels)
+            await player.narrator.conclude(database, time.monotonic() - begun)
+        finally:
+            await database.close()
+
+
+@dataclass(order=True)
+class _Moment:
+    """Something that is to happen: an event, or a call that is completed."""
+
+    at: datetime
+    order: int
+    event: DemoEvent | None = field(default=None, compare=False)
+    task: Happening | None = field(default=None, compare=False)
+
+
+class Player:
+    """One month, moment by moment."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: PlayedClock,
+        temporal: WorkflowEnvironment,
+        population: Population,
+        say: Callable[[str], None],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._temporal = temporal
+        self._population = population
+        versions = Versions()
+        self.opening = StepOpening(database, load_catalogue(), versions)
+        self._evaluator = Evaluator(self.opening)
+        self._dispatcher = Dispatcher(database, temporal.client, versions, clock="played")
+        self._upkeep = Upkeep(self.opening)
+        self._move = make_mover(load_catalogue())
+        self._agenda: list[_Moment] = []
+        self._order = count()
+        self._seen: set[str] = set()
+        self.narrator = Narrator(population, say)
+
+    async def play(self, start: datetime, days: int) -> None:
+        """Walk from moment to moment until `days` are over."""
+        end = start + timedelta(days=days)
+        for event in coming_events(self._population, start=start, days=days):
+            self._put(event.at, event=event)
+        midnight = start
+        while True:
+            moment = min(self._agenda[0].at if self._agenda else end, midnight, await self._next_due() or end)
+            moment = max(moment, self._clock.now)
+            if moment >= end:
+                break
+            await self._go_to(moment)
+            await self._upkeep.run_once()
+            await self._happen(moment)
+            await self._settle()
+            await self._watch()
+            if moment >= midnight:
+                self.narrator.turn_day(moment)
+                midnight = (moment + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        await self._go_to(end)
+        await self._settle()
+        await self._watch()
+
+    def _put(self, at: datetime, *, event: DemoEvent | None = None, task: Happening | None = None) -> None:
+        heapq.heappush(self._agenda, _Moment(at, next(self._order), event, task))
+
+    async def _next_due(self) -> datetime | None:
+        """The next moment at which somebody is to be looked at, on the grid: nothing in the demo is finer."""
+        async with self._database.transaction() as connection:
+            due = await evaluations.next_due(connection)
+        return _on_grid(due) if due else None
+
+    async def _go_to(self, moment: datetime) -> None:
+        """Let virtual time pass; timers that fall due on the way fire, and their activities run, in order."""
+        while (left := moment - await self._temporal.get_current_time()) > timedelta(0):
+            await self._temporal.sleep(left)
+        self._clock.now = moment
+
+    async def _happen(self, moment: datetime) -> None:
+        events = []
+        while self._agenda and self._agenda[0].at <= moment:
+            due = heapq.heappop(self._agenda)
+            if due.event:
+                events.append(_incoming(due.event, moment))
+            elif due.task:
+                outcome = call_outcome(self._population.seed, due.task.customer, due.task.playbook)
+                await self._complete(due.task, outcome, moment)
+        if events:
+            await take_in(self._database, events, move=self._move)
+
+    async def _complete(self, task: Happening, outcome: str, moment: datetime) -> None:
+        with contextlib.suppress(Exception):  # the run ended meanwhile, and the call with it
+            await complete_task(self._database, task.id, outcome, notes="played", by="demo")
+            self._answer(task, "call", moment)
+
+    async def _settle(self) -> None:
+        """Decide and dispatch until nothing more follows at this moment."""
+        while (await self._evaluator.run_once()).customers or await self._dispatcher.run_once():
+            continue
+
+    async def _watch(self) -> None:
+        """See what the runs did since the last look, tell of it, and let the suppliers answer."""
+        async with self._database.transaction() as connection:
+            happenings = await load_happenings(connection, self._seen)
+        for happening in happenings:
+            self._seen.add(happening.key)
+            self.narrator.tell(happening)
+            if happening.kind == "message":
+                self._answer(happening, happening.word, happening.at)
+            elif happening.kind == "task":
+                self._put(_on_grid(happening.at + CALL_AFTER), task=happening)
+
+    def _answer(self, happening: Happening, channel: str, at: datetime) -> None:
+        for event in respond(
+            self._population.seed,
+            happening.customer,
+            channel=channel,
+            playbook=happening.playbook,
+            step=happening.step,
+            at=at,
+        ):
+            self._put(max(event.at, self._clock.now), event=event)
+
+
+def _incoming(event: DemoEvent, moment: datetime) -> IncomingEvent:
+    traits = event.properties if event.name == "identify" else {}
+    return IncomingEvent(
+        "demo", event.message_id, event.customer, event.name, event.at, moment, event.at.date(),
+        {} if traits else event.properties, traits,
+    )  # fmt: skip
+
+
+def _on_grid(at: datetime) -> datetime:
+    """The next instant of the grid that isn't before `at`."""
+    steps = -(-(at - datetime(2000, 1, 1, tzinfo=UTC)) // GRID)
+    return datetime(2000, 1, 1, tzinfo=UTC) + steps * GRID
+
+
+async def _population(database: Database, start: datetime, say: Callable[[str], None]) -> Population:
+    """The demo base as it stands in the database, made anew if the database has moved on from it."""
+    async with database.transaction() as connection:
+        mark = await load_demo_mark(connection)
+        fresh = mark is not None and start - mark < timedelta(hours=12)
+        if not fresh:
+            await forget_everything(connection)
+    if fresh and mark is not None:
+        return await asyncio.to_thread(generate, SEED, until=mark)
+    population = await load_population(database, say)
+    assert population is not None
+    return population
+
+
+async def _register_attributes(temporal: WorkflowEnvironment) -> None:
+    await temporal.client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(
+            namespace=temporal.client.namespace,
+            search_attributes={
+                name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD for name in SEARCH_ATTRIBUTES
+            },
+        )
+    )
+
+
+def _test_server() -> str:
+    found = shutil.which("temporal-test-server", path=sysconfig.get_path("scripts")) or shutil.which("temporal-test-server")
+    if found is None:
+        raise UnavailableError(
+            "the program `temporal-test-server` isn't installed, so there is no virtual clock to play on.",
+            remedy="Run `make install`.",
+        )
+    return found

@@ -1,0 +1,61 @@
+"""What a player needs to see: what runs did lately, and since when the demo base stands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+
+from store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that a run did. kind: entry, message, task, end; `word` is the channel, arm or outcome."""
+
+    kind: str
+    id: str
+    at: datetime
+    customer: str
+    playbook: str
+    step: str
+    word: str
+    detail: str
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others."""
+        return f"{self.kind}/{self.id}"
+
+
+async def load_demo_mark(connection: Connection) -> datetime | None:
+    """When the demo base was loaded; None if it wasn't, or if runs were begun on it since."""
+    row = await connection.execute(
+        text("SELECT at FROM upkeep WHERE name = 'demo' AND NOT EXISTS (SELECT 1 FROM runs)")
+    )
+    at: datetime | None = row.scalar()
+    return at
+
+
+async def load_happenings(connection: Connection, seen: Collection[str]) -> list[Happening]:
+    """What runs did, oldest first, without what was seen."""
+    rows = await connection.execute(
+        text(
+            "SELECT kind, h.id::text, at, c.external_id AS customer, playbook, step, word, detail FROM ("
+            "SELECT 'entry' AS kind, id, entered_at AS at, customer_id, playbook, '' AS step, arm AS word, "
+            "trigger ->> 'reason' AS detail FROM runs "
+            "UNION ALL SELECT 'message', d.id, d.settled_at, d.customer_id, r.playbook, d.step, d.channel, "
+            "coalesce(d.content ->> 'subject', d.content ->> 'title', d.content ->> 'text', '') "
+            "FROM deliveries d JOIN runs r ON r.id = d.run_id WHERE d.state = 'accepted' "
+            "UNION ALL SELECT 'task', t.id, t.created_at, t.customer_id, r.playbook, t.step, t.kind, t.title "
+            "FROM tasks t JOIN runs r ON r.id = t.run_id "
+            "UNION ALL SELECT 'end', id, ended_at, customer_id, playbook, '', outcome, reason FROM runs "
+            "WHERE ended_at IS NOT NULL"
+            ") h JOIN customers c ON c.id = h.customer_id "
+            "WHERE kind || '/' || h.id <> ALL(:seen) ORDER BY at, kind"
+        ),
+        {"seen": list(seen)},
+    )
+    return [Happening(**row._mapping) for row in rows]
