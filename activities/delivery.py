@@ -18,9 +18,9 @@ from channels.rendering import RenderError
 from rules.sending import SendRequest, decide_send
 from schemas.plan import Act, SendWindow
 from schemas.run import StepCall, StepResult
-from store.database import Connection, DATABASE_AWAY
 from store import deliveries, runs
 from store.contact import ADDRESS_TRAITS, suppress
+from store.database import DATABASE_AWAY, Connection
 from store.deliveries import Delivery, delivery_id, hash_address
 
 # A provider is given 10 s; after SETTLE a claim without a word from its sender is taken for lost, and looked up.

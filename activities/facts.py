@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 
-
 from rules.needs import Needs
 from schemas.catalogue import Catalogue
 from schemas.condition import Value
 from schemas.facts import Facts
 from scoring.signals import Tally, ages, derive_signals
-from store.database import Connection
 from store import contact, events, signals
 from store.customers import Customer, load_customers
+from store.database import Connection
 from store.signals import StoredSignals
 
 HISTORY_DAYS = 120
+# The trend of health is worked out over 30 days, whoever asks.
+TREND_DAYS = 31
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,9 @@ async def load_known(
     ids = list(customers)
     stored = await signals.load(connection, ids)
     tallies = await signals.load_tallies(connection, ids, (now - timedelta(days=catalogue.tally_days)).date())
+    days_back = HISTORY_DAYS if needs.history else TREND_DAYS
     history = await signals.load_history(
-        connection, ids, needs.history | {"health_score"}, (now - timedelta(days=HISTORY_DAYS)).date()
+        connection, ids, needs.history | {"health_score"}, (now - timedelta(days=days_back)).date()
     )
     happened = await events.load_events(connection, ids, needs.events, now)
     consents = await contact.load_consents(connection, ids)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-
 from activities.steps import Opened
 from channels.rendering import render_email, render_in_app, render_sms
 from schemas.plan import Act, CompiledPlaybook

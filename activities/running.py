@@ -10,12 +10,12 @@ from temporalio import activity
 from activities.facts import Known, load_known
 from activities.interruptions import find_interruption
 from activities.steps import StepOpening
-from scoring.churn import LIFETIME_MONTHS
 from schemas.policy import Policy
 from schemas.run import EndCall, InboxCall, InboxEntry, RunEnd
-from store.database import Connection
+from scoring.churn import LIFETIME_MONTHS
 from store import executions, runs, tasks
 from store.customers import lock_customers
+from store.database import Connection
 from store.playbooks import load_policy
 from store.runs import Run
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-
 from activities.facts import Known, load_known
 from activities.interruptions import find_interruption
 from activities.versions import Version, Versions

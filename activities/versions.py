@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-
 from rules.generated import compile_condition
 from rules.needs import Needs, run_needs, walk
 from schemas.condition import Condition

@@ -165,10 +165,9 @@ def _playbooks(directory: Path) -> Iterator[Finding]:
             "playbooks", False, f"{directory} isn't there", "Set HOLDFAST_PLAYBOOKS or pass --playbooks."
         )
         return
-    from schemas.loader import load_playbooks
-
     from activities.registry import find_step_types
     from schemas.catalogue import load_catalogue
+    from schemas.loader import load_playbooks
 
     loaded = load_playbooks(directory, load_catalogue(), find_step_types())
     errors = [problem for problem in loaded.problems if problem.severity == "error"]

@@ -40,9 +40,9 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     from activities.registry import find_step_types
     from schemas.catalogue import load_catalogue
     from schemas.loader import load_playbooks
+    from scoring.moving import make_mover
     from store.database import Database
     from web.application import build_application
-    from web.moving import make_mover
     from web.serving import WebServer, bind, mark_ready
 
     catalogue = load_catalogue()

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-
 from activities.steps import StepOpening
 from loops.dispatcher import Dispatcher
 from loops.evaluator import BATCH, Evaluator

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-
 from activities.facts import Known
 from activities.steps import StepOpening
 from activities.versions import Version
@@ -21,9 +20,9 @@ from rules.reference import explain
 from rules.sending import CONSENT_CHANNELS, consented
 from rules.wording import sentence
 from schemas.plan import CompiledPlaybook
-from store.database import Connection
 from store import decisions, entry_requests, runs
 from store.contact import ADDRESS_TRAITS
+from store.database import Connection
 from store.decisions import Decision
 from store.entry_requests import EntryRequest
 from store.evaluations import Request

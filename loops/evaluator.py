@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-
 from activities.facts import Known, load_known
 from activities.interruptions import find_interruption
 from activities.running import close_run
@@ -22,8 +21,8 @@ from loops.triggers import Triggers, prepare_triggers
 from rules.reference import explain
 from schemas.plan import WaitFor
 from schemas.run import RunEnd
-from store.database import Connection
 from store import decisions, entry_requests, evaluations, runs, signals, waits
+from store.database import Connection
 from store.evaluations import Request
 from store.playbooks import load_published, read_stamp
 from store.runs import Run

@@ -36,19 +36,19 @@ from loops.embedded_temporal import SEARCH_ATTRIBUTES
 from loops.evaluator import Evaluator
 from loops.narration import Narrator
 from loops.publishing import publish_directory
-from loops.upkeep import Upkeep
 from loops.temporal_workers import make_workers
+from loops.upkeep import Upkeep
 from schemas.catalogue import load_catalogue
 from schemas.errors import UnavailableError
 from schemas.incoming import IncomingEvent
 from schemas.settings import Settings
+from scoring.moving import make_mover
 from store import evaluations
 from store.database import Database, PlayedClock
 from store.intake import take_in
 from store.past import forget_everything
 from store.playing import Happening, load_demo_mark, load_happenings
 from store.tasks import complete_task
-from web.moving import make_mover
 
 DAYS = 30
 GRID = timedelta(minutes=30)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
+
+from schemas.condition import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +48,19 @@ class TakenIn:
     stored: int
     repeated: int
     buried: int
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """What a customer's new events make of their stored signals, and how many of each count for each day.
+
+    `signals` and `stamps` hold only what changes; a tally is (day, name, detail, count, total).
+    """
+
+    signals: Mapping[str, Value] = field(default_factory=dict)
+    stamps: Mapping[str, datetime] = field(default_factory=dict)
+    tallies: Sequence[tuple[date, str, str, int, float]] = ()
+
+
+# (stored signals, stamps, new events of one customer in order of time) -> what changes. Pure.
+Mover = Callable[[Mapping[str, Value], Mapping[str, datetime], Sequence[IncomingEvent]], Movement]

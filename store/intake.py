@@ -5,33 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.condition import Value
-from schemas.incoming import DeadLetter, IncomingEvent, TakenIn
+from schemas.incoming import DeadLetter, IncomingEvent, Mover, TakenIn
 from store import signals
 from store.customers import PROFILE_TRAITS, ensure_customers
 from store.database import Database, encode
-
-
-@dataclass(frozen=True, slots=True)
-class Movement:
-    """What a customer's new events make of their stored signals, and how many of each count for each day."""
-
-    signals: Mapping[str, Value] = field(default_factory=dict)
-    stamps: Mapping[str, datetime] = field(default_factory=dict)
-    # (day, name, detail, count, total)
-    tallies: Sequence[tuple[Any, str, str, int, float]] = ()
-
-
-# (stored signals, stamps, new events of one customer in order of time) -> what changes. Pure.
-Mover = Callable[[Mapping[str, Value], Mapping[str, datetime], Sequence[IncomingEvent]], Movement]
 
 
 async def take_in(

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from schemas.errors import HoldfastError
@@ -69,12 +68,10 @@ class Ingest:
         return {"success": True, "accepted": len(events) - refused, "rejected": len(dead) + refused}
 
 
-def routes(gatherer: Gatherer, keys: KeyRing) -> list[Route]:
-    """`/v1/batch` and one route per kind of call."""
+def endpoints(gatherer: Gatherer, keys: KeyRing) -> dict[str, Ingest]:
+    """Path to endpoint: `/v1/batch` and one for each kind of call."""
     kinds: dict[str, str | None] = {"batch": None} | {kind: kind for kind in KINDS}
-    return [
-        Route(f"/v1/{name}", Ingest(gatherer, keys, kind), methods=["POST"]) for name, kind in kinds.items()
-    ]
+    return {f"/v1/{name}": Ingest(gatherer, keys, kind) for name, kind in kinds.items()}
 
 
 async def _read(request: Request) -> bytes:

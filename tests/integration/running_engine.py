@@ -25,11 +25,10 @@ from schemas.catalogue import load_catalogue
 from schemas.incoming import IncomingEvent, TakenIn
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
+from scoring.moving import make_mover
 from store.database import Database, Waker
 from store.intake import take_in
 from store.playbooks import publish
-from web.moving import make_mover
-
 
 # Consent is assumed, as most playbooks are tested for something else.
 OPEN = Policy(consent={"email": "assumed", "sms": "assumed"})

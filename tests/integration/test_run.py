@@ -10,6 +10,7 @@ from channels.settings import parse_smtp_url
 from channels.smtp import SmtpChannel
 from channels.twilio import TwilioSmsChannel
 from schemas.condition import AllOf, Compare, EventCount
+from schemas.errors import ConflictError, NotFoundError
 from schemas.plan import (
     Act,
     Branch,
@@ -26,7 +27,6 @@ from schemas.plan import (
     Wait,
     WaitFor,
 )
-from schemas.errors import ConflictError, NotFoundError
 from schemas.run import SEND_QUEUE, Command
 from store.entry_requests import request_entry
 from store.tasks import complete_task

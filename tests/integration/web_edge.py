@@ -14,9 +14,9 @@ from sqlalchemy import text
 from schemas.catalogue import load_catalogue
 from schemas.errors import Problem
 from schemas.settings import Settings
+from scoring.moving import make_mover
 from store.database import Database
 from web.application import build_application
-from web.moving import make_mover
 from web.serving import WebServer, bind
 
 KEY = "test-key-0123456789abcdef"

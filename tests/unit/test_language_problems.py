@@ -1,6 +1,6 @@
 """Every file in tests/bad_playbooks is refused with exactly the problems written down beside it.
 
-`UPDATE_GOLDENS=1 pytest tests/unit/test_language_problems.py` writes them anew; read the diff before keeping it.
+`UPDATE_GOLDENS=1 pytest tests/unit/test_language_problems.py` writes them anew; read the diff.
 """
 
 import os
@@ -19,7 +19,6 @@ BAD = ROOT / "tests" / "bad_playbooks"
 FILES = sorted(BAD.rglob("*.yaml"), key=str)
 WARNED_ONLY = {"late-steps", "holdout-without-goal"}
 CODE = re.compile(r"PB[0-9]{3}")
-# Which of the fine parts of a template are the shop's own business.
 GOOD_TEMPLATES = {"tips", "nudge", "follow-up"}
 
 
@@ -61,14 +60,22 @@ def test_no_path_is_told_twice_and_none_inside_another() -> None:
         paths = [p.path for p in problems_of(path) if p.severity == "error" and p.path and p.code != "PB306"]
         assert len(paths) == len(set(paths)), path
         for one in paths:
-            assert not any(other != one and re.match(re.escape(one) + r"[.\[]", other) for other in paths), path
+            assert not any(other != one and re.match(re.escape(one) + r"[.\[]", other) for other in paths), (
+                path
+            )
 
 
 def test_every_code_is_explained_and_shown() -> None:
     sources = [*(ROOT / "schemas").glob("*.py"), ROOT / "cli" / "validate.py"]
     used = {code for source in sources for code in CODE.findall(source.read_text(encoding="utf-8"))}
-    documented = re.findall(r"^## (PB[0-9]{3}) ", (ROOT / "docs" / "problems.md").read_text(encoding="utf-8"), re.M)
-    shown = {code for golden in BAD.rglob("*.problems") for code in CODE.findall(golden.read_text(encoding="utf-8"))}
+    documented = re.findall(
+        r"^## (PB[0-9]{3}) ", (ROOT / "docs" / "problems.md").read_text(encoding="utf-8"), re.M
+    )
+    shown = {
+        code
+        for golden in BAD.rglob("*.problems")
+        for code in CODE.findall(golden.read_text(encoding="utf-8"))
+    }
     assert documented == sorted(set(documented))
     assert set(documented) == used
     # A file that can't be read at all can't lie among the others: see test_language_loading.

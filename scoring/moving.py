@@ -8,9 +8,8 @@ from datetime import datetime
 from schemas.catalogue import Catalogue
 from schemas.condition import Value
 from schemas.facts import Event
-from schemas.incoming import IncomingEvent
+from schemas.incoming import IncomingEvent, Movement, Mover
 from scoring.signals import move_signals, tally_events
-from store.intake import Movement, Mover
 
 
 def make_mover(catalogue: Catalogue) -> Mover:
