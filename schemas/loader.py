@@ -26,8 +26,10 @@ TEMPLATES = "templates"
 class Loaded:
     """What a directory holds: good playbooks by name, the policy, and every problem.
 
-    `sources` has the text of every playbook file that could be read, by name, good or not; `files` counts all
-    files that were looked at. `policy` is None where `policy.yaml` has errors; without it nothing governs.
+    `sources` has the text of every playbook file that could be read, by name, good or not; `files` counts
+    the files that were looked at. `policy` is None where `policy.yaml` has errors (keep the last good one);
+    without the file nothing governs. `invalid` names the playbooks whose files are there and can't be used,
+    be it for a fault of their own or of a template: they aren't gone.
     """
 
     playbooks: dict[str, CompiledPlaybook] = field(default_factory=dict)
@@ -36,6 +38,7 @@ class Loaded:
     problems: list[Problem] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
     files: int = 0
+    invalid: frozenset[str] = frozenset()
 
     @property
     def failed(self) -> bool:
@@ -134,6 +137,8 @@ class _Loader:
         for home in dict.fromkeys(path.parent for path in self.playbook_files):
             if home / POLICY_FILE not in self.policy_files and (home / POLICY_FILE).is_file():
                 self._read_policy(home / POLICY_FILE, named=False)
+        names = {path.stem for path in self.playbook_files}
+        self.loaded.invalid = frozenset(names - self.loaded.playbooks.keys())
         self.loaded.problems.sort(
             key=lambda problem: (problem.file, problem.line, problem.column, problem.code)
         )

@@ -48,7 +48,7 @@ def _playbook_properties() -> dict[str, Schema]:
         "owner": text("The team or person to ask about it.", "cs-ops"),
         "status": {
             "enum": ["draft", "shadow", "live", "paused", "retired"],
-            "description": "draft: nobody enters. shadow: records who would enter, sends nothing. live: runs. "
+            "description": "draft: nobody enters. shadow: notes who would enter, sends nothing. live: runs. "
             "paused: nobody enters, those inside stand still. retired: nobody enters, those inside finish.",
             "examples": ["draft"],
         },

@@ -65,7 +65,7 @@ class StepCompiler:
         self.places.add(step_id, path, chosen=isinstance(given, str))
         if given is None and self._explicit_ids:
             what = "With `on_change: migrate` every step needs an `id`, and this has none."
-            self.report.error((*path, "id"), "PB236", what, "Give it an `id` that stays, such as id: first-mail.")
+            self.report.error((*path, "id"), "PB236", what, "Give it one that stays, such as id: first-mail.")
         word = self._find_word(data, path)
         if word is None:
             return None

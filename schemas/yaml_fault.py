@@ -15,7 +15,7 @@ _UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\u
 _TRANSLATIONS: tuple[tuple[str, str, str], ...] = (
     ("mapping values are not allowed", "A second `: ` on this line, or this line is indented too far.",
      "Put text that contains `: ` in quotes; keys of one mapping begin in the same column."),
-    ("comment or line break|chomping or indentation|indentation indicator",
+    ("comment or (a )?line break|chomping or indentation|indentation indicator",
      "Unquoted text can't begin with > or |.", 'Put it in quotes: ">= 60".'),
     ("unexpected end of stream", "This quote is never closed.", "Close it at the end of the text."),
     (r"expected ',' or '[\]}]'", "This bracket is never closed, or a comma is missing.",

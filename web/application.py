@@ -126,5 +126,4 @@ def build_application(
 
 
 def _page(request: Request, problem: problems.Problem) -> Response:
-    told = problem.model_dump(include={"title", "detail", "remedy", "code"})
-    return render(request, "problem.html", problem.status, **told, status=problem.status)
+    return render(request, "problem.html", problem.status, problem=problem)

@@ -49,6 +49,8 @@ _single = msgspec.json.Decoder(_Single)
 _text = msgspec.json.Decoder(str)
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]', re.DOTALL)
 _WRITE_KEY = re.compile(rb'("writeKey"\s*:\s*")[^"]*')
+_OPENING = {b"}": b"{", b"]": b"["}
+_SEND = 'Send {"batch": [call, …]}.'
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -88,7 +90,7 @@ def read_batch(body: bytes) -> Body:
     try:
         envelope = _envelope.decode(body)
     except msgspec.ValidationError as error:
-        raise EventError(f"The body isn't a batch: {error}.", remedy='Send {"batch": [call, …]}.') from None
+        raise EventError(f"The body isn't a batch: {error}.", remedy=_SEND) from None
     except _UNREADABLE:
         return _split(body)
     return Body(
@@ -111,47 +113,54 @@ def without_key(call: bytes) -> bytes:
 
 
 def _split(body: bytes) -> Body:
-    """Cut a broken batch by its brackets and commas alone."""
-    depth = 0
-    key = b""
-    start = 0
+    """Cut a broken batch by its brackets and commas alone.
+
+    Brackets that don't fit belong to a broken call: a closing one closes what was opened inside that call, or nothing.
+    """
+    opened: list[bytes] = []
+    # Where in `opened` each kind stands, so that nothing has to be searched: a body can be half a million brackets.
+    places: dict[bytes, list[int]] = {b"{": [], b"[": []}
     calls: list[bytes] = []
     members: dict[bytes, bytes] = {}
-    found = False
+    key, start = b"", -1
     for token in _TOKEN.finditer(body):
         mark = token.group()
-        if mark[:1] == b'"':
-            if depth == 1 and start == 0:
-                key = mark
-        elif mark == b":":
-            if depth == 1:
+        in_batch = key == b'"batch"' and opened[1:2] == [b"["]
+        if mark in b"{[":
+            places[mark].append(len(opened))
+            opened.append(mark)
+            if len(opened) == 2 and key == b'"batch"' and mark == b"[":
                 start = token.end()
-        elif mark in b"{[":
-            depth += 1
-            if depth == 2 and key == b'"batch"' and mark == b"[" and not found:
-                found = True
-                start = token.end()
-        elif mark == b"," or depth in (1, 2):
-            inside = key == b'"batch"' and depth == 2
-            if inside:
+        elif mark in b"}]":
+            partner = places[_OPENING[mark]]
+            if partner and partner[-1] >= (2 if in_batch else 0):
+                floor = partner[-1]
+                while len(opened) > floor:
+                    places[opened.pop()].pop()
+            elif in_batch and mark == b"]" and len(opened) == 2:
                 calls.append(body[start : token.start()])
+                places[opened.pop()].pop()
+                key, start = b"", -1
+            if not opened:
+                break
+        elif mark == b"," and in_batch and len(opened) == 2:
+            calls.append(body[start : token.start()])
+            start = token.end()
+        elif len(opened) == 1:
+            if mark == b":":
                 start = token.end()
-            elif depth == 1:
-                members.setdefault(key, body[start : token.start()])
-                start = 0
-            if mark != b",":
-                depth -= 1
-                if inside:
-                    key, start = b"", token.end()
-        else:
-            depth -= 1
-    if found and key == b'"batch"' and start < len(body):
+            elif mark == b",":
+                key, start = b"", -1
+            elif start < 0:
+                key = mark
+            else:
+                members.setdefault(key, mark)
+    if key == b'"batch"' and opened[1:2] == [b"["]:
         calls.append(body[start:])  # the body ends inside the batch: what is left is one broken call
-    calls = [call for call in calls if call.strip()]
-    if not found:
-        raise EventError("The body is not JSON with a batch in it.", remedy='Send {"batch": [call, …]}.')
+    elif not calls:
+        raise EventError("The body is not JSON with a batch in it.", remedy=_SEND)
     return Body(
-        calls,
+        [call for call in map(bytes.strip, calls) if call],
         _instant(msgspec.Raw(members.get(b'"sentAt"', b"null"))),
         _string(msgspec.Raw(members.get(b'"writeKey"', b"null"))),
     )

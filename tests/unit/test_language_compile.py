@@ -337,7 +337,8 @@ steps:
 
 
 def test_templates_may_use_the_steps_of_their_playbook() -> None:
-    text = "steps:\n  - id: offer-call\n    call: {{title: Hello}}\n  - sms: {{text: \"{{{{ steps['{0}'].outcome }}}}\"}}\n"
+    text = "steps:\n  - id: offer-call\n    call: {{title: Hello}}\n"
+    text += "  - sms: {{text: \"{{{{ steps['{0}'].outcome }}}}\"}}\n"
     assert problems(text.format("offer-call")) == []
     (problem,) = problems(text.format("offercall"))
     assert (problem.code, problem.line, problem.column) == ("PB306", 8, 28)

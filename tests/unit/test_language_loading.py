@@ -49,6 +49,7 @@ def test_one_bad_file_never_stops_the_others(home: Path) -> None:
     (home / "policy.yaml").write_text("default_zone: Nowhere\n")
     loaded = load(home)
     assert sorted(loaded.playbooks) == ["one", "two"]
+    assert loaded.invalid == {"bad", "worse"}
     assert loaded.policy is None
     assert {Path(problem.file).name for problem in loaded.problems} == {
         "bad.yaml",
@@ -71,7 +72,8 @@ def test_the_policy_is_read_and_without_one_nothing_governs(home: Path) -> None:
     assert loaded.policy == Policy(
         default_zone="Europe/Berlin", quiet_hours=(1260, 480), critical_in_quiet_hours=True,
         caps={"total": Cap(times=3, seconds=604800), "sms": Cap(times=1, seconds=259200)},
-        entries=Cap(times=2, seconds=604800), consent={"email": "assumed", "sms": "required"}, topics=("tips",),
+        entries=Cap(times=2, seconds=604800), topics=("tips",),
+        consent={"email": "assumed", "sms": "required"},
         holdout_percent=5.0, working_hours=WorkingHours(weekdays=(1, 2, 3, 4, 5), between=(510, 1020)),
         costs={"email": 0.001, "csm_minute": 1.0},
     )  # fmt: skip
@@ -81,7 +83,7 @@ def test_a_broken_template_is_told_once_and_keeps_its_playbooks_back(home: Path)
     (home / "templates" / "tips.yaml").write_text("template: tips\nemail: {text: Some.}\n")
     loaded = load(home)
     assert [(Path(p.file).name, p.code) for p in loaded.problems] == [("tips.yaml", "PB303")]
-    assert loaded.playbooks == {}
+    assert (loaded.playbooks, loaded.invalid) == ({}, {"one", "two"})
     alone = load_paths([home / "one.yaml"], load_catalogue(), find_step_types())
     assert [(Path(p.file).name, p.code) for p in alone.problems] == [("tips.yaml", "PB303")]
 
@@ -133,7 +135,8 @@ def test_validate_prints_one_object_per_problem(home: Path) -> None:
     first, second = [json.loads(line) for line in result.stdout.splitlines()]
     assert first == {
         "file": str(home / "one.yaml"), "line": 6, "column": 5, "severity": "error", "code": "PB102",
-        "path": "steps[0].emial", "message": "There is no `emial` in a step.", "hint": "Did you mean `email`?",
+        "path": "steps[0].emial", "message": "There is no `emial` in a step.",
+        "hint": "Did you mean `email`?",
     }  # fmt: skip
     assert (second["line"], second["column"], second["code"]) == (7, 11, "PB104")
     assert "2 errors" in result.stderr

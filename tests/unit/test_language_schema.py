@@ -1,4 +1,4 @@
-"""The JSON Schema that editors use: complete, valid, agreeing with the compiler, and open to new step types."""
+"""The JSON Schema that editors use: complete, valid, at one with the compiler, open to new step types."""
 
 import copy
 import random
@@ -160,11 +160,14 @@ def test_a_file_in_activities_adds_a_word(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 JUNK: list[Any] = [
-    None, True, False, 0, -1, 1.5, 10**9, "", "x", "0d", "3d", "> 4", "40..60", "{{ x }}", [], {}, [1], [None], [{}],
-    {"a": 1}, {"any": []}, {"name": "login"}, {"goto": "end"}, {"hold": "3d"}, {"wait": "3d"}, [{"wait": "3d"}],
+    None, True, False, 0, -1, 1.5, 10**9, "", "x", "0d", "3d", "> 4", "40..60", "{{ x }}", [], {}, [1],
+    [None], [{}],
+    {"a": 1}, {"any": []}, {"name": "login"}, {"goto": "end"}, {"hold": "3d"}, {"wait": "3d"},
+    [{"wait": "3d"}],
     "goto: end", {"if": {"plan": "pro"}}, [[[]]], {"contains": "x"}, {"is": "missing"}, "monday", {"days": 3},
 ]  # fmt: skip
-KEYS = ("if", "then", "else", "wait", "email", "call", "id", "outcomes", "variants", "when", "event", "any", "foo",
+KEYS = ("if", "then", "else", "wait", "email", "call", "id", "outcomes", "variants", "when", "event", "any",
+        "foo",
         "within", "for", "reward", "at", "by", "send", "topic", "template", "text")  # fmt: skip
 
 
