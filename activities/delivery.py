@@ -106,7 +106,11 @@ class MessageDelivery:
         if row and row.state in ("claimed", "unknown"):
             if row.reconciled_at:
                 return StepResult(outcome="unknown", at=row.reconciled_at)
-            settled_at = (row.claimed_at or now) + timedelta(seconds=PROVIDER_SECONDS) + self._settle
+            if row.state == "unknown":
+                over_at = row.settled_at or now
+            else:
+                over_at = (row.claimed_at or now) + timedelta(seconds=PROVIDER_SECONDS)
+            settled_at = over_at + self._settle
             if now < settled_at:
                 raise ApplicationError(
                     "an earlier attempt at this message may still be on its way",
@@ -234,7 +238,7 @@ class MessageDelivery:
         if found is None:
             await self._settle_surely(call, delivery, "retrying", "retrying", reconciled=False)
             raise ApplicationError(
-                "the provider never got the message; it is sent again", type="Absent", next_retry_delay=timedelta(0.1)
+                "the provider never got the message; it is sent again", type="Absent", next_retry_delay=timedelta(seconds=0.1)
             )
         return await self._settle_surely(
             call, delivery, "unknown", "unknown", error=delivery.error or "the provider can't be asked", reconciled=True

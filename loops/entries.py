@@ -42,6 +42,7 @@ class Entry:
     key: str
     goal: bool | None
     changed: frozenset[str]
+    condition: bool | None = True
     decision: EntryDecision | None = None
     run: NewRun | None = None
     # Somebody asked for this entry: the request's id, and why.
@@ -75,6 +76,13 @@ def ask(request: EntryRequest, known: Known, playbook: CompiledPlaybook) -> Entr
     )
 
 
+def consider(customer_id: str, known: Known, playbook: CompiledPlaybook, truth: bool | None) -> Entry:
+    """The entry as it would be decided now, whatever its trigger came to."""
+    goal = playbook.goal.when if playbook.goal else None
+    holds = compile_condition(goal)(known.facts) if goal else None
+    return Entry(customer_id, playbook, _key(playbook, known), holds, frozenset(), condition=truth)
+
+
 def _key(playbook: CompiledPlaybook, known: Known) -> str:
     value = known.facts.signals.get(playbook.enter.key) if playbook.enter and playbook.enter.key else None
     return "" if value is None else str(value)
@@ -98,6 +106,19 @@ class Entries:
         """Decide on all of `matched`, write runs and decisions, and return them decided."""
         if not matched:
             return []
+        decided = await self.weigh(connection, matched, open_runs, known)
+        await runs.insert_runs(connection, [entry.run for entry in decided if entry.run])
+        await self._record(connection, decided, known)
+        return decided
+
+    async def weigh(
+        self,
+        connection: Connection,
+        matched: Sequence[Entry],
+        open_runs: Mapping[str, Sequence[tuple[Run, Version]]],
+        known: Mapping[str, Known],
+    ) -> list[Entry]:
+        """Decide on all of `matched` and write nothing: what `decide` would come to now."""
         by_customer: dict[str, list[Entry]] = defaultdict(list)
         for entry in matched:
             by_customer[entry.customer_id].append(entry)
@@ -115,8 +136,6 @@ class Entries:
                 run = self._run(entry, decision, known[customer_id]) if decision.occupies else None
                 admitted[entry.playbook.name] += decision.enters
                 decided.append(replace(entry, decision=decision, run=run))
-        await runs.insert_runs(connection, [entry.run for entry in decided if entry.run])
-        await self._record(connection, decided, known)
         return decided
 
     async def _admitted(self, connection: Connection, matched: Sequence[Entry]) -> defaultdict[str, int]:
@@ -143,7 +162,7 @@ class Entries:
             playbook=entry.playbook,
             customer=facts.customer,
             policy=self._policy,
-            condition=True,
+            condition=entry.condition,
             goal=entry.goal,
             open_runs=[OpenRun(run.playbook, run.key or None, run.run_group) for run, _ in open_runs],
             entries=[at for name, key, at in past if name == entry.playbook.name and key == entry.key],

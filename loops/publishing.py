@@ -31,7 +31,7 @@ async def publish_directory(database: Database, directory: Path, catalogue: Cata
             loaded.policy,
             author=_author(),
             now=now,
-            invalid=frozenset(Path(problem.file).stem for problem in errors),
+            invalid=loaded.invalid,
         )
     if changed:
         log.info("published: %s", ", ".join(changed))

@@ -28,7 +28,7 @@ async def publish(
     connection: AsyncConnection,
     playbooks: Mapping[str, CompiledPlaybook],
     sources: Mapping[str, str],
-    policy: Policy,
+    policy: Policy | None,
     *,
     author: str,
     now: datetime,
@@ -37,6 +37,7 @@ async def publish(
     """Make these playbooks live; returns the names whose definition changed.
 
     A published playbook whose file is gone is retired, unless its name is in `invalid`: a file with errors changes nothing.
+    A `policy` of None (its file has errors) leaves the last good one in force.
     """
     live = {row.name: row for row in await connection.execute(text("SELECT name, version, compiled FROM playbooks"))}
     changed = []
@@ -82,14 +83,15 @@ async def publish(
         )
         if retired.rowcount:
             changed.append(name)
-    await connection.execute(
-        text(
-            "INSERT INTO governance (name, value, updated_at) VALUES ('policy', CAST(:value AS jsonb), :now) "
-            "ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at "
-            "WHERE governance.value <> excluded.value"
-        ),
-        {"value": policy.model_dump_json(), "now": now},
-    )
+    if policy is not None:
+        await connection.execute(
+            text(
+                "INSERT INTO governance (name, value, updated_at) VALUES ('policy', CAST(:value AS jsonb), :now) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at "
+                "WHERE governance.value <> excluded.value"
+            ),
+            {"value": policy.model_dump_json(), "now": now},
+        )
     return changed
 
 

@@ -8,12 +8,11 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
-from schemas.errors import HoldfastError
 from web.gathering import Gatherer
 from web.keys import KeyRing, read_authorization
 from web.problems import explain, respond
 from web.segment import KINDS, read_calls
-from web.segment_body import LARGEST_BODY_BYTES, BodyTooLargeError, decompress, read_batch, read_single
+from web.segment_body import LARGEST_BODY_BYTES, BodyTooLargeError, decompress, find_write_keys, read_batch, read_single
 
 # Of a body that is too large so much is read before the connection is closed.
 MOST_UNKEPT_BYTES = 8 * 1024 * 1024
@@ -51,18 +50,12 @@ class Ingest:
     async def _take(self, request: Request) -> dict[str, object]:
         headers = request.headers
         shown = read_authorization(headers.get("authorization"))
-        if shown is not None:
-            source = await self._keys.identify(shown)
+        source = await self._keys.identify(shown) if shown else None
         received_at = datetime.now(UTC)
         raw = decompress(await _read(request), headers.get("content-encoding", "").strip().lower())
-        try:
-            body = read_single(raw) if self._kind else read_batch(raw)
-        except HoldfastError:
-            if shown is None:
-                await self._keys.identify()
-            raise
-        if shown is None:
-            source = await self._keys.identify(body.write_key)
+        if source is None:
+            source = await self._keys.identify(*find_write_keys(raw))
+        body = read_single(raw) if self._kind else read_batch(raw)
         events, dead = read_calls(body, kind=self._kind, source=source, received_at=received_at)
         refused = await self._gatherer.take(events, dead)
         return {"success": True, "accepted": len(events) - refused, "rejected": len(dead) + refused}

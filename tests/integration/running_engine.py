@@ -29,6 +29,8 @@ from scoring.moving import make_mover
 from store.database import Database, Waker
 from store.intake import take_in
 from store.playbooks import publish
+from tests.standins.smtp import SmtpStandIn
+from tests.standins.twilio import TwilioStandIn
 
 # Consent is assumed, as most playbooks are tested for something else.
 OPEN = Policy(consent={"email": "assumed", "sms": "assumed"})
@@ -78,6 +80,13 @@ class RunningEngine:
     ) -> list[Mapping[str, Any]]:
         """Wait until a query gives what is expected; fails with what it gave last."""
         return await eventually(lambda: self.rows(sql, **parameters), holds, seconds)
+
+
+class House:
+    """The engine with its stand-in providers."""
+
+    def __init__(self, engine: RunningEngine, smtp: SmtpStandIn, twilio: TwilioStandIn) -> None:
+        self.engine, self.smtp, self.twilio = engine, smtp, twilio
 
 
 async def eventually(

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from channels.settings import parse_smtp_url
-from channels.smtp import SmtpChannel
-from channels.twilio import TwilioSmsChannel
 from schemas.condition import AllOf, Compare, EventCount
 from schemas.errors import ConflictError, NotFoundError
 from schemas.plan import (
@@ -30,62 +25,9 @@ from schemas.plan import (
 from schemas.run import SEND_QUEUE, Command
 from store.entry_requests import request_entry
 from store.tasks import complete_task
-from tests.integration.running_engine import RunningEngine, eventually, run_engine
-from tests.standins.smtp import SmtpStandIn
-from tests.standins.twilio import TwilioStandIn
+from tests.integration.plans import DAY, ada, call, email, playbook, sms, trigger
+from tests.integration.running_engine import House, eventually
 
-DAY = 86400
-
-
-class House:
-    """The engine with its stand-in providers."""
-
-    def __init__(self, engine: RunningEngine, smtp: SmtpStandIn, twilio: TwilioStandIn) -> None:
-        self.engine, self.smtp, self.twilio = engine, smtp, twilio
-
-
-@pytest.fixture
-async def house(database_url: str, temporal: str) -> AsyncIterator[House]:
-    async with SmtpStandIn() as smtp, TwilioStandIn() as twilio:
-        channels = {
-            "email": SmtpChannel(parse_smtp_url(smtp.url), sender=("Holdfast", "care@example.com")),
-            "sms": TwilioSmsChannel(
-                account_sid=twilio.account, auth_token=twilio.token, sender="+15005550006", base_url=twilio.url
-            ),
-        }
-        async with run_engine(database_url, temporal, channels) as engine:
-            yield House(engine, smtp, twilio)
-
-
-def trigger(name: str = "help_wanted") -> Enter:
-    return Enter(when=AllOf(items=(EventCount(name=name, path=f"enter.when.event.{name}"),)))
-
-
-def email(step: str, text: str = "Hello {{ customer.first_name }}", **more: object) -> Act:
-    return Act(
-        id=step, word="email", activity="Delivery.send", sends=True,
-        args={"subject": f"About {step}", "text": text}, **more,
-    )  # fmt: skip
-
-
-def sms(step: str) -> Act:
-    return Act(id=step, word="sms", activity="Delivery.send", sends=True, args={"text": "Hi {{ customer.first_name }}"})
-
-
-def call(step: str, **more: object) -> Act:
-    args = {"title": "Call {{ customer.first_name }}", "assign": "csm", "due_seconds": DAY, "give_up_seconds": 7 * DAY, "escalate": None}
-    return Act(id=step, word="call", activity="Tasks.assign", human=True, args=args, **more)
-
-
-def playbook(*steps: object, name: str = "helping", **more: object) -> CompiledPlaybook:
-    more.setdefault("enter", trigger())
-    return CompiledPlaybook(name=name, title="Helping", owner="cs", status="live", steps=steps, **more)
-
-
-async def ada(house: House) -> None:
-    await house.engine.identify(
-        "ada", first_name="Ada", email="ada@example.com", phone="+15005550009", timezone="UTC", csm="grace"
-    )
 
 
 ENDED = "SELECT * FROM runs WHERE ended_at IS NOT NULL"
