@@ -3,7 +3,7 @@
 VENV := .venv
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev test check bench soak lock install clean
+.PHONY: help dev test check bench soak lock install clean histories
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -27,6 +27,9 @@ bench: $(STAMP) ## how fast it is, against stated rivals and limits
 
 soak: $(STAMP) ## the long tests
 	@$(VENV)/bin/python -m pytest -m soak --timeout 0 $(ARGS)
+
+histories: $(STAMP) ## record the histories that every later workflow must replay
+	@HOLDFAST_RECORD_HISTORIES=tests/histories $(VENV)/bin/python -m pytest tests/integration/test_run.py -q
 
 lock: ## work out requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

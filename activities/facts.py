@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cache
+from typing import cast
 
 from rules.needs import Needs
 from schemas.catalogue import Catalogue
@@ -24,18 +25,32 @@ TREND_DAYS = 31
 
 @dataclass(frozen=True)
 class Known:
-    """One customer: profile, facts at `facts.now`, and the stored row with what was derived merged in."""
+    """One customer: profile, facts at `facts.now`, and the stored row with what was derived merged in.
+
+    `changed` names the signals whose value isn't the stored one, ages (which are never stored) always among them; `moved`
+    says whether the row is another than the stored one and wants to be saved.
+    """
 
     customer: Customer
     facts: Facts
     stored: StoredSignals
     changed: frozenset[str]
+    moved: bool = True
 
 
 async def load_known(
-    connection: Connection, customer_ids: Sequence[str], now: datetime, needs: Needs, catalogue: Catalogue
+    connection: Connection,
+    customer_ids: Sequence[str],
+    now: datetime,
+    needs: Needs,
+    catalogue: Catalogue,
+    *,
+    reachability: bool = True,
 ) -> dict[str, Known]:
-    """What is known of these customers at `now`; of events and history only what `needs` names. Missing ids are left out."""
+    """What is known of these customers at `now`; of events and history only what `needs` names. Missing ids are left out.
+
+    `reachability=False` leaves consent and suppression out of the facts: conditions don't look at them.
+    """
     customers = await load_customers(connection, customer_ids)
     ids = list(customers)
     stored = await signals.load(connection, ids)
@@ -45,9 +60,7 @@ async def load_known(
         connection, ids, needs.history | {"health_score"}, (now - timedelta(days=days_back)).date()
     )
     happened = await events.load_events(connection, ids, needs.events, now)
-    consents = await contact.load_consents(connection, ids)
-    suppressed = await contact.load_suppressions(connection, {id_: c.profile for id_, c in customers.items()})
-    passing = derived_names(catalogue)
+    passing, personal = derived_names(catalogue), _profile_names(catalogue)
     known: dict[str, Known] = {}
     for id_, customer in customers.items():
         row = stored.get(id_) or StoredSignals(id_)
@@ -56,7 +69,8 @@ async def load_known(
         base = {name: value for name, value in row.values.items() if name not in passing}
         derived = derive_signals(
             base,
-            [Tally(*tally) for tally in tallies.get(id_, ())],
+            # The store's rows have a tally's fields in its order.
+            cast("Sequence[Tally]", tallies.get(id_, ())),
             now=now,
             catalogue=catalogue,
             previous=_whole(days.get("health_score", ())),
@@ -66,18 +80,31 @@ async def load_known(
         facts = Facts(
             customer=customer.external_id,
             now=now,
-            signals=_with_profile(values, customer.profile, catalogue),
+            signals=_with_profile(values, customer.profile, personal),
             events=happened.get(id_, ()),
             history=days,
             ages=ages_now,
             profile=customer.profile,
-            consent=consents.get(id_, {}),
-            suppressed=suppressed.get(id_, {}),
         )
-        changed = frozenset(name for name, value in values.items() if row.values.get(name) != value)
+        before = row.values
+        changed = frozenset([name for name, value in values.items() if before.get(name) != value])
         kept = {name: value for name, value in values.items() if name not in ages_now}
-        known[id_] = Known(customer, facts, StoredSignals(id_, kept, row.stamps), changed)
-    return known
+        known[id_] = Known(customer, facts, StoredSignals(id_, kept, row.stamps), changed, kept != before)
+    return await load_reachability(connection, known) if reachability else known
+
+
+async def load_reachability(connection: Connection, known: Mapping[str, Known]) -> dict[str, Known]:
+    """The same customers with consent and suppression in their facts."""
+    if not known:
+        return {}
+    consents = await contact.load_consents(connection, list(known))
+    suppressed = await contact.load_suppressions(connection, {id_: k.customer.profile for id_, k in known.items()})
+    return {
+        id_: replace(
+            one, facts=replace(one.facts, consent=consents.get(id_, {}), suppressed=suppressed.get(id_, {}))
+        )
+        for id_, one in known.items()
+    }
 
 
 @cache
@@ -88,16 +115,25 @@ def derived_names(catalogue: Catalogue) -> frozenset[str]:
     )
 
 
+@cache
+def _profile_names(catalogue: Catalogue) -> tuple[str, ...]:
+    """Signals whose value is the profile's."""
+    return tuple(
+        name for name, signal in catalogue.signals.items() if signal.personal or name in ("timezone", "locale")
+    )
+
+
 def _whole(days: Sequence[tuple[date, Value]]) -> dict[date, int]:
     return {day: int(value) for day, value in days if isinstance(value, int | float)}
 
 
-def _with_profile(values: Mapping[str, Value], profile: Mapping[str, object], catalogue: Catalogue) -> dict[str, Value]:
+def _with_profile(
+    values: Mapping[str, Value], profile: Mapping[str, object], names: Sequence[str]
+) -> dict[str, Value]:
     """Signals with the personal ones of the catalogue added: conditions may ask whether those are there."""
     merged = dict(values)
-    for name, signal in catalogue.signals.items():
+    for name in names:
         value = profile.get(name)
-        if (signal.personal or name in ("timezone", "locale")) and isinstance(value, str) and value:
+        if isinstance(value, str) and value:
             merged[name] = value
     return merged
-

@@ -53,7 +53,7 @@ class Waiting:
                 zone=_text(facts.profile.get("timezone")),
                 default_zone=opened.policy.default_zone,
                 country=_text(facts.signals.get("country")),
-                signal_value=value,  # type: ignore[arg-type] # wait_ends takes anything else for a missing date
+                signal_value=value,
             )
             if until is None:
                 await runs.record_step(connection, call.run_id, call.step, call.occurrence, "wait", "no_date", opened.now)

@@ -7,10 +7,11 @@ open runs, inbox entries, decisions with their reasons, and when time alone make
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from activities.facts import Known, load_known
+from activities.facts import Known, load_known, load_reachability
 from activities.interruptions import find_interruption
 from activities.running import close_run
 from activities.steps import StepOpening
@@ -47,6 +48,8 @@ class _Batch:
     cleared: list[tuple[str, str]] = field(default_factory=list)
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     due: dict[str, datetime | None] = field(default_factory=dict)
+    # Customers whom not every trigger was asked about: when the others want to be asked isn't known here.
+    partly: set[str] = field(default_factory=set)
     rung: int = 0
 
     def look_again(self, customer_id: str, at: datetime | None) -> None:
@@ -74,12 +77,10 @@ class Evaluator:
             triggers = await self._refresh(connection)
             ids = [request.customer_id for request in requests]
             open_runs: dict[str, list[tuple[Run, Version]]] = defaultdict(list)
-            needs = triggers.needs
             for run in await runs.load_open_runs(connection, ids):
                 version = await self._opening.versions.load(connection, run.playbook, run.version)
                 open_runs[run.customer_id].append((run, version))
-                needs |= version.needs
-            known = await load_known(connection, ids, batch.now, needs, self._opening.catalogue)
+            known = await self._know(connection, ids, triggers, open_runs, batch.now)
             await self._attend_runs(connection, batch, open_runs, known)
             matched = self._match(batch, triggers, requests, known)
             for asked in await entry_requests.load_requests(connection, ids):
@@ -87,6 +88,8 @@ class Evaluator:
                 if playbook is not None:
                     matched = [m for m in matched if (m.customer_id, m.playbook) != (asked.customer_id, playbook)]
                     matched.append(ask(asked, known[asked.customer_id], playbook))
+            inside = {entry.customer_id: known[entry.customer_id] for entry in matched}
+            known |= await load_reachability(connection, inside)
             entered = await Entries(self._opening, triggers.published, batch.now).decide(
                 connection, matched, open_runs, known
             )
@@ -95,6 +98,27 @@ class Evaluator:
                     batch.look_again(entry.customer_id, entry.until)
             await self._write(connection, batch, requests, known)
             return Evaluated(len(requests), sum(entry.run is not None for entry in entered), batch.rung)
+
+    async def _know(
+        self,
+        connection: Connection,
+        ids: Sequence[str],
+        triggers: Triggers,
+        open_runs: Mapping[str, Sequence[tuple[Run, Version]]],
+        now: datetime,
+    ) -> dict[str, Known]:
+        """What is known of these customers; what runs look at (often all events since entry) only of those who are in one."""
+        needs = triggers.needs
+        for theirs in open_runs.values():
+            for _, version in theirs:
+                needs |= version.needs
+        catalogue = self._opening.catalogue
+        outside = [id_ for id_ in ids if id_ not in open_runs]
+        known: dict[str, Known] = {}
+        for some, looked_at in ((outside, triggers.needs), (list(open_runs), needs)):
+            if some:
+                known |= await load_known(connection, some, now, looked_at, catalogue, reachability=False)
+        return known
 
     async def _refresh(self, connection: Connection) -> Triggers:
         stamp = await read_stamp(connection)
@@ -156,23 +180,22 @@ class Evaluator:
             changed = request.changed | customer.changed
             for trigger in triggers.triggers:
                 if trigger.looks_at and not request.everything and not trigger.looks_at & changed:
+                    batch.partly.add(request.customer_id)
                     continue
                 failing = trigger.first_failing(customer.facts)
                 if failing is None:
                     matched.append(hold(request, customer, trigger))
                     continue
-                line, passing = failing
+                line, again = failing
                 batch.counts[(trigger.playbook.name, "condition", line)] += 1
                 batch.cleared.append((request.customer_id, trigger.playbook.name))
-                if passing and trigger.playbook.enter:
-                    again = explain(trigger.playbook.enter.when, customer.facts).changes_at
-                    batch.look_again(request.customer_id, again)
+                batch.look_again(request.customer_id, again)
         return matched
 
     async def _write(
         self, connection: Connection, batch: _Batch, requests: list[Request], known: dict[str, Known]
     ) -> None:
-        await signals.save(connection, [k.stored for k in known.values() if k.changed], batch.now)
+        await signals.save(connection, [k.stored for k in known.values() if k.moved], batch.now)
         whole = {r.customer_id for r in requests if r.everything and r.customer_id in known}
         if whole:
             day = batch.now.date()
@@ -180,5 +203,5 @@ class Evaluator:
             await signals.record_day(connection, day, values, batch.now)
         await decisions.clear_standings(connection, batch.cleared)
         await decisions.count_decisions(connection, batch.now.date(), batch.counts)
-        await evaluations.set_due(connection, batch.due)
+        await evaluations.set_due(connection, batch.due, partly=batch.partly)
 

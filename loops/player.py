@@ -28,7 +28,7 @@ from activities.versions import Versions
 from channels.registry import close_channels, make_channels
 from channels.settings import ChannelSettings
 from loops.demo.behaviour import call_outcome, coming_events, respond
-from loops.demo.loading import SEED, load_population
+from loops.demo.loading import CUSTOMERS, SEED, load_population
 from loops.demo.population import Population, generate
 from loops.demo.record import DemoEvent
 from loops.dispatcher import Dispatcher
@@ -56,7 +56,9 @@ GRID = timedelta(minutes=30)
 CALL_AFTER = timedelta(hours=3)
 
 
-async def play(environ: Mapping[str, str], say: Callable[[str], None], *, days: int = DAYS) -> None:
+async def play(
+    environ: Mapping[str, str], say: Callable[[str], None], *, days: int = DAYS, customers: int = CUSTOMERS
+) -> None:
     """Play the coming `days` over the database that `environ` names, telling `say` what happens."""
     settings = Settings.read(environ)
     begun = time.monotonic()
@@ -67,7 +69,7 @@ async def play(environ: Mapping[str, str], say: Callable[[str], None], *, days: 
         clock = PlayedClock(start)
         database = Database(settings.require_database_url(), connections=15, clock=clock)
         try:
-            population = await _population(database, start, say)
+            population = await _population(database, start, say, customers)
             await _register_attributes(temporal)
             channels = make_channels(ChannelSettings.from_environ(settings.environ))
             player = Player(database, clock, temporal, population, say)
@@ -216,7 +218,9 @@ def _on_grid(at: datetime) -> datetime:
     return datetime(2000, 1, 1, tzinfo=UTC) + steps * GRID
 
 
-async def _population(database: Database, start: datetime, say: Callable[[str], None]) -> Population:
+async def _population(
+    database: Database, start: datetime, say: Callable[[str], None], customers: int
+) -> Population:
     """The demo base as it stands in the database, made anew if the database has moved on from it."""
     async with database.transaction() as connection:
         mark = await load_demo_mark(connection)
@@ -224,8 +228,8 @@ async def _population(database: Database, start: datetime, say: Callable[[str], 
         if not fresh:
             await forget_everything(connection)
     if fresh and mark is not None:
-        return await asyncio.to_thread(generate, SEED, until=mark)
-    population = await load_population(database, say)
+        return await asyncio.to_thread(generate, SEED, customers, until=mark)
+    population = await load_population(database, say, customers=customers)
     assert population is not None
     return population
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from rules.generated import compile_condition
 from rules.needs import Needs, trigger_needs
+from rules.reference import explain
 from schemas.catalogue import Catalogue
 from schemas.condition import Age, AllOf, AnyOf, Change, Compare, Condition, Crossing, EventCount, NoneOf
 from schemas.facts import Facts
@@ -18,18 +20,21 @@ Predicate = Callable[[Facts], bool | None]
 
 @dataclass(frozen=True)
 class Trigger:
-    """One playbook's trigger: (path, predicate, does time alone change it) per line."""
+    """One playbook's trigger: (line, predicate, does time alone change it) per line."""
 
     playbook: CompiledPlaybook
     looks_at: frozenset[str]
-    lines: tuple[tuple[str, Predicate, bool], ...]
+    lines: tuple[tuple[Condition, Predicate, bool], ...]
     goal: Predicate | None
 
-    def first_failing(self, facts: Facts) -> tuple[str, bool] | None:
-        """The first line that isn't true, and whether time alone may change that; None when all hold."""
-        for path, predicate, passing in self.lines:
+    def first_failing(self, facts: Facts) -> tuple[str, datetime | None] | None:
+        """The path of the first line that isn't true, and when time alone may change that; None when all hold.
+
+        The others needn't be asked when they change: until this one does, they can't let anybody in.
+        """
+        for line, predicate, passing in self.lines:
             if predicate(facts) is not True:
-                return path, passing
+                return line.path, explain(line, facts).changes_at if passing else None
         return None
 
 
@@ -55,7 +60,7 @@ def prepare_triggers(published: Published, catalogue: Catalogue) -> Triggers:
                 playbook,
                 frozenset(playbook.enter.signals),
                 tuple(
-                    (item.path, compile_condition(item), _passes([item], catalogue))
+                    (item, compile_condition(item), _passes([item], catalogue))
                     for item in playbook.enter.when.items
                 ),
                 compile_condition(playbook.goal.when) if playbook.goal and playbook.goal.when else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -57,23 +57,34 @@ async def request_everything(connection: AsyncConnection, now: datetime, *, cust
     return int(done.rowcount)
 
 
-async def set_due(connection: AsyncConnection, moments: Mapping[str, datetime | None]) -> None:
-    """When each of these customers is to be looked at again because of time alone (None: not)."""
-    never = [customer for customer, at in moments.items() if at is None]
+async def set_due(
+    connection: AsyncConnection, moments: Mapping[str, datetime | None], *, partly: Collection[str] = ()
+) -> None:
+    """When each of these customers is to be looked at again because of time alone (None: not).
+
+    For the customers in `partly` an earlier moment that is set already stays: it may be another playbook's.
+    """
+    never = [customer for customer, at in moments.items() if at is None and customer not in partly]
     if never:
-        await connection.execute(
-            text("DELETE FROM due WHERE customer_id = ANY(CAST(:ids AS uuid[]))"), {"ids": never}
-        )
-    rows = [{"customer_id": customer, "at": at} for customer, at in moments.items() if at is not None]
+        await connection.execute(_NEVER_DUE, {"ids": never})
+    rows = [
+        {"customer_id": customer, "at": at, "partly": customer in partly}
+        for customer, at in moments.items()
+        if at is not None
+    ]
     if rows:
-        await connection.execute(
-            text(
-                "INSERT INTO due (customer_id, at) SELECT customer_id, at "
-                "FROM jsonb_populate_recordset(NULL::due, CAST(:rows AS jsonb)) "
-                "ON CONFLICT (customer_id) DO UPDATE SET at = excluded.at"
-            ),
-            {"rows": encode(rows)},
-        )
+        await connection.execute(_SET_DUE, {"rows": encode(rows)})
+
+
+_NEVER_DUE = text("DELETE FROM due WHERE customer_id = ANY(CAST(:ids AS uuid[]))")
+# Rows that say so already aren't written again.
+_SET_DUE = text(
+    "WITH given AS (SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
+    "AS r(customer_id uuid, at timestamptz, partly boolean)) "
+    "INSERT INTO due AS d (customer_id, at) SELECT g.customer_id, g.at FROM given g LEFT JOIN due k USING (customer_id) "
+    "WHERE k.at IS NULL OR g.at < k.at OR (g.at > k.at AND NOT g.partly) "
+    "ON CONFLICT (customer_id) DO UPDATE SET at = excluded.at"
+)
 
 
 async def queue_due(connection: AsyncConnection, now: datetime, limit: int) -> int:

@@ -6,6 +6,8 @@ decisions) is partitioned by month.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -38,7 +40,7 @@ metadata = MetaData(
 )
 
 
-def _instant() -> TypeEngine[object]:
+def _instant() -> TypeEngine[Any]:
     return TIMESTAMP(timezone=True)
 
 
@@ -96,7 +98,7 @@ SIGNAL_COLUMNS: dict[str, str] = {
     "influencer": BOOL,
 }  # fmt: skip
 
-_COLUMN_TYPES: dict[str, TypeEngine[object]] = {
+_COLUMN_TYPES: dict[str, TypeEngine[Any]] = {
     NUMBER: Double(),
     TEXT_: Text(),
     BOOL: Boolean(),

@@ -382,7 +382,7 @@ class PlaybookRun:
                 outcome = command.outcome if command.outcome in ("success", "lost") else "stopped"
                 reason = command.reason or f"stopped by {command.by}"
                 raise _Ended(
-                    Interruption(kind="stop", outcome=outcome, reason=reason, at=workflow.now())  # type: ignore[arg-type]
+                    Interruption(kind="stop", outcome=outcome, reason=reason, at=workflow.now())
                 )
             if self._rings > self._heard or self._paused != self._paused_noted:
                 await self._read_inbox()

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from channels.settings import parse_smtp_url
 from channels.smtp import SmtpChannel
 from channels.twilio import TwilioSmsChannel
-from tests.integration.running_engine import House, run_engine
+from tests.integration.running_engine import House, RunningEngine, run_engine
 from tests.standins.smtp import SmtpStandIn
 from tests.standins.twilio import TwilioStandIn
 
+# `make histories` sets this: where the histories of these runs are written.
+RECORD_TO = os.environ.get("HOLDFAST_RECORD_HISTORIES")
+
 
 @pytest.fixture
-async def house(database_url: str, temporal: str) -> AsyncIterator[House]:
+async def house(request: pytest.FixtureRequest, database_url: str, temporal: str) -> AsyncIterator[House]:
     async with SmtpStandIn() as smtp, TwilioStandIn() as twilio:
         channels = {
             "email": SmtpChannel(parse_smtp_url(smtp.url), sender=("Holdfast", "care@example.com")),
@@ -25,3 +32,17 @@ async def house(database_url: str, temporal: str) -> AsyncIterator[House]:
         }
         async with run_engine(database_url, temporal, channels) as engine:
             yield House(engine, smtp, twilio)
+            if RECORD_TO:
+                await _record(engine, Path(RECORD_TO), request.node.name)
+
+
+async def _record(engine: RunningEngine, directory: Path, name: str) -> None:
+    """Write the history of each run of this test, to be replayed by every later version of the workflow."""
+    rows = await engine.rows("SELECT workflow_id, execution_id FROM runs WHERE execution_id IS NOT NULL ORDER BY playbook")
+    for number, row in enumerate(rows):
+        handle = engine.client.get_workflow_handle(row["workflow_id"], run_id=row["execution_id"])
+        # Who recorded it is nobody's business.
+        text = re.sub(r"\d+@[\w.-]+", "worker", (await handle.fetch_history()).to_json())
+        history = json.loads(text)
+        path = directory / f"{name.removeprefix('test_')}-{number}.json"
+        path.write_text(json.dumps({"workflow_id": row["workflow_id"], "history": history}, indent=1) + "\n")
