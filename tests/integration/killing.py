@@ -1,0 +1,215 @@
+"""The parts of an installation as real processes that are killed and at once started again, as a supervisor would."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from random import Random
+
+from loops.child import Child, kill, look_at, spawn
+from loops.embedded_postgres import EmbeddedPostgres
+from loops.embedded_temporal import EmbeddedTemporal, plain_environ
+from loops.ports import choose_port
+from store.migrating import migrate
+from tests.standins.smtp import SmtpStandIn
+from tests.standins.twilio import TwilioStandIn
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 60
+# Below the ports that the system hands out: a client that knocks at a dead server's port must not be given that port.
+PORTS = (20_000, 32_000)
+# Small, but as durable as in production: what was committed survives every kill.
+MODEST = {"shared_buffers": "64MB"}
+
+
+class Part:
+    """One process; once kept, it is started again whenever it ends."""
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.process: subprocess.Popen[bytes] | None = None
+        self.kills = 0
+        # Exit statuses of ends that nobody brought about.
+        self.left: list[int] = []
+        self._killed = False
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start it, wait until it is ready, and keep it from now on."""
+        self.process = spawn(self.child)
+        await self.until_ready()
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def until_ready(self) -> None:
+        """Wait until it does its work."""
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while not await asyncio.to_thread(self.child.ready):
+            assert time.monotonic() < give_up_at, f"{self.child.name} never got ready. {look_at(self.child)}"
+            await asyncio.sleep(0.05)
+
+    async def _keep(self) -> None:
+        while True:
+            assert self.process is not None
+            if (status := self.process.poll()) is not None:
+                if not self._killed:
+                    self.left.append(status)
+                self._killed = False
+                self.process = spawn(self.child)
+            await asyncio.sleep(0.01)
+
+    def kill(self) -> None:
+        """kill -9; of PostgreSQL only the postmaster, whose backends may live on for a moment."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self._killed = True
+            self.kills += 1
+            os.kill(self.process.pid, signal.SIGKILL)
+
+    async def end(self, number: int = signal.SIGTERM, within_seconds: float = PATIENCE_SECONDS) -> int:
+        """Let it go and end it; its exit status."""
+        await self.let_go()
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return await asyncio.to_thread(self.process.wait, within_seconds)
+
+    async def let_go(self) -> None:
+        """Keep it no longer."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+            self._keeper = None
+
+    async def remove(self) -> None:
+        """Leave nothing of it behind."""
+        await self.let_go()
+        if self.process is not None:
+            kill(self.child, self.process)
+
+
+class Installation:
+    """PostgreSQL, Temporal and workers over data in `directory`, against two stand-ins in the test's own process."""
+
+    def __init__(self, directory: Path, smtp: SmtpStandIn, twilio: TwilioStandIn) -> None:
+        self.directory, self.smtp, self.twilio = directory, smtp, twilio
+        first = choose_port(Random().randrange(*PORTS))
+        self.postgres_server = EmbeddedPostgres(directory / "postgres", first, directory / "postgres.log", MODEST)
+        second = choose_port(first + 1)
+        self.temporal_server = EmbeddedTemporal(directory / "temporal.db", second, None, directory / "temporal.log")
+        # No file can be used, so what the test publishes stays live.
+        self.playbooks = directory / "playbooks"
+        self.playbooks.mkdir()
+        (self.playbooks / "policy.yaml").write_text("[unreadable\n")
+        self.postgres = Part(self.postgres_server.child())
+        self.temporal = Part(self.temporal_server.child())
+        self.workers: list[Part] = []
+
+    @property
+    def parts(self) -> list[Part]:
+        return [self.postgres, self.temporal, *self.workers]
+
+    @property
+    def kills(self) -> dict[str, int]:
+        """How often each part was killed."""
+        return {part.child.name: part.kills for part in self.parts}
+
+    async def start_servers(self) -> None:
+        """PostgreSQL with the newest tables, and Temporal."""
+        await asyncio.to_thread(self.postgres_server.prepare)
+        await asyncio.gather(self.postgres.start(), self.temporal.start())
+        await asyncio.to_thread(migrate, self.postgres_server.url())
+
+    def hold_published(self, name: str) -> None:
+        """See to it that workers don't retire this playbook, for which there is no good file."""
+        (self.playbooks / f"{name}.yaml").write_text("[unreadable\n")
+
+    async def start_worker(self) -> Part:
+        """One more worker, ready and kept."""
+        name = f"worker-{len(self.workers) + 1}"
+        ready = self.directory / f"{name}.ready"
+        part = Part(
+            Child(
+                name=name,
+                argv=(sys.executable, str(CHECKOUT / "worker.py")),
+                log=self.directory / f"{name}.log",
+                ready=ready.exists,
+                environ={**self._environ(), "HOLDFAST_READY_FILE": str(ready)},
+                directory=self.directory,
+                clear=lambda: ready.unlink(missing_ok=True),
+            )
+        )
+        self.workers.append(part)
+        await part.start()
+        return part
+
+    def _environ(self) -> dict[str, str]:
+        ours = ("HOLDFAST_", "TWILIO_", "SMTP_")
+        return {name: value for name, value in plain_environ(os.environ).items() if not name.startswith(ours)} | {
+            "HOLDFAST_DATABASE_URL": self.postgres_server.url(),
+            "HOLDFAST_PLAYBOOKS": str(self.playbooks),
+            "HOLDFAST_SETTLE_SECONDS": "2",
+            "HOLDFAST_PUBLIC_URL": "https://holdfast.example",
+            "HOLDFAST_MAIL_FROM": "Holdfast <care@example.com>",
+            "TEMPORAL_ADDRESS": self.temporal_server.address,
+            "SMTP_URL": self.smtp.url,
+            "TWILIO_ACCOUNT_SID": self.twilio.account,
+            "TWILIO_AUTH_TOKEN": self.twilio.token,
+            "TWILIO_FROM": "+15005550006",
+            "TWILIO_BASE_URL": self.twilio.url,
+        }
+
+
+@contextlib.asynccontextmanager
+async def install(smtp: SmtpStandIn, twilio: TwilioStandIn) -> AsyncIterator[Installation]:
+    """An installation with its servers running; nothing of it is left afterwards."""
+    # Not under pytest's directories: other sessions tidy those, and PostgreSQL runs as another user.
+    directory = Path(tempfile.mkdtemp(prefix="holdfast-kills-"))
+    directory.chmod(0o755)
+    try:
+        async with smtp, twilio:
+            installation = Installation(directory, smtp, twilio)
+            try:
+                await installation.start_servers()
+                yield installation
+            finally:
+                for part in reversed(installation.parts):
+                    await part.remove()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+async def kill_at_random(
+    parts: list[Part], kills: int, random: Random, say: Callable[[str], None], *, pause_seconds: tuple[float, float]
+) -> None:
+    """kill -9 `kills` times, one part or several at once, a part that just starts again included."""
+    # Each comes up equally often, in any order, so that a short test meets all of them.
+    order: list[Part] = []
+    done: Counter[str] = Counter()
+    while sum(done.values()) < kills:
+        if not order:
+            order = random.sample(parts, len(parts))
+        await asyncio.sleep(random.uniform(*pause_seconds))
+        victims = [order.pop()]
+        draw = random.random()
+        if draw < 0.15:
+            victims.append(random.choice(parts))
+        for victim in victims:
+            victim.kill()
+            done[victim.child.name] += 1
+        if 0.15 <= draw < 0.3:
+            # Once more, while it is getting up.
+            await asyncio.sleep(random.uniform(0.05, 0.5))
+            victims[0].kill()
+            done[victims[0].child.name] += 1
+        say(f"killed {', '.join(victim.child.name for victim in victims)}")
