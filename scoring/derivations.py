@@ -87,6 +87,9 @@ class _Compiler:
     def compile(self) -> DerivationPlan:
         signals = self.catalogue.signals.values()
         for signal in signals:
+            # Personal data stays in the profile, where it can be found again to be erased.
+            if signal.personal:
+                continue
             for form in signal.derive:
                 if form.stored:
                     self.add_moves(signal, form)

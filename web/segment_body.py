@@ -90,9 +90,7 @@ def read_batch(body: bytes) -> Body:
         raise EventError(f"The body isn't a batch: {error}.", remedy=_SEND) from None
     except _UNREADABLE:
         return _split(body)
-    return Body(
-        [bytes(call) for call in envelope.batch], _instant(envelope.sentAt), _string(envelope.writeKey)
-    )
+    return Body([bytes(call) for call in envelope.batch], _instant(envelope.sentAt))
 
 
 def read_single(body: bytes) -> Body:
