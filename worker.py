@@ -15,8 +15,8 @@ from pathlib import Path
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfig
 
-from activities.delivery import SETTLE_SECONDS
 from activities.steps import StepOpening
 from activities.versions import Versions
 from channels.registry import make_channels
@@ -25,38 +25,54 @@ from loops.dispatcher import Dispatcher
 from loops.engine import Engine
 from loops.publishing import publish_directory
 from loops.temporal_workers import make_workers
-from schemas.catalogue import load_catalogue
+from schemas.catalogue import Catalogue, load_catalogue
 from schemas.settings import Settings
-from store.database import Database
+from store.database import DATABASE_AWAY, Database
 
 log = logging.getLogger("holdfast.worker")
 
+STOP_SECONDS = 4.0
+
 
 async def connect(settings: Settings) -> Client:
-    """The Temporal client, as soon as the server answers."""
+    """The client of the Temporal server that the environment names (address, profile, TLS), as soon as it answers."""
+    patience_seconds = 0.2
+    while True:
+        profile = ClientConfig.load_client_connect_config(override_env_vars=dict(settings.environ))
+        profile.setdefault("target_host", settings.temporal_address)
+        try:
+            return await Client.connect(**profile, data_converter=pydantic_data_converter)
+        except RuntimeError as error:
+            reason = str(error).split(": tonic")[0]
+            log.warning("Temporal at %s doesn't answer yet (%s); trying again", profile["target_host"], reason)
+        await asyncio.sleep(patience_seconds)
+        patience_seconds = min(patience_seconds * 2, 5.0)
+
+
+async def publish_when_possible(database: Database, directory: Path, catalogue: Catalogue) -> None:
+    """Make the playbooks live, as soon as the database answers."""
+    patience_seconds = 0.2
     while True:
         try:
-            return await Client.connect(
-                settings.temporal_address,
-                namespace=settings.temporal_namespace,
-                api_key=settings.temporal_api_key,
-                data_converter=pydantic_data_converter,
-            )
-        except RuntimeError as error:
-            log.warning("Temporal at %s doesn't answer yet: %s", settings.temporal_address, error)
-            await asyncio.sleep(0.5)
+            await publish_directory(database, directory, catalogue)
+        except DATABASE_AWAY as error:
+            log.warning("the database doesn't answer yet (%s); trying again", str(error.__cause__ or error).split("\n")[0])
+            await asyncio.sleep(patience_seconds)
+            patience_seconds = min(patience_seconds * 2, 5.0)
+        else:
+            return
 
 
-async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
-    """Run everything of this process until `stop` is set."""
+async def run_worker(settings: Settings, stop: asyncio.Event, ready: asyncio.Event) -> None:
+    """Run everything of this process until `stop` is set; sets `ready` once it is up."""
     database = Database(settings.require_database_url(), connections=20)
     catalogue = load_catalogue()
     versions = Versions()
     opening = StepOpening(database, catalogue, versions)
     channels = make_channels(ChannelSettings.from_environ(settings.environ))
+    await publish_when_possible(database, settings.playbooks, catalogue)
     client = await connect(settings)
-    await publish_directory(database, settings.playbooks, catalogue)
-    settle_seconds = float(settings.environ.get("HOLDFAST_SETTLE_SECONDS", SETTLE_SECONDS))
+    settle_seconds = settings.settle_seconds
     engine = Engine(database, opening, Dispatcher(database, client, versions))
     async with contextlib.AsyncExitStack() as stack:
         for worker in make_workers(client, opening, channels, settle_seconds=settle_seconds):
@@ -64,6 +80,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         loops = asyncio.create_task(engine.run())
         if settings.ready_file:
             settings.ready_file.write_text("ready\n")
+        ready.set()
         log.info("ready")
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([loops, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -81,14 +98,26 @@ async def main(environ: Mapping[str, str] = os.environ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await run_worker(Settings.read(environ), stop)
+    settings = Settings.read(environ)
+    ready = asyncio.Event()
+    running = asyncio.create_task(run_worker(settings, stop, ready))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        # A worker that is up stops by itself and in order; one that still waits for its stores has nothing to lose.
+        if ready.is_set():
+            await asyncio.wait([running], timeout=STOP_SECONDS)
+        running.cancel()
+    stopping.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
 
 
 if __name__ == "__main__":
     import sys
 
     sys.path.insert(0, str(Path(__file__).parent))
+    from cli.main import run
     from cli.leaving import leave
 
-    asyncio.run(main())
-    leave(0)
+    leave(run(["worker"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,15 +14,17 @@ from temporalio.exceptions import ApplicationError
 
 from activities.messages import compose, context_of
 from activities.steps import Opened, StepOpening
-from channels.outcome import UNANSWERABLE, Channel, ChannelError, OutgoingMessage, Receipt
+from channels.outcome import UNANSWERABLE, Channel, ChannelError, OutgoingMessage, Receipt, Unanswerable
 from channels.rendering import RenderError
 from rules.sending import SendRequest, decide_send
 from schemas.plan import Act, SendWindow
 from schemas.run import StepCall, StepResult
 from store import deliveries, runs
 from store.contact import ADDRESS_TRAITS, suppress
+from store.customers import load_customers
 from store.database import DATABASE_AWAY, Connection
 from store.deliveries import Delivery, delivery_id, hash_address
+from store.playbooks import load_policy
 
 # A provider is given 10 s; after SETTLE a claim without a word from its sender is taken for lost, and looked up.
 PROVIDER_SECONDS = 10.0
@@ -40,12 +43,16 @@ class _Claimed:
     delivery: Delivery
     message: OutgoingMessage
     cost: float
+    # On this process's own clock, which no commit and no pause can hold back.
+    usable_until: float
 
 
 @dataclass(frozen=True)
 class _Unsettled:
     delivery: Delivery
-    message: OutgoingMessage
+    # None: the customer's address is no longer the one that it was sent to.
+    message: OutgoingMessage | None
+    cost: float
 
 
 class MessageDelivery:
@@ -65,9 +72,9 @@ class MessageDelivery:
         async with self._database.transaction() as connection:
             opened = await self._opening.open(connection, call)
             if isinstance(opened, StepResult):
-                # What may already be on its way is settled even if the run is to end.
-                return opened
-            state = await self._prepare(connection, call, opened)
+                state = await self._leave(connection, call, opened)
+            else:
+                state = await self._prepare(connection, call, opened)
         if isinstance(state, StepResult):
             return state
         if isinstance(state, _Unsettled):
@@ -100,24 +107,16 @@ class MessageDelivery:
         key = delivery_id(call.run_id, call.step, call.occurrence)
         row = await deliveries.lock_delivery(connection, key)
         if row and row.state in ("accepted", "failed", "skipped"):
-            outcome = OUTCOMES.get(row.state) or row.error_code or "skipped"
+            # What was said of it first stays: a message refused for want of consent is `failed` here, `suppressed` there.
+            said = await runs.load_outcome(connection, call.run_id, call.step, call.occurrence)
+            outcome = said or OUTCOMES.get(row.state) or row.error_code or "skipped"
             return StepResult(outcome=outcome, at=row.settled_at or now)
-        address = self._address(channel, opened)
+        address = _address(channel, opened.known.customer.profile)
+        cost = opened.policy.costs.get(channel, 0.0)
         if row and row.state in ("claimed", "unknown"):
             if row.reconciled_at:
                 return StepResult(outcome="unknown", at=row.reconciled_at)
-            if row.state == "unknown":
-                over_at = row.settled_at or now
-            else:
-                over_at = (row.claimed_at or now) + timedelta(seconds=PROVIDER_SECONDS)
-            settled_at = over_at + self._settle
-            if now < settled_at:
-                raise ApplicationError(
-                    "an earlier attempt at this message may still be on its way",
-                    type="InFlight",
-                    next_retry_delay=settled_at - now + timedelta(seconds=0.1),
-                )
-            return _Unsettled(row, _message(row, address or ""))
+            return self._take_up(row, address, cost, now)
         about: dict[str, Any] = {
             "delivery": key,
             "run_id": call.run_id,
@@ -149,12 +148,38 @@ class MessageDelivery:
         claimed = await deliveries.claim(
             connection, **about, content=content, now=now, address_hash=hash_address(channel, address) if address else None
         )
-        return _Claimed(claimed, _message(claimed, address or ""), opened.policy.costs.get(channel, 0.0))
+        usable_until = time.monotonic() + self._settle.total_seconds() / 2
+        return _Claimed(claimed, _message(claimed, address or ""), cost, usable_until)
 
-    def _address(self, channel: str, opened: Opened) -> str | None:
-        trait = ADDRESS_TRAITS.get(channel)
-        value = opened.known.customer.profile.get(trait) if trait else None
-        return value if isinstance(value, str) and value else None
+    async def _leave(
+        self, connection: Connection, call: StepCall, interrupted: StepResult
+    ) -> StepResult | _Unsettled:
+        """Send nothing more for a run that is to end; but what may already be on its way is settled first."""
+        if interrupted.interruption is None or interrupted.interruption.kind == "superseded":
+            return interrupted
+        row = await deliveries.lock_delivery(connection, delivery_id(call.run_id, call.step, call.occurrence))
+        if row is None or row.state not in ("claimed", "unknown") or row.reconciled_at:
+            return interrupted
+        customers = await load_customers(connection, [row.customer_id])
+        address = _address(row.channel, customers[row.customer_id].profile) if customers else None
+        cost = (await load_policy(connection)).costs.get(row.channel, 0.0)
+        return self._take_up(row, address, cost, interrupted.at)
+
+    def _take_up(self, row: Delivery, address: str | None, cost: float, now: datetime) -> _Unsettled:
+        """An earlier attempt's claim, once that attempt is surely over. Raises ApplicationError while it may not be."""
+        if row.state == "unknown":
+            over_at = row.settled_at or now
+        else:
+            over_at = (row.claimed_at or now) + timedelta(seconds=PROVIDER_SECONDS)
+        settled_at = over_at + self._settle
+        if now < settled_at:
+            raise ApplicationError(
+                "an earlier attempt at this message may still be on its way",
+                type="InFlight",
+                next_retry_delay=settled_at - now + timedelta(seconds=0.1),
+            )
+        same = address is not None and hash_address(row.channel, address) == row.address_hash
+        return _Unsettled(row, _message(row, address) if address and same else None, cost)
 
     async def _skip(
         self,
@@ -181,6 +206,10 @@ class MessageDelivery:
     async def _transmit(self, call: StepCall, claimed: _Claimed) -> StepResult:
         """One request to the provider, then the record of what became of it."""
         delivery = claimed.delivery
+        if time.monotonic() > claimed.usable_until:
+            # The commit took so long that somebody may look this claim up before we are through with the provider.
+            await self._settle_surely(call, delivery, "retrying", "retrying", error="the claim came too late to be used")
+            raise ApplicationError("the claim came too late to be used", type="LateClaim")
         try:
             receipt = await self._channels[delivery.channel].send(claimed.message)
         except ChannelError as error:
@@ -191,11 +220,14 @@ class MessageDelivery:
         )  # fmt: skip
 
     async def _fail(self, call: StepCall, claimed: _Claimed, error: ChannelError) -> StepResult:
-        delivery, told = claimed.delivery, {"provider": error.provider, "error_code": error.provider_code or error.code}
+        delivery = claimed.delivery
+        told: dict[str, Any] = {"provider": error.provider, "error_code": error.provider_code or error.code}
         if error.klass in ("transient", "account"):
-            if call.at + GIVE_UP < await self._now(call):
-                return await self._settle_surely(call, delivery, "failed", "failed", error=error.message, **told)
-            await self._settle_surely(call, delivery, "retrying", "retrying", error=error.message, **told)
+            result = await self._settle_surely(
+                call, delivery, "retrying", "retrying", error=error.message, give_up_at=call.at + GIVE_UP, **told
+            )
+            if result.outcome == "failed":
+                return result
             wait = error.retry_after_seconds or RETRY_SECONDS[min(delivery.attempt, len(RETRY_SECONDS)) - 1]
             raise ApplicationError(
                 f"{error.provider} didn't take the message ({told['error_code']})",
@@ -212,12 +244,11 @@ class MessageDelivery:
             )
         if error.klass in ("recipient", "consent"):
             reason = "opted_out" if error.klass == "consent" else "invalid_address"
-            async with self._database.transaction() as connection:
-                now = await self._opening.read_now(connection, call)
-                hashed = hash_address(delivery.channel, claimed.message.recipient)
-                await suppress(connection, delivery.channel, hashed, reason, now)
             outcome = "suppressed" if error.klass == "consent" else "failed"
-            return await self._settle_surely(call, delivery, "failed", outcome, error=error.message, **told)
+            return await self._settle_surely(
+                call, delivery, "failed", outcome, error=error.message,
+                suppress_as=(claimed.message.recipient, reason), **told,
+            )  # fmt: skip
         return await self._settle_surely(call, delivery, "failed", "failed", error=error.message, **told)
 
     async def _reconcile(self, call: StepCall, unsettled: _Unsettled) -> StepResult:
@@ -225,48 +256,78 @@ class MessageDelivery:
         delivery = unsettled.delivery
         channel = self._channels.get(delivery.channel)
         since = (delivery.claimed_at or call.due_at) - timedelta(minutes=2)
-        try:
-            found = await channel.look_up(unsettled.message, since) if channel else UNANSWERABLE
-        except ChannelError as error:
-            raise ApplicationError(
-                f"{error.provider} can't be asked now", type="LookUpFailed", next_retry_delay=timedelta(seconds=30)
-            ) from error
-        if isinstance(found, Receipt):
+        found: Receipt | Unanswerable | None = UNANSWERABLE
+        if channel and unsettled.message:
+            try:
+                found = await channel.look_up(unsettled.message, since)
+            except ChannelError as error:
+                raise ApplicationError(
+                    f"{error.provider} can't be asked now", type="LookUpFailed", next_retry_delay=timedelta(seconds=30)
+                ) from error
+        if isinstance(found, Receipt) and not await self._is_anothers(found, delivery):
             return await self._settle_surely(
-                call, delivery, "accepted", "sent", provider=found.provider, provider_id=found.provider_id, reconciled=True
-            )
+                call, delivery, "accepted", "sent", provider=found.provider, provider_id=found.provider_id,
+                reconciled=True, cost=unsettled.cost,
+            )  # fmt: skip
         if found is None:
-            await self._settle_surely(call, delivery, "retrying", "retrying", reconciled=False)
+            await self._settle_surely(call, delivery, "retrying", "retrying")
             raise ApplicationError(
                 "the provider never got the message; it is sent again", type="Absent", next_retry_delay=timedelta(seconds=0.1)
             )
         return await self._settle_surely(
-            call, delivery, "unknown", "unknown", error=delivery.error or "the provider can't be asked", reconciled=True
-        )
+            call, delivery, "unknown", "unknown", error=delivery.error or "the provider can't be asked",
+            error_code=delivery.error_code, reconciled=True, cost=unsettled.cost,
+        )  # fmt: skip
+
+    async def _is_anothers(self, found: Receipt, delivery: Delivery) -> bool:
+        """Whether what was found is known to be another delivery, with the same text to the same address."""
+        async with self._database.transaction() as connection:
+            return await deliveries.is_anothers(connection, found.provider, found.provider_id, delivery.id)
 
     async def _settle_surely(
-        self, call: StepCall, delivery: Delivery, state: str, outcome: str, **what: Any
+        self,
+        call: StepCall,
+        delivery: Delivery,
+        state: str,
+        outcome: str,
+        *,
+        reconciled: bool = False,
+        suppress_as: tuple[str, str] | None = None,
+        give_up_at: datetime | None = None,
+        **told: Any,
     ) -> StepResult:
-        """Record it even if the database restarts just now: what was sent and not recorded would be unknown."""
+        """Record it even if the database restarts just now: what was sent and not recorded would be unknown.
+
+        suppress_as: the address, and why it isn't to be used any more. give_up_at: from then on `retrying` is `failed`.
+        """
         for attempt in range(40):
             try:
                 async with self._database.transaction() as connection:
                     now = await self._opening.read_now(connection, call)
-                    await deliveries.settle(connection, delivery.id, delivery.attempt, state, now, **what)
-                    if state == "retrying":
-                        return StepResult(outcome=outcome, at=now)
-                    await self._note(connection, call, delivery.channel, outcome, now, str(what.get("error") or ""))
+                    if give_up_at is not None and now > give_up_at:
+                        state = outcome = "failed"
+                    if suppress_as is not None:
+                        address, reason = suppress_as
+                        await suppress(connection, delivery.channel, hash_address(delivery.channel, address), reason, now)
+                    await deliveries.settle(
+                        connection, delivery.id, delivery.attempt, state, now, reconciled=reconciled, **told
+                    )
+                    # Only what stands is the step's outcome: the rest is tried again, or looked up.
+                    if state in ("accepted", "failed") or reconciled:
+                        await self._note(connection, call, delivery.channel, outcome, now, str(told.get("error") or ""))
                     # A provider's words may name the recipient: the run's history gets the code only.
-                    return StepResult(outcome=outcome, at=now, detail=str(what.get("error_code") or ""))
+                    return StepResult(outcome=outcome, at=now, detail=str(told.get("error_code") or ""))
             except DATABASE_AWAY:
                 if attempt == 39:
                     raise
                 await asyncio.sleep(0.25)
         raise AssertionError("unreachable")
 
-    async def _now(self, call: StepCall) -> datetime:
-        async with self._database.transaction() as connection:
-            return await self._opening.read_now(connection, call)
+
+def _address(channel: str, profile: Mapping[str, Any]) -> str | None:
+    trait = ADDRESS_TRAITS.get(channel)
+    value = profile.get(trait) if trait else None
+    return value if isinstance(value, str) and value else None
 
 
 def _message(delivery: Delivery, address: str) -> OutgoingMessage:

@@ -13,7 +13,7 @@ from activities.steps import StepOpening
 from schemas.policy import Policy
 from schemas.run import EndCall, InboxCall, InboxEntry, RunEnd
 from scoring.churn import LIFETIME_MONTHS
-from store import executions, runs, tasks
+from store import deliveries, executions, runs, tasks
 from store.customers import lock_customers
 from store.database import Connection
 from store.playbooks import load_policy
@@ -66,6 +66,7 @@ async def close_run(
             end = RunEnd(outcome=found.outcome, reason=found.reason, at=found.at)
     await runs.end_run(connection, run.id, end.outcome, end.reason, end.at)
     await tasks.cancel_tasks(connection, run.id, now)
+    await deliveries.drop_unsent(connection, run.id, now)
     policy = await load_policy(connection)
     await executions.record_execution(
         connection,

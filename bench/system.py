@@ -131,9 +131,14 @@ def _remove(directory: Path) -> None:
 
 
 def _environ(playbooks: Path, smtp: SmtpStandIn, twilio: TwilioStandIn) -> Mapping[str, str]:
-    inherited = plain_environ(os.environ)
+    # Python's bytecode is cached as it is for anybody who starts `holdfast dev`.
+    inherited = {
+        name: value
+        for name, value in plain_environ(os.environ).items()
+        if not name.startswith(("HOLDFAST_", "TWILIO_")) and name != "PYTHONDONTWRITEBYTECODE"
+    }
     return {
-        **{name: value for name, value in inherited.items() if not name.startswith(("HOLDFAST_", "TWILIO_"))},
+        **inherited,
         "HOLDFAST_PLAYBOOKS": str(playbooks),
         "HOLDFAST_MAIL_FROM": "Holdfast <care@holdfast.example>",
         "SMTP_URL": smtp.url,

@@ -15,7 +15,7 @@ import click
 
 from cli.leaving import leave
 from cli.surroundings import adopt_running_dev
-from schemas.errors import HoldfastError
+from schemas.errors import HoldfastError, UnavailableError
 
 # name -> one line; the command itself is `command` in cli/NAME.py, imported only when it is asked for.
 COMMANDS = {
@@ -96,8 +96,20 @@ def run(arguments: Sequence[str]) -> int:
             return 0
         return error.code if isinstance(error.code, int) else 1
     except Exception as error:  # noqa: BLE001 - the outermost place: everything unforeseen ends here
+        if _is_database_away(error):
+            click.echo(f"holdfast: {UnavailableError(_DATABASE_AWAY)}", err=True)
+            return 1
         return _tell_internal_error(error, "--traceback" in arguments)
     return result if isinstance(result, int) else 0
+
+
+_DATABASE_AWAY = "the database that HOLDFAST_DATABASE_URL names can't be reached, or isn't migrated."
+
+
+def _is_database_away(error: Exception) -> bool:
+    """Whether a command failed because its database did; the database's module is only looked at if it was used."""
+    database = sys.modules.get("store.database")
+    return database is not None and isinstance(error, database.DATABASE_AWAY)
 
 
 def _tell_internal_error(error: Exception, show: bool) -> int:

@@ -31,6 +31,7 @@ class Settings:
     outbox: Path | None = None
     data: Path = Path(".holdfast")
     ready_file: Path | None = None
+    settle_seconds: float = 30.0
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -60,6 +61,7 @@ class Settings:
             outbox=_directory("HOLDFAST_OUTBOX", given.get("HOLDFAST_OUTBOX")),
             data=_directory("HOLDFAST_DATA", given.get("HOLDFAST_DATA")) or cls.data,
             ready_file=Path(given["HOLDFAST_READY_FILE"]) if "HOLDFAST_READY_FILE" in given else None,
+            settle_seconds=_seconds("HOLDFAST_SETTLE_SECONDS", given, cls.settle_seconds),
             environ=given,
         )
 
@@ -160,3 +162,13 @@ def _directory(name: str, value: str | None) -> Path | None:
     if path.exists() and not path.is_dir():
         raise SettingError(f"{name} is {value!r}, which is a file.", remedy=f"Set {name} to a directory.")
     return path
+
+
+def _seconds(name: str, given: Mapping[str, str], default: float) -> float:
+    try:
+        seconds = float(given.get(name, default))
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86400:
+        raise SettingError(f"{name} is no number of seconds.", remedy="Write a number from 0 to 86400, such as 30.")
+    return seconds

@@ -35,6 +35,7 @@ class Delivery:
     attempt: int
     topic: str | None
     template: str | None
+    address_hash: str | None
     content: Mapping[str, Any]
     provider: str | None
     provider_id: str | None
@@ -209,6 +210,26 @@ async def load_recent_sends(
         {"customer": customer_id, "since": since, "but": but},
     )
     return [(row.channel, row.claimed_at) for row in rows]
+
+
+async def is_anothers(connection: AsyncConnection, provider: str, provider_id: str | None, delivery: str) -> bool:
+    """Whether the ledger holds this message of the provider's for a delivery other than `delivery`."""
+    row = await connection.execute(
+        text("SELECT 1 FROM deliveries WHERE provider = :provider AND provider_id = :message AND id <> :id LIMIT 1"),
+        {"provider": provider, "message": provider_id, "id": delivery},
+    )
+    return row.first() is not None
+
+
+async def drop_unsent(connection: AsyncConnection, run_id: str, now: datetime) -> None:
+    """The run ends: what was to be tried again, and surely never left, won't be."""
+    await connection.execute(
+        text(
+            "UPDATE deliveries SET state = 'skipped', error_code = 'run_ended', settled_at = :now "
+            "WHERE run_id = :run AND state = 'retrying'"
+        ),
+        {"run": run_id, "now": now},
+    )
 
 
 async def load_forgotten(connection: AsyncConnection, before: datetime, limit: int) -> list[Delivery]:

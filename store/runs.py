@@ -208,10 +208,10 @@ async def start_later(connection: AsyncConnection, run_id: str, at: datetime) ->
 
 
 async def restart(connection: AsyncConnection, run_id: str, execution_id: str | None, now: datetime) -> bool:
-    """Start an open run anew whose execution is gone; False if it moved on meanwhile."""
+    """Start an open run anew whose execution is gone; False if it moved on meanwhile. `start_attempts` is then over 1."""
     done = await connection.execute(
         text(
-            "UPDATE runs SET state = 'starting', execution_id = NULL, next_start_at = :now "
+            "UPDATE runs SET state = 'starting', execution_id = NULL, next_start_at = :now, start_attempts = 1 "
             "WHERE id = :id AND state = 'running' AND ended_at IS NULL AND execution_id IS NOT DISTINCT FROM :execution"
         ),
         {"id": run_id, "now": now, "execution": execution_id},
@@ -358,6 +358,15 @@ async def load_steps(connection: AsyncConnection, run_id: str) -> list[dict[str,
         {"run": run_id},
     )
     return [dict(row._mapping) for row in rows]
+
+
+async def load_outcome(connection: AsyncConnection, run_id: str, step: str, occurrence: int) -> str | None:
+    """What this step came to, or None when that isn't on record."""
+    row = await connection.execute(
+        text("SELECT outcome FROM run_steps WHERE run_id = :run AND step = :step AND occurrence = :occurrence"),
+        {"run": run_id, "step": step, "occurrence": occurrence},
+    )
+    return row.scalar()
 
 
 async def end_run(connection: AsyncConnection, run_id: str, outcome: str, reason: str, at: datetime) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import ConflictError, InputError, NotFoundError
 from store import runs
+from store.customers import lock_customers
 from store.database import Database
 
 
@@ -68,14 +69,17 @@ async def open_task(connection: AsyncConnection, task: Task) -> Task:
     return await load_task(connection, task.id)
 
 
-async def load_task(connection: AsyncConnection, task: str) -> Task:
-    """One task. Raises NotFoundError."""
+async def load_task(connection: AsyncConnection, task: str, *, lock: bool = True) -> Task:
+    """One task, locked unless told otherwise. Raises NotFoundError."""
     try:
         uuid.UUID(task)
     except ValueError as error:
         raise NotFoundError(f"{task!r} is not a task id.") from error
     row = (
-        await connection.execute(text(f"SELECT {_FIELDS} FROM tasks WHERE id = :id FOR UPDATE"), {"id": task})  # noqa: S608
+        await connection.execute(
+            text(f"SELECT {_FIELDS} FROM tasks WHERE id = :id" + (" FOR UPDATE" if lock else "")),  # noqa: S608
+            {"id": task},
+        )
     ).first()
     if row is None:
         raise NotFoundError(f"There is no task {task}.")
@@ -88,6 +92,9 @@ async def complete_task(database: Database, task: str, outcome: str, *, notes: s
     Raises NotFoundError; InputError for an outcome that the step doesn't know; ConflictError when it is closed.
     """
     async with database.transaction() as connection:
+        found = await load_task(connection, task, lock=False)
+        # What reaches a run's inbox is numbered; under this lock the numbers become visible in their order.
+        await lock_customers(connection, [found.customer_id])
         now = await database.clock.read(connection)
         found = await load_task(connection, task)
         if outcome not in found.outcomes:
