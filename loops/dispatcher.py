@@ -21,8 +21,9 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.versions import Versions
+from activities.versions import Version, Versions
 from schemas.errors import NotFoundError
+from schemas.plan import Wait
 from schemas.run import RUN_QUEUE, WORKFLOW_NAME, Resumption, RunInput
 from store import runs
 from store.database import Connection, Database
@@ -75,7 +76,7 @@ class Dispatcher:
         except NotFoundError as error:
             log.error("run %s can't be started: %s", run.id, error)
             return None
-        resume = await _resumption(connection, run)
+        resume = await _resumption(connection, run, version)
         return RunInput(
             run_id=run.id,
             playbook=run.playbook,
@@ -167,14 +168,23 @@ class Dispatcher:
         )
 
 
-async def _resumption(connection: Connection, run: Run) -> Resumption | None:
-    """Where a run that was started before goes on: the steps whose outcome is on record aren't taken again."""
+async def _resumption(connection: Connection, run: Run, version: Version) -> Resumption | None:
+    """Where a run that was started before goes on: the steps whose outcome is on record aren't taken again.
+
+    Waits leave no record: those before the last step on record are over, the next began when that step was done.
+    """
     steps = await runs.load_steps(connection, run.id)
+    if not steps and run.start_attempts <= 1:
+        return None
     done: dict[str, str] = {}
     since: dict[str, datetime] = {}
     for row in steps:
         if row["outcome"] not in ("open", "waiting"):
             done[row["step"]] = row["outcome"]
         since[row["step"]] = row["at"]
-    return Resumption(done=done, since=since, paused=run.paused) if steps else None
+    order = list(version.steps.values())
+    last = max((n for n, step in enumerate(order) if step.id in since), default=0)
+    done = {step.id: "over" for step in order[:last] if isinstance(step, Wait)} | done
+    moment = max((row["at"] for row in steps), default=run.entered_at)
+    return Resumption(done=done, since=since, paused=run.paused, moment=moment)
 

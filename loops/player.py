@@ -33,13 +33,13 @@ from loops.demo.population import Population, generate
 from loops.demo.record import DemoEvent
 from loops.dispatcher import Dispatcher
 from loops.embedded_temporal import SEARCH_ATTRIBUTES
-from loops.evaluator import Evaluator
+from loops.evaluator import BATCH, Evaluator
 from loops.narration import Narrator
 from loops.publishing import publish_directory
 from loops.temporal_workers import make_workers
 from loops.upkeep import Upkeep
 from schemas.catalogue import load_catalogue
-from schemas.errors import UnavailableError
+from schemas.errors import ConflictError, UnavailableError
 from schemas.incoming import IncomingEvent
 from schemas.settings import Settings
 from scoring.moving import make_mover
@@ -118,6 +118,7 @@ class Player:
         self._agenda: list[_Moment] = []
         self._order = count()
         self._seen: set[str] = set()
+        self._watched = clock.now
         self.narrator = Narrator(population, say)
 
     async def play(self, start: datetime, days: int) -> None:
@@ -127,14 +128,15 @@ class Player:
             self._put(event.at, event=event)
         midnight = start
         while True:
-            moment = min(self._agenda[0].at if self._agenda else end, midnight, await self._next_due() or end)
+            due = await self._next_due() or end
+            moment = min(self._agenda[0].at if self._agenda else end, midnight, due)
             moment = max(moment, self._clock.now)
             if moment >= end:
                 break
             await self._go_to(moment)
-            await self._upkeep.run_once()
-            await self._happen(moment)
-            await self._settle()
+            if moment >= min(midnight, due):
+                await self._upkeep.run_once()
+            await self._settle(rung=await self._happen(moment))
             await self._watch()
             if moment >= midnight:
                 self.narrator.turn_day(moment)
@@ -158,8 +160,9 @@ class Player:
             await self._temporal.sleep(left)
         self._clock.now = moment
 
-    async def _happen(self, moment: datetime) -> None:
-        events = []
+    async def _happen(self, moment: datetime) -> bool:
+        """Take in what happens now; whether a run was rung directly."""
+        events, rung = [], False
         while self._agenda and self._agenda[0].at <= moment:
             due = heapq.heappop(self._agenda)
             if due.event:
@@ -167,25 +170,34 @@ class Player:
             elif due.task:
                 outcome = call_outcome(self._population.seed, due.task.customer, due.task.playbook)
                 await self._complete(due.task, outcome, moment)
+                rung = True
         if events:
             await take_in(self._database, events, move=self._move)
+        return rung
 
     async def _complete(self, task: Happening, outcome: str, moment: datetime) -> None:
-        with contextlib.suppress(Exception):  # the run ended meanwhile, and the call with it
+        with contextlib.suppress(ConflictError):  # the run ended meanwhile, and the call with it
             await complete_task(self._database, task.id, outcome, notes="played", by="demo")
             self._answer(task, "call", moment)
 
-    async def _settle(self) -> None:
-        """Decide and dispatch until nothing more follows at this moment."""
-        while (await self._evaluator.run_once()).customers or await self._dispatcher.run_once():
+    async def _settle(self, *, rung: bool = False) -> None:
+        """Decide on everybody who waits to be looked at, then start and ring what follows from it."""
+        while True:
+            done = await self._evaluator.run_once()
+            rung = rung or done.entered > 0 or done.rung > 0
+            if done.customers < BATCH:
+                break
+        while rung and await self._dispatcher.run_once():
             continue
 
     async def _watch(self) -> None:
         """See what the runs did since the last look, tell of it, and let the suppliers answer."""
         async with self._database.transaction() as connection:
-            happenings = await load_happenings(connection, self._seen)
+            happenings = await load_happenings(connection, self._watched)
+        seen, self._seen, self._watched = self._seen, {one.key for one in happenings}, self._clock.now
         for happening in happenings:
-            self._seen.add(happening.key)
+            if happening.key in seen:
+                continue
             self.narrator.tell(happening)
             if happening.kind == "message":
                 self._answer(happening, happening.word, happening.at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -39,23 +38,23 @@ async def load_demo_mark(connection: Connection) -> datetime | None:
     return at
 
 
-async def load_happenings(connection: Connection, seen: Collection[str]) -> list[Happening]:
-    """What runs did, oldest first, without what was seen."""
+async def load_happenings(connection: Connection, since: datetime) -> list[Happening]:
+    """What runs did from `since` on, oldest first."""
     rows = await connection.execute(
         text(
             "SELECT kind, h.id::text, at, c.external_id AS customer, playbook, step, word, detail FROM ("
             "SELECT 'entry' AS kind, id, entered_at AS at, customer_id, playbook, '' AS step, arm AS word, "
-            "trigger ->> 'reason' AS detail FROM runs "
+            "trigger ->> 'reason' AS detail FROM runs WHERE entered_at >= :since "
             "UNION ALL SELECT 'message', d.id, d.settled_at, d.customer_id, r.playbook, d.step, d.channel, "
             "coalesce(d.content ->> 'subject', d.content ->> 'title', d.content ->> 'text', '') "
-            "FROM deliveries d JOIN runs r ON r.id = d.run_id WHERE d.state = 'accepted' "
+            "FROM deliveries d JOIN runs r ON r.id = d.run_id WHERE d.state = 'accepted' AND d.settled_at >= :since "
             "UNION ALL SELECT 'task', t.id, t.created_at, t.customer_id, r.playbook, t.step, t.kind, t.title "
-            "FROM tasks t JOIN runs r ON r.id = t.run_id "
+            "FROM tasks t JOIN runs r ON r.id = t.run_id WHERE t.created_at >= :since "
             "UNION ALL SELECT 'end', id, ended_at, customer_id, playbook, '', outcome, reason FROM runs "
-            "WHERE ended_at IS NOT NULL"
+            "WHERE ended_at >= :since"
             ") h JOIN customers c ON c.id = h.customer_id "
-            "WHERE kind || '/' || h.id <> ALL(:seen) ORDER BY at, kind"
+            "ORDER BY at, kind"
         ),
-        {"seen": list(seen)},
+        {"since": since},
     )
     return [Happening(**row._mapping) for row in rows]
