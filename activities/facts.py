@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from functools import cache
+from datetime import UTC, datetime, timedelta
+from functools import cache, reduce
+from operator import or_
+from types import MappingProxyType
 from typing import cast
 
+from activities.past_scores import PastScores, load_scores
 from rules.needs import Needs
 from schemas.catalogue import Catalogue
 from schemas.condition import Value
@@ -19,8 +22,6 @@ from store.database import Connection
 from store.signals import StoredSignals
 
 HISTORY_DAYS = 120
-# The trend of health is worked out over 30 days, whoever asks.
-TREND_DAYS = 31
 
 
 @dataclass(frozen=True)
@@ -45,21 +46,30 @@ async def load_known(
     needs: Needs,
     catalogue: Catalogue,
     *,
+    more: Mapping[str, Needs] = MappingProxyType({}),
+    past: PastScores | None = None,
     reachability: bool = True,
 ) -> dict[str, Known]:
     """What is known of these customers at `now`; of events and history only what `needs` names. Missing ids are left out.
 
-    `reachability=False` leaves consent and suppression out of the facts: conditions don't look at them.
+    `more` adds needs of single customers; `past` remembers scores between calls. `reachability=False` leaves consent and suppression out of the facts: conditions don't look at them.
     """
     customers = await load_customers(connection, customer_ids)
     ids = list(customers)
     stored = await signals.load(connection, ids)
     tallies = await signals.load_tallies(connection, ids, (now - timedelta(days=catalogue.tally_days)).date())
-    days_back = HISTORY_DAYS if needs.history else TREND_DAYS
+    all_needs = reduce(or_, more.values(), needs)
+    scores = await (past.load if past else load_scores)(connection, ids, now.astimezone(UTC).date())
     history = await signals.load_history(
-        connection, ids, needs.history | {"health_score"}, (now - timedelta(days=days_back)).date()
+        connection, ids, all_needs.history, (now - timedelta(days=HISTORY_DAYS)).date()
     )
-    happened = await events.load_events(connection, ids, needs.events, now)
+    # What a run listens for is often looked for since its entry: too much to load for everybody.
+    happened = await events.load_events(
+        connection, [id_ for id_ in ids if id_ not in more], needs.events, now
+    )
+    happened |= await events.load_events(
+        connection, [id_ for id_ in ids if id_ in more], all_needs.events, now
+    )
     passing, personal = derived_names(catalogue), _profile_names(catalogue)
     known: dict[str, Known] = {}
     for id_, customer in customers.items():
@@ -73,7 +83,7 @@ async def load_known(
             cast("Sequence[Tally]", tallies.get(id_, ())),
             now=now,
             catalogue=catalogue,
-            previous=_whole(days.get("health_score", ())),
+            previous=scores[id_],
         )
         values: dict[str, Value] = {**base, **derived}
         ages_now = ages(values, now, catalogue)
@@ -98,7 +108,9 @@ async def load_reachability(connection: Connection, known: Mapping[str, Known]) 
     if not known:
         return {}
     consents = await contact.load_consents(connection, list(known))
-    suppressed = await contact.load_suppressions(connection, {id_: k.customer.profile for id_, k in known.items()})
+    suppressed = await contact.load_suppressions(
+        connection, {id_: k.customer.profile for id_, k in known.items()}
+    )
     return {
         id_: replace(
             one, facts=replace(one.facts, consent=consents.get(id_, {}), suppressed=suppressed.get(id_, {}))
@@ -111,7 +123,9 @@ async def load_reachability(connection: Connection, known: Mapping[str, Known]) 
 def derived_names(catalogue: Catalogue) -> frozenset[str]:
     """Signals that follow from others at each moment anew."""
     return frozenset(
-        name for name, signal in catalogue.signals.items() if signal.derive and not any(f.stored for f in signal.derive)
+        name
+        for name, signal in catalogue.signals.items()
+        if signal.derive and not any(f.stored for f in signal.derive)
     )
 
 
@@ -119,12 +133,10 @@ def derived_names(catalogue: Catalogue) -> frozenset[str]:
 def _profile_names(catalogue: Catalogue) -> tuple[str, ...]:
     """Signals whose value is the profile's."""
     return tuple(
-        name for name, signal in catalogue.signals.items() if signal.personal or name in ("timezone", "locale")
+        name
+        for name, signal in catalogue.signals.items()
+        if signal.personal or name in ("timezone", "locale")
     )
-
-
-def _whole(days: Sequence[tuple[date, Value]]) -> dict[date, int]:
-    return {day: int(value) for day, value in days if isinstance(value, int | float)}
 
 
 def _with_profile(

@@ -26,7 +26,11 @@ async def load_base(database_url: str, say: Say, *, customers: int) -> None:
     copies = customers // originals - 1
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         if copies:
-            named = ", ".join(column.name for column in metadata.tables["customers"].columns if column.name not in ("id", "external_id"))
+            named = ", ".join(
+                column.name
+                for column in metadata.tables["customers"].columns
+                if column.name not in ("id", "external_id")
+            )
             await connection.execute(
                 f"INSERT INTO customers (external_id, {named}) SELECT external_id || '~' || n, {named} "
                 f"FROM customers, generate_series(1, {copies}) n"
@@ -40,7 +44,11 @@ async def load_base(database_url: str, say: Say, *, customers: int) -> None:
 def _copy(table: str, copies: int) -> str:
     columns = [column.name for column in metadata.tables[table].columns]
     values = ", ".join(
-        "c2.id" if name == "customer_id" else "t.message_id || '~' || n" if name == "message_id" else f't."{name}"'
+        "c2.id"
+        if name == "customer_id"
+        else "t.message_id || '~' || n"
+        if name == "message_id"
+        else f't."{name}"'
         for name in columns
     )
     listed = ", ".join(f'"{name}"' for name in columns)

@@ -35,16 +35,20 @@ class Latency:
 
 async def measure(system: System, say: Say, *, events: int) -> Latency:
     """Post `events` events and time each one's mail."""
-    # Whatever a start brings with it (the daily look at everybody, for one) is over before the first is timed.
-    await asyncio.sleep(3)
     poster = await Poster(system.port, system.api_key).open()
     names = [f"asker-{number}" for number in range(WARMING + events)]
     batch = [
-        {"type": "identify", "userId": name, "traits": {"email": f"{name}@example.com", "firstName": "Ada", "timezone": "UTC"}}
+        {
+            "type": "identify",
+            "userId": name,
+            "traits": {"email": f"{name}@example.com", "firstName": "Ada", "timezone": "UTC"},
+        }
         for name in names
     ]
     for start in range(0, len(batch), 100):
-        assert await poster.post("/v1/batch", json.dumps({"batch": batch[start : start + 100]}).encode()) == 200
+        assert (
+            await poster.post("/v1/batch", json.dumps({"batch": batch[start : start + 100]}).encode()) == 200
+        )
     await poll(
         lambda: system.value("SELECT count(*) = 0 FROM evaluations"),
         every_seconds=0.5, patience_seconds=60, what="the customers to be looked at",
@@ -66,7 +70,12 @@ async def measure(system: System, say: Say, *, events: int) -> Latency:
         for number, name in enumerate(names):
             await asyncio.sleep(max(0.0, begin + number * EVERY_SECONDS - time.perf_counter()))
             body = json.dumps(
-                {"userId": name, "event": "bench_asked", "messageId": f"{name}-asked", "timestamp": datetime.now(UTC).isoformat()}
+                {
+                    "userId": name,
+                    "event": "bench_asked",
+                    "messageId": f"{name}-asked",
+                    "timestamp": datetime.now(UTC).isoformat(),
+                }
             ).encode()
             posted[name] = time.time()
             status = await poster.post("/v1/track", body)
@@ -94,7 +103,11 @@ async def measure(system: System, say: Say, *, events: int) -> Latency:
 
 
 async def _parts(
-    system: System, names: Sequence[str], posted: dict[str, float], answered: dict[str, float], taken: dict[str, float]
+    system: System,
+    names: Sequence[str],
+    posted: dict[str, float],
+    answered: dict[str, float],
+    taken: dict[str, float],
 ) -> Mapping[str, float]:
     rows = await system.rows(
         "SELECT c.external_id, extract(epoch FROM r.entered_at)::float8, extract(epoch FROM d.claimed_at)::float8 "
@@ -103,7 +116,9 @@ async def _parts(
     )
     found: dict[str, tuple[float, float]] = {name: (entered, claimed) for name, entered, claimed in rows}
     whole: list[tuple[Any, ...]] = [
-        (posted[name], answered[name], *found[name], taken[name]) for name in names if name in found and name in taken
+        (posted[name], answered[name], *found[name], taken[name])
+        for name in names
+        if name in found and name in taken
     ]
     if not whole:
         return {}

@@ -27,7 +27,10 @@ MOST_OPEN = 64
 SINGLE_SHARE = 0.2
 # The events of the demo base by how often they happen there.
 MIX: dict[str, tuple[int, dict[str, Any]]] = {
-    "feature_used": (3700, {"feature": ["form_builder", "templates", "analytics", "client_management", "email_campaigns"]}),
+    "feature_used": (
+        3700,
+        {"feature": ["form_builder", "templates", "analytics", "client_management", "email_campaigns"]},
+    ),
     "session_ended": (2230, {"minutes": [4, 11, 25, 48]}),
     "login": (2230, {}),
     "client_active": (1670, {"client": [f"k{number}" for number in range(12)]}),
@@ -46,7 +49,9 @@ MIX: dict[str, tuple[int, dict[str, Any]]] = {
 
 
 class _Load:
-    def __init__(self, port: int, api_key: str, customers: list[str], rate: float, seconds: float, seed: int) -> None:
+    def __init__(
+        self, port: int, api_key: str, customers: list[str], rate: float, seconds: float, seed: int
+    ) -> None:
         self._port, self._key = port, api_key
         self._customers, self._rate, self._seconds = customers, rate, seconds
         self._random = random.Random(seed)
@@ -71,7 +76,9 @@ class _Load:
                     group.create_task(self._post("/v1/track", event, 1))
                 if events[singles:]:
                     await self._room.acquire()
-                    group.create_task(self._post("/v1/batch", {"batch": events[singles:]}, len(events) - singles))
+                    group.create_task(
+                        self._post("/v1/batch", {"batch": events[singles:]}, len(events) - singles)
+                    )
                 await asyncio.sleep(max(0.0, begin + passed + TICK_SECONDS - time.perf_counter()))
         wall = time.perf_counter() - begin
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -117,7 +124,9 @@ def main() -> None:
     """Post as the one argument says, then print what came of it as JSON."""
     wanted = json.loads(sys.argv[1])
     customers = json.loads(sys.stdin.read())
-    load = _Load(wanted["port"], wanted["api_key"], customers, wanted["rate"], wanted["seconds"], wanted.get("seed", 1))
+    load = _Load(
+        wanted["port"], wanted["api_key"], customers, wanted["rate"], wanted["seconds"], wanted.get("seed", 1)
+    )
     print(json.dumps(asyncio.run(load.run())))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import shutil
 import tempfile
@@ -86,11 +87,13 @@ def _cpu_seconds(pid: int | None) -> float:
 
 
 @contextlib.asynccontextmanager
-async def run_system(say: Say, *, prepare: Callable[[str, Say], Any] | None = None) -> AsyncIterator[System]:
+async def run_system(
+    say: Say, *, prepare: Callable[[str, Say], Any] | None = None, processes: bool = True
+) -> AsyncIterator[System]:
     """Start everything in a directory of its own, which is removed at the end.
 
     Durable as in `holdfast dev`: nothing is switched off for speed. `prepare` may fill the database (its URL is given)
-    before worker and web start.
+    before worker and web start; without `processes` those two stay away.
     """
     directory = Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
     directory.chmod(0o755)
@@ -108,7 +111,8 @@ async def run_system(say: Say, *, prepare: Callable[[str, Say], Any] | None = No
             url = development.environ["HOLDFAST_DATABASE_URL"]
             if prepare is not None:
                 await prepare(url, say)
-            await development.bring_up_processes()
+            if processes:
+                await development.bring_up_processes()
             yield System(
                 development,
                 smtp,
@@ -152,7 +156,7 @@ def _environ(playbooks: Path, smtp: SmtpStandIn, twilio: TwilioStandIn) -> Mappi
 def percentile(values: Sequence[float], percent: float) -> float:
     """The smallest value that at least `percent` of `values` don't exceed (nearest rank)."""
     ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100).__trunc__() - 1)]
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 async def poll(look: Callable[[], Any], *, every_seconds: float, patience_seconds: float, what: str) -> Any:

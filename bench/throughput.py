@@ -41,7 +41,6 @@ class Throughput:
 
 async def measure(system: System, say: Say, *, seconds: float, rate: float = RATE) -> Throughput:
     """Let a process of its own post at `rate` for `seconds`, and watch the queue until it is empty again."""
-    await _settle(system, say)
     customers = [name for (name,) in await system.rows("SELECT external_id FROM customers")]
     decided_before = await _decided(system)
     runs_before = int(await system.value("SELECT count(*) FROM runs"))
@@ -97,7 +96,7 @@ async def measure(system: System, say: Say, *, seconds: float, rate: float = RAT
     )
 
 
-async def _settle(system: System, say: Say) -> None:
+async def settle(system: System, say: Say) -> None:
     """The first day's work (everybody is looked at, whoever qualifies enters) is done before anything is timed."""
 
     async def settled() -> bool:

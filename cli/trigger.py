@@ -21,7 +21,8 @@ from schemas.settings import Settings
 def command(playbook: str, customer: str, reason: str | None) -> None:
     """Enter one customer into PLAYBOOK, whatever its trigger says; its other entry rules hold.
 
-    Prints the run's id. Where the entry is refused, the reason goes to standard error and the exit status is 1.
+    Prints the run's id. Where the entry is refused, the reason goes to standard error and the exit status is
+    1.
 
     \b
     Example:

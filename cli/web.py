@@ -21,8 +21,8 @@ from schemas.settings import Settings
 def command(host: str, port: int) -> None:
     """One web process: events in (Segment's API under /v1), the REST API, the pages, the event stream.
 
-    Needs HOLDFAST_DATABASE_URL, Temporal's address, and HOLDFAST_API_KEY for callers. Stops within two seconds at SIGTERM or
-    Ctrl-C. HOLDFAST_READY_FILE is made when it listens.
+    Needs HOLDFAST_DATABASE_URL, Temporal's address, and HOLDFAST_API_KEY for callers. Stops within two
+    seconds at SIGTERM or Ctrl-C. HOLDFAST_READY_FILE is made when it listens.
 
     \b
     Example:

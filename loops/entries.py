@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -88,6 +88,13 @@ def _key(playbook: CompiledPlaybook, known: Known) -> str:
     return "" if value is None else str(value)
 
 
+def _is_limited(entry: Entry) -> bool:
+    """Whether this entry would happen, and takes one of the places of a day."""
+    enter = entry.playbook.enter
+    entering = entry.decision is not None and entry.decision.enters
+    return entering and enter is not None and enter.at_most_per_day is not None
+
+
 class Entries:
     """Decides and writes the entries of one evaluation."""
 
@@ -102,13 +109,17 @@ class Entries:
         matched: Sequence[Entry],
         open_runs: Mapping[str, Sequence[tuple[Run, Version]]],
         known: Mapping[str, Known],
+        standing: Mapping[tuple[str, str], str],
     ) -> list[Entry]:
-        """Decide on all of `matched`, write runs and decisions, and return them decided."""
+        """Decide on all of `matched`, write runs and decisions that are news, and return them decided.
+
+        `standing` is what was decided last by (customer id, playbook): the same answer once more isn't news.
+        """
         if not matched:
             return []
         decided = await self.weigh(connection, matched, open_runs, known)
         await runs.insert_runs(connection, [entry.run for entry in decided if entry.run])
-        await self._record(connection, decided, known)
+        await self._record(connection, decided, known, standing)
         return decided
 
     async def weigh(
@@ -125,22 +136,33 @@ class Entries:
         past: dict[str, list[tuple[str, str, datetime]]] = defaultdict(list)
         for customer_id, playbook, key, entered_at in await runs.load_entries(connection, list(by_customer)):
             past[customer_id].append((playbook, key, entered_at))
-        admitted = await self._admitted(connection, matched)
-        decided: list[Entry] = []
-        for customer_id, entries in by_customer.items():
-            candidates = [
-                self._candidate(entry, known[customer_id], open_runs.get(customer_id, ()), past[customer_id], admitted)
-                for entry in entries
-            ]
-            for entry, decision in zip(entries, decide_entries(candidates, now=self._now), strict=True):
-                run = self._run(entry, decision, known[customer_id]) if decision.occupies else None
-                admitted[entry.playbook.name] += decision.enters
-                decided.append(replace(entry, decision=decision, run=run))
-        return decided
 
-    async def _admitted(self, connection: Connection, matched: Sequence[Entry]) -> defaultdict[str, int]:
-        """How many each limited playbook admitted today; we are its only admitter from here on."""
-        limited = {e.playbook.name for e in matched if e.playbook.enter and e.playbook.enter.at_most_per_day is not None}
+        def decide_all(admitted: defaultdict[str, int]) -> list[Entry]:
+            decided: list[Entry] = []
+            for customer_id, entries in by_customer.items():
+                theirs, before = open_runs.get(customer_id, ()), past[customer_id]
+                candidates = [
+                    self._candidate(entry, known[customer_id], theirs, before, admitted) for entry in entries
+                ]
+                for entry, decision in zip(entries, decide_entries(candidates, now=self._now), strict=True):
+                    admitted[entry.playbook.name] += decision.enters
+                    decided.append(replace(entry, decision=decision))
+            return decided
+
+        decided = decide_all(defaultdict(int))
+        # The limit is the last thing that keeps anybody out: whoever is kept out by anything else needn't queue for it.
+        limited = {entry.playbook.name for entry in decided if _is_limited(entry)}
+        if limited:
+            decided = decide_all(await self._admitted(connection, limited))
+        return [
+            replace(entry, run=self._run(entry, entry.decision, known[entry.customer_id]))
+            if entry.decision and entry.decision.occupies
+            else entry
+            for entry in decided
+        ]
+
+    async def _admitted(self, connection: Connection, limited: Collection[str]) -> defaultdict[str, int]:
+        """How many each of these playbooks admitted today; we are their only admitter from here on."""
         admitted: defaultdict[str, int] = defaultdict(int)
         for name in sorted(limited):
             await runs.lock_admission(connection, name)
@@ -201,17 +223,17 @@ class Entries:
         )
 
     async def _record(
-        self, connection: Connection, decided: Sequence[Entry], known: Mapping[str, Known]
+        self,
+        connection: Connection,
+        decided: Sequence[Entry],
+        known: Mapping[str, Known],
+        standing: Mapping[tuple[str, str], str],
     ) -> None:
-        """Log what is news: the same answer as last time isn't."""
-        standing = await decisions.load_standings(connection, [entry.customer_id for entry in decided])
-        counts: dict[tuple[str, str, str], int] = defaultdict(int)
         news = []
         answers: list[tuple[str, str, str, str | None]] = []
         for entry in decided:
             decision = entry.decision
             assert decision is not None
-            counts[(entry.playbook.name, decision.reason, "")] += 1
             if entry.request:
                 answers.append((entry.request, decision.reason, decision.detail, entry.run.id if entry.run else None))
             elif standing.get((entry.customer_id, entry.playbook.name)) == decision.reason and entry.run is None:
@@ -233,5 +255,5 @@ class Entries:
                 )
             )
         await decisions.record_decisions(connection, news)
-        await entry_requests.answer_requests(connection, answers, self._now)
-        await decisions.count_decisions(connection, self._now.date(), counts)
+        if answers:
+            await entry_requests.answer_requests(connection, answers, self._now)

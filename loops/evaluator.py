@@ -10,9 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 
 from activities.facts import Known, load_known, load_reachability
 from activities.interruptions import find_interruption
+from activities.past_scores import PastScores
 from activities.running import close_run
 from activities.steps import StepOpening
 from activities.versions import Version
@@ -65,6 +68,7 @@ class Evaluator:
         self._opening = opening
         self._database = opening.database
         self._triggers: Triggers | None = None
+        self._past = PastScores()
 
     async def run_once(self, limit: int = BATCH) -> Evaluated:
         """Look at up to `limit` customers in one transaction."""
@@ -86,14 +90,20 @@ class Evaluator:
             for asked in await entry_requests.load_requests(connection, ids):
                 playbook = triggers.published.playbooks.get(asked.playbook)
                 if playbook is not None:
-                    matched = [m for m in matched if (m.customer_id, m.playbook) != (asked.customer_id, playbook)]
+                    matched = [
+                        m for m in matched if (m.customer_id, m.playbook) != (asked.customer_id, playbook)
+                    ]
                     matched.append(ask(asked, known[asked.customer_id], playbook))
             inside = {entry.customer_id: known[entry.customer_id] for entry in matched}
             known |= await load_reachability(connection, inside)
+            standing = await decisions.load_standings(connection, ids)
+            batch.cleared = [gone for gone in batch.cleared if gone in standing]
             entered = await Entries(self._opening, triggers.published, batch.now).decide(
-                connection, matched, open_runs, known
+                connection, matched, open_runs, known, standing
             )
             for entry in entered:
+                assert entry.decision is not None
+                batch.counts[(entry.playbook.name, entry.decision.reason, "")] += 1
                 if entry.until is not None:
                     batch.look_again(entry.customer_id, entry.until)
             await self._write(connection, batch, requests, known)
@@ -107,18 +117,22 @@ class Evaluator:
         open_runs: Mapping[str, Sequence[tuple[Run, Version]]],
         now: datetime,
     ) -> dict[str, Known]:
-        """What is known of these customers; what runs look at (often all events since entry) only of those who are in one."""
-        needs = triggers.needs
-        for theirs in open_runs.values():
-            for _, version in theirs:
-                needs |= version.needs
-        catalogue = self._opening.catalogue
-        outside = [id_ for id_ in ids if id_ not in open_runs]
-        known: dict[str, Known] = {}
-        for some, looked_at in ((outside, triggers.needs), (list(open_runs), needs)):
-            if some:
-                known |= await load_known(connection, some, now, looked_at, catalogue, reachability=False)
-        return known
+        """What is known of these customers: what triggers look at, and of those in a run what the run looks at, too."""
+        inside = {
+            id_: reduce(or_, (version.needs for _, version in theirs))
+            for id_, theirs in open_runs.items()
+            if theirs
+        }
+        return await load_known(
+            connection,
+            ids,
+            now,
+            triggers.needs,
+            self._opening.catalogue,
+            more=inside,
+            past=self._past,
+            reachability=False,
+        )
 
     async def _refresh(self, connection: Connection) -> Triggers:
         stamp = await read_stamp(connection)
@@ -162,7 +176,9 @@ class Evaluator:
                         await runs.record_step(
                             connection, run.id, wait.step, wait.occurrence, "wait_for", "then", batch.now
                         )
-                        await runs.post(connection, run.id, "event", batch.now, step=wait.step, outcome="then")
+                        await runs.post(
+                            connection, run.id, "event", batch.now, step=wait.step, outcome="then"
+                        )
                         batch.rung += 1
                     elif step.when is not None:
                         batch.look_again(customer_id, explain(step.when, facts).changes_at)
@@ -201,7 +217,9 @@ class Evaluator:
             day = batch.now.date()
             values = {id_: known[id_].stored.values for id_ in whole}
             await signals.record_day(connection, day, values, batch.now)
-        await decisions.clear_standings(connection, batch.cleared)
+        standing = await decisions.load_standings(
+            connection, [customer_id for customer_id, _ in batch.cleared]
+        )
+        await decisions.clear_standings(connection, [gone for gone in batch.cleared if gone in standing])
         await decisions.count_decisions(connection, batch.now.date(), batch.counts)
         await evaluations.set_due(connection, batch.due, partly=batch.partly)
-

@@ -52,6 +52,8 @@ from store.tasks import complete_task
 
 DAYS = 30
 GRID = timedelta(minutes=30)
+# Ordinary life happens on a coarser grid than answers do: everybody who logs in around ten does so at ten.
+LIFE_MINUTES = 180
 # CSMs of the demo make their calls so long after they were put on the list.
 CALL_AFTER = timedelta(hours=3)
 
@@ -124,7 +126,7 @@ class Player:
     async def play(self, start: datetime, days: int) -> None:
         """Walk from moment to moment until `days` are over."""
         end = start + timedelta(days=days)
-        for event in coming_events(self._population, start=start, days=days):
+        for event in coming_events(self._population, start=start, days=days, grid_minutes=LIFE_MINUTES):
             self._put(event.at, event=event)
         midnight = start
         while True:

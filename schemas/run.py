@@ -30,12 +30,16 @@ class RunInput(Frozen):
 
 
 class Resumption(Frozen):
-    """Where a continued run goes on: what it had read, done and was in the middle of."""
+    """Where a continued run goes on: what it had read, done and was in the middle of.
+
+    `moment`: when the last step on record was done; the first step that isn't on record became due then.
+    """
 
     inbox_read: int = 0
     done: dict[str, str] = {}
     since: dict[str, datetime] = {}
     paused: bool = False
+    moment: datetime | None = None
     trace: tuple[TraceLine, ...] = ()
 
 

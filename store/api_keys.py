@@ -13,7 +13,7 @@ from store.tables import api_keys
 
 
 def hash_key(key: str) -> str:
-    """The form in which a key is kept. Keys are long and random, so a plain SHA-256 can't be searched backwards."""
+    """The form in which a key is kept; keys are long and random, so a plain SHA-256 can't be undone."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 

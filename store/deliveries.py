@@ -212,6 +212,17 @@ async def load_recent_sends(
     return [(row.channel, row.claimed_at) for row in rows]
 
 
+async def release(connection: AsyncConnection, claimed: Delivery) -> None:
+    """Give back this very claim, if it stands: nothing was sent under it."""
+    await connection.execute(
+        text(
+            "UPDATE deliveries SET state = 'retrying' "
+            "WHERE id = :id AND state = 'claimed' AND attempt = :attempt AND claimed_at = :claimed"
+        ),
+        {"id": claimed.id, "attempt": claimed.attempt, "claimed": claimed.claimed_at},
+    )
+
+
 async def is_anothers(connection: AsyncConnection, provider: str, provider_id: str | None, delivery: str) -> bool:
     """Whether the ledger holds this message of the provider's for a delivery other than `delivery`."""
     row = await connection.execute(

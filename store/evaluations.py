@@ -22,29 +22,31 @@ class Request:
     everything: bool
 
 
+_LOCK = text(
+    "SELECT c.id::text FROM customers c JOIN (SELECT customer_id FROM evaluations ORDER BY since LIMIT :limit) e "
+    "ON e.customer_id = c.id ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED"
+)
+_TAKE = text(
+    "DELETE FROM evaluations WHERE customer_id = ANY(CAST(:ids AS uuid[])) "
+    "RETURNING customer_id::text, since, changed, everything"
+)
+
+
 async def take_requests(connection: AsyncConnection, limit: int) -> list[Request]:
-    """Take up to `limit` requests; their customers are locked first, so that no deadlock with intake is possible."""
-    locked = await connection.execute(
-        text(
-            "SELECT c.id FROM customers c JOIN (SELECT customer_id FROM evaluations ORDER BY since LIMIT :limit) e "
-            "ON e.customer_id = c.id ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED"
-        ),
-        {"limit": limit},
-    )
-    ids = [str(row.id) for row in locked]
+    """Take up to `limit` requests; their customers are locked first: no deadlock with intake is possible."""
+    ids = [row[0] for row in await connection.execute(_LOCK, {"limit": limit})]
     if not ids:
         return []
-    rows = await connection.execute(
-        text(
-            "DELETE FROM evaluations WHERE customer_id = ANY(CAST(:ids AS uuid[])) "
-            "RETURNING customer_id, since, changed, everything"
-        ),
-        {"ids": ids},
-    )
-    return [Request(str(r.customer_id), r.since, frozenset(r.changed), r.everything) for r in rows]
+    rows = await connection.execute(_TAKE, {"ids": ids})
+    return [
+        Request(customer_id, since, frozenset(changed), everything)
+        for customer_id, since, changed, everything in rows
+    ]
 
 
-async def request_everything(connection: AsyncConnection, now: datetime, *, customer_id: str | None = None) -> int:
+async def request_everything(
+    connection: AsyncConnection, now: datetime, *, customer_id: str | None = None
+) -> int:
     """Ask for a look at everybody (or one customer), whatever changed; returns how many."""
     done = await connection.execute(
         text(
@@ -122,4 +124,3 @@ async def mark_upkeep(connection: AsyncConnection, name: str, at: datetime, day_
         {"name": name, "at": at, "start": day_start},
     )
     return bool(done.rowcount)
-

@@ -13,7 +13,7 @@ _ABOUT_THE_STATEMENT = (psycopg.errors.ProgramLimitExceeded,)
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the same statement may well succeed later: the server is down, starting, full, locked or read-only."""
+    """Whether the statement may well succeed later: the server is down, starting, full, locked, read-only."""
     if isinstance(error, PoolTimeoutError | asyncio.TimeoutError | ConnectionError):
         return True
     if isinstance(error, DBAPIError):
@@ -28,7 +28,7 @@ def is_away(error: BaseException) -> bool:
 
 
 def explain_refusal(error: BaseException) -> str | None:
-    """Why the database refuses this very data, in its words and without the statement; None for every other error."""
+    """Why the database refuses this very data, in its words, without the statement; else None."""
     if isinstance(error, DBAPIError) and (
         isinstance(error, DataError | IntegrityError) or isinstance(error.orig, _ABOUT_THE_STATEMENT)
     ):

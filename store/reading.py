@@ -16,10 +16,41 @@ from store.contact import load_consents
 from store.customers import find_customer
 from store.reading_rows import CustomerRow, EventRow, StandingRow
 
+_CUSTOMERS = """
+    SELECT c.external_id AS user_id, coalesce(c.business_name, c.first_name) AS name, s.plan, s.health_score,
+        s.risk_level, s.churn_probability, s.last_login,
+        (SELECT count(*) FROM runs r WHERE r.customer_id = c.id AND r.ended_at IS NULL AND r.arm = 'treated')
+            AS open_runs
+    FROM customers c LEFT JOIN signals s ON s.customer_id = c.id
+    """
+
+_BY_RISK = text(
+    """
+    SELECT coalesce(s.risk_level, 'unscored') AS risk, count(*) AS n
+    FROM customers c LEFT JOIN signals s ON s.customer_id = c.id GROUP BY 1
+    """
+)
+
+_BY_STATE = text(
+    """
+    SELECT state, count(*) AS n FROM deliveries
+    WHERE created_at > clock_timestamp() - interval '1 day' GROUP BY 1
+    """
+)
+
+_COUNTS = text(
+    """
+    SELECT (SELECT count(*) FROM tasks WHERE state = 'open') AS tasks_open,
+        (SELECT count(*) FROM tasks WHERE state = 'open' AND due_at < clock_timestamp()) AS tasks_late,
+        (SELECT count(*) FROM dead_letters WHERE received_at > clock_timestamp() - interval '1 day') AS dead,
+        (SELECT count(*) FROM evaluations) AS waiting
+    """
+)
+
 
 @dataclass(frozen=True)
 class CustomerView:
-    """One customer: who it is, its signals and consents, where it stands with playbooks, and what it did last."""
+    """One customer: profile, signals, consents, where it stands with playbooks, and what it did last."""
 
     user_id: str
     profile: Mapping[str, Any]
@@ -32,8 +63,11 @@ class CustomerView:
 
 @dataclass(frozen=True)
 class Totals:
-    """How the whole stands: customers by risk (`unscored` where nothing is known), open tasks, messages of the last day
-    by state, events of the last hour, dead letters of the last day, customers that wait to be evaluated."""
+    """How the whole stands.
+
+    Customers by risk (`unscored` where nothing is known), open tasks, messages of the last day by state, dead
+    letters of the last day, customers that wait to be evaluated.
+    """
 
     customers: Mapping[str, int]
     tasks_open: int
@@ -54,14 +88,15 @@ async def read_customer(connection: AsyncConnection, user_id: str, *, events: in
     consents = (await load_consents(connection, [found.id])).get(found.id, {})
     standings = await connection.execute(
         text(
-            "SELECT playbook, reason, at FROM standings WHERE customer_id = CAST(:id AS uuid) ORDER BY playbook"
+            "SELECT playbook, reason, at FROM standings WHERE customer_id = CAST(:id AS uuid) ORDER BY "
+            "playbook"
         ),
         {"id": found.id},
     )
     happened = await connection.execute(
         text(
-            "SELECT name, at, properties FROM events WHERE customer_id = CAST(:id AS uuid) "
-            "ORDER BY at DESC LIMIT :events"
+            "SELECT name, at, properties FROM events WHERE customer_id = CAST(:id AS uuid) ORDER BY at DESC "
+            "LIMIT :events"
         ),
         {"id": found.id, "events": events},
     )
@@ -89,18 +124,12 @@ async def list_customers(
         values["risk"] = risk
     if search:
         conditions.append(
-            "(strpos(lower(concat_ws(' ', c.external_id, c.business_name, c.first_name)), lower(:search)) > 0)"
+            "strpos(lower(concat_ws(' ', c.external_id, c.business_name, c.first_name)), lower(:search)) > 0"
         )
         values["search"] = search
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     rows = await connection.execute(
-        text(
-            "SELECT c.external_id AS user_id, coalesce(c.business_name, c.first_name) AS name, s.plan, s.health_score, "
-            "s.risk_level, s.churn_probability, s.last_login, (SELECT count(*) FROM runs r WHERE r.customer_id = c.id "
-            "AND r.ended_at IS NULL AND r.arm = 'treated') AS open_runs "
-            f"FROM customers c LEFT JOIN signals s ON s.customer_id = c.id {where}"
-            "ORDER BY s.health_score NULLS LAST, c.external_id LIMIT :limit"
-        ),
+        text(f"{_CUSTOMERS}{where}ORDER BY s.health_score NULLS LAST, c.external_id LIMIT :limit"),
         values,
     )
     return [CustomerRow.model_validate(dict(row._mapping)) for row in rows]
@@ -108,27 +137,9 @@ async def list_customers(
 
 async def read_totals(connection: AsyncConnection) -> Totals:
     """How the whole stands now, by the database's clock."""
-    customers = await connection.execute(
-        text(
-            "SELECT coalesce(s.risk_level, 'unscored') AS risk, count(*) AS n "
-            "FROM customers c LEFT JOIN signals s ON s.customer_id = c.id GROUP BY 1"
-        )
-    )
-    messages = await connection.execute(
-        text(
-            "SELECT state, count(*) AS n FROM deliveries WHERE created_at > clock_timestamp() - interval '1 day' GROUP BY 1"
-        )
-    )
-    counts = (
-        await connection.execute(
-            text(
-                "SELECT (SELECT count(*) FROM tasks WHERE state = 'open') AS tasks_open, "
-                "(SELECT count(*) FROM tasks WHERE state = 'open' AND due_at < clock_timestamp()) AS tasks_late, "
-                "(SELECT count(*) FROM dead_letters WHERE received_at > clock_timestamp() - interval '1 day') AS dead, "
-                "(SELECT count(*) FROM evaluations) AS waiting"
-            )
-        )
-    ).one()
+    customers = await connection.execute(_BY_RISK)
+    messages = await connection.execute(_BY_STATE)
+    counts = (await connection.execute(_COUNTS)).one()
     return Totals(
         customers={row.risk: row.n for row in customers},
         tasks_open=counts.tasks_open,

@@ -13,18 +13,29 @@ from store.reading_rows import ChangeRow
 CHANNEL = "holdfast_changes"
 
 _CHANGES = text(
-    "SELECT x.kind, x.id, x.run_id, r.playbook, c.external_id AS user_id, x.state, x.at FROM ("
-    "SELECT 'run' AS kind, id::text AS id, id AS run_id, coalesce(outcome, state) AS state, "
-    "greatest(entered_at, ended_at) AS at FROM runs WHERE entered_at >= :since OR ended_at >= :since "
-    "UNION ALL SELECT 'step', step || CASE WHEN occurrence > 0 THEN '#' || occurrence ELSE '' END, run_id, outcome, at "
-    "FROM run_steps WHERE at >= :since "
-    "UNION ALL SELECT 'delivery', id::text, run_id, CASE WHEN seen_at IS NULL THEN state ELSE 'seen' END, "
-    "greatest(created_at, claimed_at, settled_at, seen_at) FROM deliveries "
-    "WHERE created_at >= :since OR claimed_at >= :since OR settled_at >= :since OR seen_at >= :since "
-    "UNION ALL SELECT 'task', id::text, run_id, coalesce(outcome, state), greatest(created_at, closed_at) "
-    "FROM tasks WHERE created_at >= :since OR closed_at >= :since"
-    ") x JOIN runs r ON r.id = x.run_id JOIN customers c ON c.id = r.customer_id "
-    "ORDER BY x.at DESC, x.id LIMIT :limit"
+    """
+    SELECT x.kind, x.id, x.run_id::text AS run_id, r.playbook, c.external_id AS user_id, x.state, x.at
+    FROM (
+        SELECT 'run' AS kind, id::text AS id, id AS run_id, coalesce(outcome, state) AS state,
+            greatest(entered_at, ended_at) AS at
+        FROM runs WHERE entered_at >= :since OR ended_at >= :since
+        UNION ALL
+        SELECT 'step', step || CASE WHEN occurrence > 0 THEN '#' || occurrence ELSE '' END, run_id, outcome,
+            at
+        FROM run_steps WHERE at >= :since
+        UNION ALL
+        SELECT 'delivery', id::text, run_id, CASE WHEN seen_at IS NULL THEN state ELSE 'seen' END,
+            greatest(created_at, claimed_at, settled_at, seen_at)
+        FROM deliveries
+        WHERE created_at >= :since OR claimed_at >= :since OR settled_at >= :since OR seen_at >= :since
+        UNION ALL
+        SELECT 'task', id::text, run_id, coalesce(outcome, state), greatest(created_at, closed_at)
+        FROM tasks WHERE created_at >= :since OR closed_at >= :since
+    ) x
+    JOIN runs r ON r.id = x.run_id
+    JOIN customers c ON c.id = r.customer_id
+    ORDER BY x.at DESC, x.id LIMIT :limit
+    """
 )
 
 

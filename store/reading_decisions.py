@@ -9,6 +9,33 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.reading_rows import DecisionRow, PlaybookRow
 
+_DECISIONS = """
+    SELECT d.id, d.at, c.external_id AS user_id, coalesce(c.business_name, c.first_name) AS customer_name,
+        d.playbook, d.version, d.reason, d.detail, d.until, d.run_id::text AS run_id, d.checks
+    FROM decisions d LEFT JOIN customers c ON c.id = d.customer_id
+    """
+
+_PLAYBOOKS = text(
+    """
+    SELECT p.name, coalesce(p.compiled ->> 'title', p.name) AS title,
+        coalesce(p.compiled ->> 'owner', '') AS owner,
+        p.status, p.version, p.compiled ->> 'group' AS "group",
+        coalesce((p.compiled ->> 'priority')::int, 50) AS priority, p.updated_at,
+        coalesce(n.entrants, 0) AS entrants, coalesce(n.open, 0) AS open, coalesce(n.held_out, 0) AS held_out,
+        coalesce(n.ended, 0) AS ended, coalesce(n.succeeded, 0) AS succeeded
+    FROM playbooks p
+    LEFT JOIN (
+        SELECT playbook, count(*) AS entrants,
+            count(*) FILTER (WHERE ended_at IS NULL AND arm = 'treated') AS open,
+            count(*) FILTER (WHERE arm = 'held_out') AS held_out,
+            count(*) FILTER (WHERE ended_at IS NOT NULL AND arm = 'treated') AS ended,
+            count(*) FILTER (WHERE outcome = 'success' AND arm = 'treated') AS succeeded
+        FROM runs GROUP BY playbook
+    ) n ON n.playbook = p.name
+    ORDER BY (p.status = 'retired'), p.name
+    """
+)
+
 
 async def list_decisions(
     connection: AsyncConnection,
@@ -36,12 +63,7 @@ async def list_decisions(
         values["before"] = before
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     rows = await connection.execute(
-        text(
-            "SELECT d.id, d.at, c.external_id AS user_id, coalesce(c.business_name, c.first_name) AS customer_name, "
-            "d.playbook, d.version, d.reason, d.detail, d.until, d.run_id::text AS run_id, d.checks "
-            f"FROM decisions d LEFT JOIN customers c ON c.id = d.customer_id {where}"
-            "ORDER BY d.at DESC, d.id DESC LIMIT :limit"
-        ),
+        text(f"{_DECISIONS}{where}ORDER BY d.at DESC, d.id DESC LIMIT :limit"),
         values,
     )
     return [DecisionRow.model_validate(dict(row._mapping)) for row in rows]
@@ -49,19 +71,5 @@ async def list_decisions(
 
 async def list_playbooks(connection: AsyncConnection) -> list[PlaybookRow]:
     """Every published playbook with its counts, retired ones last."""
-    rows = await connection.execute(
-        text(
-            "SELECT p.name, coalesce(p.compiled ->> 'title', p.name) AS title, coalesce(p.compiled ->> 'owner', '') AS owner, "
-            "p.status, p.version, p.compiled ->> 'group' AS \"group\", coalesce((p.compiled ->> 'priority')::int, 50) AS priority, "
-            "p.updated_at, coalesce(n.entrants, 0) AS entrants, coalesce(n.open, 0) AS open, "
-            "coalesce(n.held_out, 0) AS held_out, coalesce(n.ended, 0) AS ended, coalesce(n.succeeded, 0) AS succeeded "
-            "FROM playbooks p LEFT JOIN (SELECT playbook, count(*) AS entrants, "
-            "count(*) FILTER (WHERE ended_at IS NULL AND arm = 'treated') AS open, "
-            "count(*) FILTER (WHERE arm = 'held_out') AS held_out, "
-            "count(*) FILTER (WHERE ended_at IS NOT NULL AND arm = 'treated') AS ended, "
-            "count(*) FILTER (WHERE outcome = 'success' AND arm = 'treated') AS succeeded "
-            "FROM runs GROUP BY playbook) n ON n.playbook = p.name "
-            "ORDER BY (p.status = 'retired'), p.name"
-        )
-    )
+    rows = await connection.execute(_PLAYBOOKS)
     return [PlaybookRow.model_validate(dict(row._mapping)) for row in rows]

@@ -19,7 +19,7 @@ def newest_revision() -> str:
 
 
 async def read_revision(database: Database) -> str | None:
-    """The database's revision; None when it was never migrated. Raises SQLAlchemy's errors when it is away."""
+    """The database's revision; None when never migrated. Raises SQLAlchemy's errors when it is away."""
     try:
         async with database.transaction() as connection:
             return str(

@@ -23,7 +23,7 @@ class Row(BaseModel):
 
 
 class RunRow(Row):
-    """One run. `state`: starting, running, observed (held out), ended. `user_id` is the caller's id of the customer."""
+    """One run. `state`: starting, running, observed (held out), ended; `user_id` is the caller's id."""
 
     id: str
     playbook: str

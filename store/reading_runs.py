@@ -15,12 +15,13 @@ from store.reading_rows import RunRow, StepRow, WaitRow
 
 State = Literal["open", "starting", "running", "observed", "ended"]
 
-_SELECT = (
-    "SELECT r.id::text AS id, r.playbook, r.version, c.external_id AS user_id, "
-    "coalesce(c.business_name, c.first_name) AS customer_name, r.key, r.arm, r.state, r.paused, r.step, r.trigger, "
-    "r.variants, r.health_at_entry, r.churn_at_entry, r.entered_at, r.goal_by, r.outcome, r.reason, r.ended_at, "
-    "r.workflow_id, r.execution_id FROM runs r JOIN customers c ON c.id = r.customer_id "
-)
+_SELECT = """
+    SELECT r.id::text AS id, r.playbook, r.version, c.external_id AS user_id,
+        coalesce(c.business_name, c.first_name) AS customer_name, r.key, r.arm, r.state, r.paused, r.step,
+        r.trigger, r.variants, r.health_at_entry, r.churn_at_entry, r.entered_at, r.goal_by, r.outcome,
+        r.reason, r.ended_at, r.workflow_id, r.execution_id
+    FROM runs r JOIN customers c ON c.id = r.customer_id
+    """
 
 
 async def list_runs(
@@ -32,7 +33,7 @@ async def list_runs(
     limit: int = 50,
     before: tuple[datetime, str] | None = None,
 ) -> list[RunRow]:
-    """Runs, newest entry first; `customer` is the caller's id, `before` the (entered_at, id) of the last one seen."""
+    """Runs, newest first; `customer` is the caller's id, `before` (entered_at, id) of the last one seen."""
     conditions: list[str] = []
     values: dict[str, Any] = {"limit": limit}
     if playbook is not None:
@@ -76,8 +77,8 @@ async def list_steps(connection: AsyncConnection, run_id: str) -> list[StepRow]:
     """The run's trace, in order of time."""
     rows = await connection.execute(
         text(
-            "SELECT step, occurrence, word, outcome, detail, at FROM run_steps WHERE run_id = CAST(:run AS uuid) "
-            "ORDER BY at, step, occurrence"
+            "SELECT step, occurrence, word, outcome, detail, at FROM run_steps "
+            "WHERE run_id = CAST(:run AS uuid) ORDER BY at, step, occurrence"
         ),
         {"run": run_id},
     )
@@ -88,7 +89,8 @@ async def list_waits(connection: AsyncConnection, run_id: str) -> list[WaitRow]:
     """What the run listens for."""
     rows = await connection.execute(
         text(
-            "SELECT step, occurrence, since, until FROM waits WHERE run_id = CAST(:run AS uuid) ORDER BY since, step"
+            "SELECT step, occurrence, since, until FROM waits WHERE run_id = CAST(:run AS uuid) "
+            "ORDER BY since, step"
         ),
         {"run": run_id},
     )

@@ -9,12 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.reading_rows import TaskRow
 
-_SELECT = (
-    "SELECT t.id::text AS id, t.run_id::text AS run_id, r.playbook, c.external_id AS user_id, "
-    "coalesce(c.business_name, c.first_name) AS customer_name, c.phone, t.step, t.kind, t.title, t.about, t.assignee, "
-    "t.escalated_to, t.outcomes, t.state, t.outcome, t.notes, t.completed_by, t.created_at, t.due_at, t.closed_at "
-    "FROM tasks t JOIN runs r ON r.id = t.run_id JOIN customers c ON c.id = t.customer_id "
-)
+_SELECT = """
+    SELECT t.id::text AS id, t.run_id::text AS run_id, r.playbook, c.external_id AS user_id,
+        coalesce(c.business_name, c.first_name) AS customer_name, c.phone, t.step, t.kind, t.title, t.about,
+        t.assignee, t.escalated_to, t.outcomes, t.state, t.outcome, t.notes, t.completed_by, t.created_at,
+        t.due_at, t.closed_at
+    FROM tasks t JOIN runs r ON r.id = t.run_id JOIN customers c ON c.id = t.customer_id
+    """
 
 
 async def list_tasks(
@@ -26,7 +27,7 @@ async def list_tasks(
     customer: str | None = None,
     limit: int = 100,
 ) -> list[TaskRow]:
-    """Tasks, the most pressing first (open ones by due time, closed ones last); an assignee's include those escalated."""
+    """Tasks, the most pressing first, closed ones last; an assignee's include those escalated to them."""
     conditions: list[str] = []
     values: dict[str, Any] = {"limit": limit}
     for column, name, value in (
@@ -41,8 +42,8 @@ async def list_tasks(
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     rows = await connection.execute(
         text(
-            f"{_SELECT}{where}ORDER BY (t.state <> 'open'), "
-            "CASE WHEN t.state = 'open' THEN t.due_at END, t.closed_at DESC, t.id LIMIT :limit"
+            f"{_SELECT}{where}ORDER BY (t.state <> 'open'), CASE WHEN t.state = 'open' THEN t.due_at END, "
+            "t.closed_at DESC, t.id LIMIT :limit"
         ),
         values,
     )

@@ -81,12 +81,13 @@ async def save(connection: AsyncConnection, rows: Sequence[StoredSignals], at: d
     await connection.execute(_SAVE, {"rows": encode(records)})
 
 
-# A customer has hundreds of tallies: one row with a list of texts reaches Python for a tenth of the price of a row each.
-# The detail comes last because it is the caller's text and may hold anything.
-_SEPARATOR = "\x1f"
+# A customer has hundreds of tallies: one text of them reaches Python for a tenth of the price of a row each. The
+# detail, the caller's own text, comes last, so that it may hold a field's separator; a record's is taken out of it.
+_FIELD, _RECORD = "\x1f", "\x1e"
 _LOAD_TALLIES = text(
-    "SELECT customer_id::text, array_agg(concat_ws(:separator, day, count, total, name, detail)) FROM tallies "
-    "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND day >= :since GROUP BY customer_id"
+    "SELECT customer_id::text, "
+    "string_agg(concat_ws(:field, day, count, total, name, replace(detail, :record, :field)), :record) "
+    "FROM tallies WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND day >= :since GROUP BY customer_id"
 )
 
 
@@ -94,14 +95,18 @@ async def load_tallies(
     connection: AsyncConnection, ids: Sequence[str], since: date
 ) -> dict[str, list[tuple[str, str, date, int, float]]]:
     """(name, detail, day, count, total) per customer, from day `since` on, in no order."""
-    rows = await connection.execute(_LOAD_TALLIES, {"ids": list(ids), "since": since, "separator": _SEPARATOR})
-    return {customer_id: [_read_tally(written) for written in tallies] for customer_id, tallies in rows}
+    rows = await connection.execute(
+        _LOAD_TALLIES, {"ids": list(ids), "since": since, "field": _FIELD, "record": _RECORD}
+    )
+    return {
+        customer_id: [_read_tally(one) for one in tallies.split(_RECORD)] for customer_id, tallies in rows
+    }
 
 
 # Customers do the same things on the same days: most of what is read has been read before.
 @lru_cache(maxsize=50_000)
 def _read_tally(written: str) -> tuple[str, str, date, int, float]:
-    day, count, total, name, detail = written.split(_SEPARATOR, 4)
+    day, count, total, name, detail = written.split(_FIELD, 4)
     return name, detail, date.fromisoformat(day), int(count), float(total)
 
 
@@ -113,15 +118,13 @@ async def load_history(
         return {}
     wanted = sorted(names)
     # Picked and gathered in the database: a day's row holds every signal, and only these are read.
-    picked = ", ".join(
-        f"array_agg(day || :separator || (values -> :name{i})::text)" for i in range(len(wanted))
-    )
+    picked = ", ".join(f"array_agg(day || :field || (values -> :name{i})::text)" for i in range(len(wanted)))
     rows = await connection.execute(
         text(
             f"SELECT customer_id::text, {picked} FROM signal_history "  # noqa: S608
             "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND day >= :since GROUP BY customer_id"
         ),
-        {"ids": list(ids), "since": since, "separator": _SEPARATOR}
+        {"ids": list(ids), "since": since, "field": _FIELD}
         | {f"name{i}": name for i, name in enumerate(wanted)},
     )
     return {
@@ -135,7 +138,7 @@ async def load_history(
 
 @lru_cache(maxsize=50_000)
 def _read_day(written: str) -> tuple[date, Value]:
-    day, _, value = written.partition(_SEPARATOR)
+    day, _, value = written.partition(_FIELD)
     return date.fromisoformat(day), _decode_value(value)
 
 

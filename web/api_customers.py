@@ -15,6 +15,7 @@ from web.api_runs import Limit
 from web.edge import EdgeHere, caller_of
 
 router = APIRouter(prefix="/api", tags=["customers"], dependencies=[Depends(caller_of)])
+# Customers' own ids may hold anything, slashes too: so the longer path comes first.
 UserId = Annotated[
     str,
     Path(
@@ -26,9 +27,18 @@ UserId = Annotated[
 ]
 
 
-@router.get("/customers/{userId}", summary="One customer")
+@router.get("/customers/{userId:path}/messages", summary="A customer's in-app messages")
+async def messages(edge: EdgeHere, user_id: UserId, limit: Limit = 50) -> InAppList:
+    """Unseen ones first, then newest first. Post to `/api/messages/{id}/seen` when one was shown."""
+    async with edge.database.transaction() as connection:
+        await read_customer(connection, user_id, events=0)
+        rows = await list_in_app(connection, user_id, limit)
+    return InAppList(user_id=user_id, messages=[_in_app(row) for row in rows])
+
+
+@router.get("/customers/{userId:path}", summary="One customer")
 async def read(edge: EdgeHere, user_id: UserId) -> CustomerDetail:
-    """Profile, current signals, consents, open runs, and where it stands with playbooks whose condition held."""
+    """Profile, current signals, consents, open runs, and where it stands with playbooks."""
     async with edge.database.transaction() as connection:
         found = await read_customer(connection, user_id)
         return CustomerDetail(
@@ -40,15 +50,6 @@ async def read(edge: EdgeHere, user_id: UserId) -> CustomerDetail:
             standings=found.standings,
             recent_events=found.events,
         )
-
-
-@router.get("/customers/{userId}/messages", summary="A customer's in-app messages")
-async def messages(edge: EdgeHere, user_id: UserId, limit: Limit = 50) -> InAppList:
-    """Unseen ones first, then newest first. Post to `/api/messages/{id}/seen` when one was shown."""
-    async with edge.database.transaction() as connection:
-        await read_customer(connection, user_id, events=0)
-        rows = await list_in_app(connection, user_id, limit)
-    return InAppList(user_id=user_id, messages=[_in_app(row) for row in rows])
 
 
 @router.post("/messages/{id}/seen", summary="An in-app message was shown")

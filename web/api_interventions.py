@@ -1,4 +1,4 @@
-"""`POST /api/customer-success/interventions/trigger`: another system, or a person, enters a customer into a playbook."""
+"""`POST /api/customer-success/interventions/trigger`: somebody enters a customer into a playbook."""
 
 from __future__ import annotations
 

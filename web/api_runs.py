@@ -55,7 +55,7 @@ async def list_(
     limit: Limit = 50,
     cursor: Word = None,
 ) -> RunList:
-    """Newest first. `userId`, `customerId` and `customer` are one filter; state `open` is all that haven't ended."""
+    """Newest first. `userId`, `customerId`, `customer` are one filter; state `open` is all not ended."""
     async with edge.database.transaction() as connection:
         rows = await list_runs(
             connection,

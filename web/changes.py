@@ -106,9 +106,11 @@ class Changes:
         try:
             await self._look(tell=tell)
         except Exception as error:
-            if not is_away(error):
-                raise
-            logger.warning("changes can't be read, the database is away: %s", type(error).__name__)
+            # Whatever it is, the next look may go well; watchers only hear nothing until then.
+            if is_away(error):
+                logger.warning("changes can't be read, the database is away: %s", type(error).__name__)
+            else:
+                logger.exception("changes can't be read")
 
     async def _look(self, *, tell: bool) -> None:
         async with self._database.transaction() as connection:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from schemas.errors import InputError
 
@@ -25,11 +25,8 @@ def read_moment_cursor(cursor: str | None) -> tuple[datetime, str] | None:
         return None
     try:
         at, key = _read(cursor, 2)
-        moment = datetime.fromisoformat(at)
-        if moment.tzinfo is None:
-            raise ValueError(at)
-        return moment, str(uuid.UUID(key))
-    except ValueError:
+        return datetime.fromisoformat(at).astimezone(UTC), str(uuid.UUID(key))
+    except (ValueError, OverflowError):
         raise InputError("cursor is none of ours.", remedy=_REMEDY) from None
 
 

@@ -1,4 +1,4 @@
-"""The API's description: OpenAPI 3.1 with our way of showing keys, and the tracking API, which FastAPI doesn't see."""
+"""The API's description: OpenAPI 3.1, with the tracking API, which FastAPI doesn't see."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from web.segment import KINDS
 
 ABOUT = """Holdfast decides who needs an intervention and carries it out durably.
 
-`/v1` is Segment's HTTP tracking API: point any of its clients here. `/api` is for everything else. Show an API key as
-`Authorization: Bearer KEY`, or as the user name of Basic; `/v1` also takes `writeKey` in the body. Every answer carries
+`/v1` is Segment's HTTP tracking API: point any of its clients here. `/api` is for everything else. Show an
+API key as `Authorization: Bearer KEY`, or as the user name of Basic; `/v1` also takes `writeKey` in the body.
+Every answer carries
 `success`; every error is a problem (RFC 9457)."""
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -77,7 +78,8 @@ def _describe_ingest(name: str, body: dict[str, Any]) -> dict[str, Any]:
         "tags": ["tracking"],
         "summary": f"Segment's {name}",
         "operationId": f"track_{name}",
-        "description": "Answered after the commit. Calls that can't be taken become dead letters; the others are stored.",
+        "description": "Answered after the commit. Calls that can't be taken become dead letters; the "
+        "others are stored.",
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
         "responses": {
             "200": {"description": "Stored.", "content": {"application/json": {"schema": _TAKEN}}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Annotated, cast
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Edge:
-    """One process's connections and settings. `find_problems` reads the playbook files and says what is wrong."""
+    """One process's connections and settings; `find_problems` says what is wrong with the playbook files."""
 
     settings: WebSettings
     shared: Settings
@@ -48,12 +49,16 @@ async def caller_of(request: Request) -> str:
 
 
 async def reader_of(request: Request) -> str:
-    """Who looks at pages: anybody under a name of this machine where pages are open, else the holder of a key.
+    """Who looks at pages: where pages are open anybody on this machine, else the holder of a key.
 
-    The name is checked because another site's name may be made to point here, and its scripts could then read all.
+    The name is checked, too: another site's name may be made to point here, for its scripts to read all.
     """
     edge = edge_of(request)
     if edge.settings.pages_open:
+        if request.client is None or not ip_address(request.client.host).is_loopback:
+            raise Forbidden(
+                "Pages are open on this machine only.", remedy="Unset HOLDFAST_PAGES, then use the key."
+            )
         host = urlsplit(f"//{request.headers.get('host', '')}").hostname
         if host not in (*LOOPBACK, urlsplit(edge.settings.public_url).hostname):
             raise Forbidden(

@@ -39,7 +39,8 @@ class Executions:
     async def command(self, run: RunRow, verb: Verb, command: Command) -> str:
         """Ask the run's workflow to `verb`; returns what it answers.
 
-        Raises ConflictError when the run's state forbids it, UnavailableError when Temporal or its worker is away.
+        Raises ConflictError when the run's state forbids it, UnavailableError when Temporal or its worker is
+        away.
         """
         if run.state == "ended":
             raise ConflictError(f"The run has ended ({run.outcome}).", remedy="Nothing is left to do for it.")

@@ -12,7 +12,7 @@ LARGEST_BYTES = 64 * 1024
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a posted form; the last of each name. Raises InputError for anything else than a small form."""
+    """The fields of a posted form, the last of each name. Raises InputError for anything else."""
     body = b""
     async for chunk in request.stream():
         body += chunk

@@ -33,8 +33,9 @@ class _Job:
 class Gatherer:
     """Takes in what concurrent requests bring, up to `LARGEST` events in one transaction.
 
-    Each request is answered after the commit that holds its events. When a joint transaction is refused, its requests are
-    taken in one by one, and what is refused then, event by event: the one that can't be stored becomes a dead letter.
+    Each request is answered after the commit that holds its events. When a joint transaction is refused, its
+    requests are taken in one by one, and what is refused then, event by event: the one that can't be stored
+    becomes a dead letter.
     """
 
     LARGEST = 500
@@ -53,7 +54,8 @@ class Gatherer:
     async def take(self, events: Sequence[IncomingEvent], dead: Sequence[DeadLetter]) -> int:
         """Store these; returns, after the commit, how many events the database itself refused.
 
-        Raises UnavailableError (nothing of it is stored) when the database is away, too slow, or this is closing.
+        Raises UnavailableError (nothing of it is stored) when the database is away, too slow, or this is
+        closing.
         """
         if not events and not dead:
             return 0

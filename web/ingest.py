@@ -12,7 +12,14 @@ from web.gathering import Gatherer
 from web.keys import KeyRing, read_authorization
 from web.problems import explain, respond
 from web.segment import KINDS, read_calls
-from web.segment_body import LARGEST_BODY_BYTES, BodyTooLargeError, decompress, find_write_keys, read_batch, read_single
+from web.segment_body import (
+    LARGEST_BODY_BYTES,
+    BodyTooLargeError,
+    decompress,
+    find_write_keys,
+    read_batch,
+    read_single,
+)
 
 # Of a body that is too large so much is read before the connection is closed.
 MOST_UNKEPT_BYTES = 8 * 1024 * 1024
@@ -21,10 +28,11 @@ _PLAIN = [(b"content-type", b"application/json")]
 
 
 class Ingest:
-    """One endpoint of the tracking API as a bare ASGI application: at a thousand calls a second each layer counts.
+    """One endpoint of the tracking API as a bare ASGI application: at its rates each layer counts.
 
-    Answers 200 only after the commit; a call that can't be taken becomes a dead letter with its reason and never fails
-    the others. 401 without a good key, 413 over 500 KB, 400 when no call can be made out, 503 while the database is away.
+    Answers 200 only after the commit; a call that can't be taken becomes a dead letter with its reason and
+    never fails the others. 401 without a good key, 413 over 500 KB, 400 when no call can be made out, 503
+    while the database is away.
     """
 
     def __init__(self, gatherer: Gatherer, keys: KeyRing, kind: str | None) -> None:
@@ -68,7 +76,7 @@ def endpoints(gatherer: Gatherer, keys: KeyRing) -> dict[str, Ingest]:
 
 
 async def _read(request: Request) -> bytes:
-    """The body. One that is too large is read on for a while, unkept: a client hears no answer before it has sent."""
+    """The body. One that is too large is read on for a while: clients send first and listen then."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():

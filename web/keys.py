@@ -1,4 +1,4 @@
-"""Who may call: API keys of the environment and of the database, by header, and for Segment's clients also in the body."""
+"""Who may call: API keys of the environment and of the database."""
 
 from __future__ import annotations
 

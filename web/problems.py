@@ -59,7 +59,7 @@ _STATUS: Sequence[tuple[type[HoldfastError], int]] = (
 
 
 def explain(error: Exception) -> Problem:
-    """The problem that `error` means for the caller; what nobody foresaw is logged and told without its inside."""
+    """The problem that `error` means for the caller; what nobody foresaw is logged, its inside not told."""
     if isinstance(error, HoldfastError):
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
         return _problem(status, error.message, error.code, error.remedy)

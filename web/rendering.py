@@ -18,16 +18,16 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 
 # What each word on a badge means for its colour.
 TONES: Mapping[str, str] = {
-    **dict.fromkeys(
-        ("healthy", "success", "accepted", "sent", "live", "done", "reached", "converted", "seen", "entered", "true"), "good"
-    ),
-    **dict.fromkeys(
-        ("at_risk", "starting", "retrying", "unknown", "held_quiet_hours", "capped", "paused", "shadow", "observed",
-         "held_out", "overdue", "expired", "rescheduled", "no_answer"), "warn",
-    ),
-    **dict.fromkeys(("critical", "failed", "lost", "declined", "late", "unreachable", "suppressed", "no_consent"), "bad"),
-    **dict.fromkeys(("running", "open", "claimed", "waiting"), "busy"),
-}  # fmt: skip
+    word: tone
+    for tone, words in {
+        "good": "healthy success accepted sent live done reached converted seen entered true",
+        "warn": "at_risk starting retrying unknown held_quiet_hours capped paused shadow observed held_out "
+        "overdue expired rescheduled no_answer warning",
+        "bad": "critical failed lost declined late unreachable suppressed no_consent error",
+        "busy": "running open claimed waiting",
+    }.items()
+    for word in words.split()
+}
 
 
 def distance(at: datetime, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""One call of Segment's tracking API, checked and made an event of ours. Pure: bytes in, an event or an error out."""
+"""One call of Segment's tracking API, checked and made an event. Pure: bytes in, event or error out."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ _strict = json.JSONDecoder(object_pairs_hook=_unique)
 def read_calls(
     body: Body, *, kind: str | None, source: str, received_at: datetime
 ) -> tuple[list[IncomingEvent], list[DeadLetter]]:
-    """The events of a request, and dead letters for the calls that can't be taken. `kind` None: each call says its own."""
+    """The events of a request, and dead letters for the rest. `kind` None: each call says its own."""
     events: list[IncomingEvent] = []
     dead: list[DeadLetter] = []
     for call in body.calls:
@@ -183,7 +183,7 @@ def _identifier(value: str | int | None, field: str) -> str | None:
 
 
 def _moment(call: _Call, received_at: datetime, sent_at: datetime | None) -> tuple[datetime, Any, bool]:
-    """When it happened, the UTC day of the sender's own timestamp, and whether it was moved back from the future."""
+    """When it happened, the UTC day of the sender's own timestamp, and whether it was clamped."""
     if call.timestamp is None:
         return received_at, None, False
     try:
@@ -247,7 +247,8 @@ def _named(traits: Mapping[str, Any], also: Mapping[str, Any]) -> dict[str, Any]
 def _message_id(call: _Call, kind: str, received_at: datetime) -> str:
     """An id from the content, so that a repetition of the request changes nothing.
 
-    Content without a timestamp doesn't say which of two like events it is: then the minute of receipt goes in, too.
+    Content without a timestamp doesn't say which of two like events it is: then the minute of receipt goes
+    in, too.
     """
     minute = "" if call.timestamp else f"{received_at:%Y-%m-%dT%H:%M}"
     return str(uuid.uuid5(NAMESPACE, f"{kind}\0{minute}\0{_content.encode(call).decode()}"))

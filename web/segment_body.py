@@ -1,4 +1,4 @@
-"""A request's body in Segment's format, taken apart into single calls, so that one bad call can't spoil the others."""
+"""A body in Segment's format, taken apart into calls, so that a bad one can't spoil the others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 import msgspec
 
@@ -54,7 +55,8 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 def decompress(body: bytes, encoding: str) -> bytes:
     """`body` without its Content-Encoding (none, identity or gzip), at most 500 KB of it.
 
-    Raises BodyTooLargeError, and InputError for another encoding or broken gzip. A bomb is refused at the limit.
+    Raises BodyTooLargeError, and InputError for another encoding or broken gzip. A bomb is refused at the
+    limit.
     """
     if encoding in ("", "identity"):
         if len(body) > LARGEST_BODY_BYTES:
@@ -81,8 +83,8 @@ def decompress(body: bytes, encoding: str) -> bytes:
 def read_batch(body: bytes) -> Body:
     """The calls of a `/v1/batch` body.
 
-    JSON that is broken inside one call is cut at the commas between calls, so that the others can be read. Raises
-    EventError when there is no `batch` to be found.
+    JSON that is broken inside one call is cut at the commas between calls, so that the others can be read.
+    Raises EventError when there is no `batch` to be found.
     """
     try:
         envelope = _envelope.decode(body)
@@ -94,7 +96,7 @@ def read_batch(body: bytes) -> Body:
 
 
 def read_single(body: bytes) -> Body:
-    """The one call that a `/v1/track` (identify, group, page, screen, alias) body is; it may be unreadable itself."""
+    """The one call that the body of `/v1/track` and its like is; it may be unreadable itself."""
     try:
         single = _single.decode(body)
     except _UNREADABLE:
@@ -103,8 +105,8 @@ def read_single(body: bytes) -> Body:
 
 
 def find_write_keys(body: bytes) -> list[str]:
-    """The first few values of `writeKey` in a body, without reading it: whoever shows no key doesn't get it read."""
-    return [match.group(2).decode("utf-8", "replace") for match, _ in zip(_WRITE_KEY.finditer(body), range(3))]  # noqa: B905
+    """The first few values of `writeKey`, without reading the body: that is done only for a good key."""
+    return [match.group(2).decode("utf-8", "replace") for match in islice(_WRITE_KEY.finditer(body), 3)]
 
 
 def without_key(call: bytes) -> bytes:
@@ -115,10 +117,12 @@ def without_key(call: bytes) -> bytes:
 def _split(body: bytes) -> Body:
     """Cut a broken batch by its brackets and commas alone.
 
-    Brackets that don't fit belong to a broken call: a closing one closes what was opened inside that call, or nothing.
+    Brackets that don't fit belong to a broken call: a closing one closes what was opened inside that call, or
+    nothing.
     """
     opened: list[bytes] = []
-    # Where in `opened` each kind stands, so that nothing has to be searched: a body can be half a million brackets.
+    # Where in `opened` each kind stands, so that nothing has to be searched: a body can be half a million
+    # brackets.
     places: dict[bytes, list[int]] = {b"{": [], b"[": []}
     calls: list[bytes] = []
     members: dict[bytes, bytes] = {}

@@ -19,7 +19,7 @@ GRACE_SECONDS = 1
 
 
 class WebServer(uvicorn.Server):
-    """uvicorn that ends event streams before it waits for connections, and stays silent about signals it has obeyed."""
+    """uvicorn that ends event streams before it waits for connections, and obeys signals silently."""
 
     def __init__(self, app: FastAPI, *, listening: Callable[[str], None] = lambda _: None) -> None:
         super().__init__(
@@ -53,7 +53,7 @@ class WebServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """SIGINT and SIGTERM stop the server; having stopped as asked is a success, so they aren't raised again."""
+        """SIGINT and SIGTERM stop the server; that is a success, so they aren't raised again."""
         try:
             before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
         except ValueError:  # not in the main thread: whoever runs us there stops us by `should_exit`
@@ -69,7 +69,8 @@ class WebServer(uvicorn.Server):
 def bind(host: str, port: int) -> socket.socket:
     """A socket listening on `port` (0: any). Raises UnavailableError when it can't be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio sets TCP_NODELAY only then; without it an answer takes 40 ms longer.
+    # The protocol is named because asyncio sets TCP_NODELAY only then; without it an answer takes 40 ms
+    # longer.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -13,8 +13,8 @@ from schemas.settings import Settings
 class WebSettings:
     """Checked settings of the HTTP edge.
 
-    `pages_open`: the pages ask for no key (HOLDFAST_PAGES=open, for one's own machine); then they answer only under
-    a name of this machine. `temporal_ui` is where the Temporal UI is, without a slash at the end.
+    `pages_open`: the pages ask for no key (HOLDFAST_PAGES=open, for one's own machine); then they answer only
+    under a name of this machine. `temporal_ui` is where the Temporal UI is, without a slash at the end.
     """
 
     api_keys: tuple[str, ...] = field(default=(), repr=False)

@@ -29,7 +29,7 @@ async def stream(
     customer: Customer,
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
-    """Changes as `text/event-stream`: events `run`, `step`, `delivery` and `task`, whose data is a JSON object."""
+    """Changes as `text/event-stream`: events `run`, `step`, `delivery`, `task` with a JSON object each."""
     return _answer(edge, customer, last_event_id)
 
 

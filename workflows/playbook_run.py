@@ -73,6 +73,8 @@ class PlaybookRun:
         self._start = start
         self._done: dict[str, str] = dict(resumed.done)
         self._since: dict[str, datetime] = dict(resumed.since)
+        # While a restarted run goes through what lies in its past, steps are due when they were, not now.
+        self._moment = resumed.moment
         self._trace: list[TraceLine] = list(resumed.trace)
         self._read = resumed.inbox_read
         # A continued run may have been rung before it could hear.
@@ -209,10 +211,12 @@ class PlaybookRun:
         outcome = self._done.get(step.id)
         if outcome is None:
             self._current = step.id
-            self._since.setdefault(step.id, workflow.now())
+            self._since.setdefault(step.id, self._moment or workflow.now())
             self._show()
             await self._attend()
             outcome = await self._perform(step)
+            if isinstance(step, Act | WaitFor):
+                self._moment = None
             self._done[step.id] = outcome
             self._snoozed_until = None
             self._arrived.pop(step.id, None)
@@ -327,6 +331,8 @@ class PlaybookRun:
                 return found.outcome
             until = found.until
         self._note(step.id, "wait", "waiting", f"until {until:%Y-%m-%d %H:%M} UTC")
+        if self._moment is not None:
+            self._moment = until if until <= workflow.now() else None
         await self._stand(until, f"wait · {step.id}")
         return "over"
 

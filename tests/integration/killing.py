@@ -1,4 +1,4 @@
-"""The parts of an installation as real processes that are killed and at once started again, as a supervisor would."""
+"""The parts of an installation as real processes, which are killed and at once started again."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from random import Random
+
+import psutil  # type: ignore[import-untyped]
 
 from loops.child import Child, kill, look_at, spawn
 from loops.embedded_postgres import EmbeddedPostgres
@@ -26,7 +27,7 @@ from tests.standins.twilio import TwilioStandIn
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 60
-# Below the ports that the system hands out: a client that knocks at a dead server's port must not be given that port.
+# Below the ports that the system hands out: a client that knocks at a dead server's port mustn't be given it.
 PORTS = (20_000, 32_000)
 # Small, but as durable as in production: what was committed survives every kill.
 MODEST = {"shared_buffers": "64MB"}
@@ -42,12 +43,15 @@ class Part:
         # Exit statuses of ends that nobody brought about.
         self.left: list[int] = []
         self._killed = False
+        self._said = 0
         self._keeper: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Start it, wait until it is ready, and keep it from now on."""
+    async def start(self, *, ready: bool = True) -> None:
+        """Start it, wait until it is ready (unless told not to), and keep it from now on."""
+        self._said = self.child.log.stat().st_size if self.child.log.exists() else 0
         self.process = spawn(self.child)
-        await self.until_ready()
+        if ready:
+            await self.until_ready()
         self._keeper = asyncio.create_task(self._keep())
 
     async def until_ready(self) -> None:
@@ -55,6 +59,15 @@ class Part:
         give_up_at = time.monotonic() + PATIENCE_SECONDS
         while not await asyncio.to_thread(self.child.ready):
             assert time.monotonic() < give_up_at, f"{self.child.name} never got ready. {look_at(self.child)}"
+            await asyncio.sleep(0.05)
+
+    async def until_says(self, words: str) -> None:
+        """Wait until its log has these words, said since it was started."""
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while words.encode() not in self.child.log.read_bytes()[self._said :]:
+            assert time.monotonic() < give_up_at, (
+                f"{self.child.name} never said {words!r}. {look_at(self.child)}"
+            )
             await asyncio.sleep(0.05)
 
     async def _keep(self) -> None:
@@ -74,6 +87,16 @@ class Part:
             self._killed = True
             self.kills += 1
             os.kill(self.process.pid, signal.SIGKILL)
+
+    def kill_a_child(self, random: Random) -> bool:
+        """kill -9 of one of its own processes, such as a backend of PostgreSQL; False if it has none."""
+        assert self.process is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if children := psutil.Process(self.process.pid).children():
+                random.choice(children).kill()
+                self.kills += 1
+                return True
+        return False
 
     async def end(self, number: int = signal.SIGTERM, within_seconds: float = PATIENCE_SECONDS) -> int:
         """Let it go and end it; its exit status."""
@@ -99,14 +122,18 @@ class Part:
 
 
 class Installation:
-    """PostgreSQL, Temporal and workers over data in `directory`, against two stand-ins in the test's own process."""
+    """PostgreSQL, Temporal and workers over data in `directory`, against stand-ins in the test's process."""
 
     def __init__(self, directory: Path, smtp: SmtpStandIn, twilio: TwilioStandIn) -> None:
         self.directory, self.smtp, self.twilio = directory, smtp, twilio
         first = choose_port(Random().randrange(*PORTS))
-        self.postgres_server = EmbeddedPostgres(directory / "postgres", first, directory / "postgres.log", MODEST)
+        self.postgres_server = EmbeddedPostgres(
+            directory / "postgres", first, directory / "postgres.log", MODEST
+        )
         second = choose_port(first + 1)
-        self.temporal_server = EmbeddedTemporal(directory / "temporal.db", second, None, directory / "temporal.log")
+        self.temporal_server = EmbeddedTemporal(
+            directory / "temporal.db", second, None, directory / "temporal.log"
+        )
         # No file can be used, so what the test publishes stays live.
         self.playbooks = directory / "playbooks"
         self.playbooks.mkdir()
@@ -129,6 +156,15 @@ class Installation:
         await asyncio.to_thread(self.postgres_server.prepare)
         await asyncio.gather(self.postgres.start(), self.temporal.start())
         await asyncio.to_thread(migrate, self.postgres_server.url())
+
+    def unexplained_ends(self) -> list[str]:
+        """Parts that ended without being killed; a worker may, if Temporal was killed just as it got up."""
+        found = []
+        for part in self.parts:
+            log = part.child.log.read_text(errors="replace")
+            if len(part.left) > log.count("RuntimeError: Worker validation failed"):
+                found.append(f"{part.child.name}: {part.left}. {look_at(part.child)}")
+        return found
 
     def hold_published(self, name: str) -> None:
         """See to it that workers don't retire this playbook, for which there is no good file."""
@@ -155,7 +191,9 @@ class Installation:
 
     def _environ(self) -> dict[str, str]:
         ours = ("HOLDFAST_", "TWILIO_", "SMTP_")
-        return {name: value for name, value in plain_environ(os.environ).items() if not name.startswith(ours)} | {
+        return {
+            name: value for name, value in plain_environ(os.environ).items() if not name.startswith(ours)
+        } | {
             "HOLDFAST_DATABASE_URL": self.postgres_server.url(),
             "HOLDFAST_PLAYBOOKS": str(self.playbooks),
             "HOLDFAST_SETTLE_SECONDS": "2",
@@ -190,26 +228,44 @@ async def install(smtp: SmtpStandIn, twilio: TwilioStandIn) -> AsyncIterator[Ins
 
 
 async def kill_at_random(
-    parts: list[Part], kills: int, random: Random, say: Callable[[str], None], *, pause_seconds: tuple[float, float]
+    installation: Installation,
+    kills: int,
+    random: Random,
+    say: Callable[[str], None],
+    *,
+    pause_seconds: tuple[float, float],
 ) -> None:
-    """kill -9 `kills` times, one part or several at once, a part that just starts again included."""
-    # Each comes up equally often, in any order, so that a short test meets all of them.
+    """kill -9 `kills` times: one part, two at once, one that just gets up, or just as a message was taken."""
     order: list[Part] = []
-    done: Counter[str] = Counter()
-    while sum(done.values()) < kills:
-        if not order:
-            order = random.sample(parts, len(parts))
+    while sum(installation.kills.values()) < kills:
+        # Each is met equally often, in any order, so that a short test meets all of them.
+        order = order or random.sample(installation.parts, len(installation.parts))
+        victim = order.pop()
         await asyncio.sleep(random.uniform(*pause_seconds))
-        victims = [order.pop()]
-        draw = random.random()
-        if draw < 0.15:
-            victims.append(random.choice(parts))
-        for victim in victims:
-            victim.kill()
-            done[victim.child.name] += 1
-        if 0.15 <= draw < 0.3:
-            # Once more, while it is getting up.
-            await asyncio.sleep(random.uniform(0.05, 0.5))
-            victims[0].kill()
-            done[victims[0].child.name] += 1
-        say(f"killed {', '.join(victim.child.name for victim in victims)}")
+        match random.choice(("alone", "alone", "taken", "taken", "with another", "twice", "child")):
+            case "taken":
+                await _until_taken(installation)
+                say(f"{victim.child.name}, as a message was taken")
+            case "with another":
+                other = random.choice(installation.parts)
+                other.kill()
+                say(f"{victim.child.name} and {other.child.name}")
+            case "twice":
+                victim.kill()
+                await asyncio.sleep(random.uniform(0.05, 0.5))
+                say(f"{victim.child.name} twice")
+            case "child" if victim.kill_a_child(random):
+                say(f"a process of {victim.child.name}")
+                continue
+            case _:
+                say(victim.child.name)
+        victim.kill()
+
+
+async def _until_taken(installation: Installation, within_seconds: float = 3) -> None:
+    def count() -> int:
+        return len(installation.smtp.accepted) + len(installation.twilio.accepted)
+
+    before, give_up_at = count(), time.monotonic() + within_seconds
+    while count() == before and time.monotonic() < give_up_at:  # noqa: ASYNC110 - it's the very moment that counts
+        await asyncio.sleep(0.001)

@@ -27,8 +27,10 @@ async def web(database_url: str) -> AsyncIterator[RunningWeb]:
 
 # Values of `properties` that PostgreSQL, JSON or a reader would stumble on.
 POISONS = (
-    '{"x": NaN}', '{"x": 1e999}', '{"x": ' + "9" * 5000 + "}", '{"x": "\\u0000"}', '{"\\u0000": 1}', '{"x": "\\ud800"}',
-    '{"x": "\ud800"}', '{"x": ' + "[" * 3000 + "]" * 3000 + "}", '{"x": 1, "x": 2}', '{"x": "' + "a" * 33_000 + '"}',
+    '{"x": NaN}', '{"x": 1e999}', '{"x": ' + "9" * 5000 + "}", '{"x": "\\u0000"}', '{"\\u0000": 1}',
+    '{"x": "\\ud800"}',
+    '{"x": "\ud800"}', '{"x": ' + "[" * 3000 + "]" * 3000 + "}", '{"x": 1, "x": 2}',
+    '{"x": "' + "a" * 33_000 + '"}',
     '{"x": 01}', '{"x": "a\tb"}', '{"x": "a\0b"}', "[]", '"text"',
 )  # fmt: skip
 
@@ -116,7 +118,9 @@ async def test_an_answer_waits_for_a_commit_that_is_held_up(web: RunningWeb) -> 
     assert await web.count("events") == 2
 
 
-async def test_of_a_batch_with_one_poisoned_event_99_are_stored_and_one_is_a_dead_letter(web: RunningWeb) -> None:
+async def test_of_a_batch_with_one_poisoned_event_99_are_stored_and_one_is_a_dead_letter(
+    web: RunningWeb,
+) -> None:
     calls = [json.dumps(track(number)) for number in range(99)]
     calls.insert(50, json.dumps(track(99, properties="@")).replace('"@"', '{"x": NaN}'))
     body = '{"sentAt": "2026-01-01T00:00:00Z", "batch": [' + ", ".join(calls) + "]}"
@@ -154,15 +158,27 @@ async def test_a_batch_that_is_cut_off_keeps_its_whole_events(web: RunningWeb) -
 
 async def test_the_same_event_ten_times_at_once_is_one_row(web: RunningWeb) -> None:
     answers = await asyncio.gather(*(web.client.post("/v1/track", json=track(1)) for _ in range(10)))
-    stamped = [web.client.post("/v1/track", json=track(2, timestamp="2026-01-01T00:00:00Z")) for _ in range(10)]
+    stamped = [
+        web.client.post("/v1/track", json=track(2, timestamp="2026-01-01T00:00:00Z")) for _ in range(10)
+    ]
     answers += await asyncio.gather(*stamped)
     assert {answer.status_code for answer in answers} == {200}
     assert await web.count("events") == 2
 
 
 async def test_an_event_without_a_message_id_is_known_by_its_content(web: RunningWeb) -> None:
-    call = {"userId": "u", "event": "login", "timestamp": "2026-01-01T00:00:00Z", "properties": {"a": 1, "b": 2}}
-    again = {"properties": {"b": 2, "a": 1}, "timestamp": "2026-01-01T00:00:00Z", "event": "login", "userId": "u"}
+    call = {
+        "userId": "u",
+        "event": "login",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "properties": {"a": 1, "b": 2},
+    }
+    again = {
+        "properties": {"b": 2, "a": 1},
+        "timestamp": "2026-01-01T00:00:00Z",
+        "event": "login",
+        "userId": "u",
+    }
     other = {**call, "timestamp": "2026-01-02T00:00:00Z"}
     for body in (call, again, other):
         assert (await web.client.post("/v1/track", json=body)).status_code == 200
@@ -172,7 +188,9 @@ async def test_an_event_without_a_message_id_is_known_by_its_content(web: Runnin
 async def test_a_bad_event_that_only_the_database_refuses_fails_no_other(web: RunningWeb) -> None:
     await web.change("ALTER TABLE events ADD CONSTRAINT no_monday CHECK (name <> 'monday')")
     posts = [web.client.post("/v1/track", json=track(number)) for number in range(20)]
-    posts.append(web.client.post("/v1/batch", json={"batch": [track(30), track(31, event="monday"), track(32)]}))
+    posts.append(
+        web.client.post("/v1/batch", json={"batch": [track(30), track(31, event="monday"), track(32)]})
+    )
     answers = [answer.json() for answer in await asyncio.gather(*posts)]
     assert answers[:20] == [{"success": True, "accepted": 1, "rejected": 0}] * 20
     assert answers[20] == {"success": True, "accepted": 2, "rejected": 1}
@@ -234,7 +252,9 @@ async def test_gzip_is_read_and_a_bomb_is_refused(web: RunningWeb) -> None:
     assert await web.count("events") == 1
 
 
-async def test_a_body_over_500_kilobytes_is_refused_whether_or_not_its_length_is_declared(web: RunningWeb) -> None:
+async def test_a_body_over_500_kilobytes_is_refused_whether_or_not_its_length_is_declared(
+    web: RunningWeb,
+) -> None:
     body = json.dumps({"batch": [track(n, properties={"x": "a" * 1000}) for n in range(500)]}).encode()
     assert len(body) > 500 * 1024
 
@@ -250,7 +270,9 @@ async def test_a_body_over_500_kilobytes_is_refused_whether_or_not_its_length_is
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"hello", b'{"batch": 3}', b"\xff\xfe"])
-async def test_a_body_without_a_batch_is_a_problem_that_says_what_to_send(web: RunningWeb, body: bytes) -> None:
+async def test_a_body_without_a_batch_is_a_problem_that_says_what_to_send(
+    web: RunningWeb, body: bytes
+) -> None:
     answer = await web.client.post("/v1/batch", content=body)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
     assert "batch" in answer.json()["remedy"]
@@ -263,7 +285,11 @@ async def test_while_the_database_is_away_the_answer_is_503_and_says_when_to_com
         assert int(answer.headers["Retry-After"]) >= 1
         assert "127.0.0.1:9" not in answer.text
         health = await web.client.get("/healthz")
-        assert (health.status_code, health.json()["database"]["ok"], health.json()["temporal"]["ok"]) == (503, False, False)
+        assert (health.status_code, health.json()["database"]["ok"], health.json()["temporal"]["ok"]) == (
+            503,
+            False,
+            False,
+        )
 
 
 async def test_segments_client_repeats_what_was_not_stored_until_it_is(
@@ -279,7 +305,9 @@ async def test_segments_client_repeats_what_was_not_stored_until_it_is(
         )
         answer = await web.client.post("/v1/track", json=track(1))
         assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
-        sending = asyncio.create_task(with_segment(web, lambda client: client.track("ada", "login"), max_retries=10))
+        sending = asyncio.create_task(
+            with_segment(web, lambda client: client.track("ada", "login"), max_retries=10)
+        )
         await asyncio.sleep(1)
         postgres_server.query(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true", database="postgres")
         await sending

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-from sqlalchemy import text
+from sqlalchemy import Table, insert, text
 
 from schemas.catalogue import load_catalogue
 from schemas.errors import Problem
 from schemas.settings import Settings
 from scoring.moving import make_mover
+from store import tables
 from store.database import Database
 from web.application import build_application
 from web.serving import WebServer, bind
@@ -54,7 +55,12 @@ async def run_web(
     database_url: str, temporal: str = "127.0.0.1:9", *, problems: Sequence[Problem] = (), **environ: str
 ) -> AsyncIterator[RunningWeb]:
     """Serve on a free port; everything is closed at the end. Without `temporal` there is none."""
-    given = {"HOLDFAST_DATABASE_URL": database_url, "HOLDFAST_API_KEY": KEY, "TEMPORAL_ADDRESS": temporal, **environ}
+    given = {
+        "HOLDFAST_DATABASE_URL": database_url,
+        "HOLDFAST_API_KEY": KEY,
+        "TEMPORAL_ADDRESS": temporal,
+        **environ,
+    }
     database, other = Database(database_url), Database(database_url, connections=2)
     app = build_application(
         Settings.read(given), database, move=make_mover(load_catalogue()), find_problems=lambda: problems
@@ -68,10 +74,14 @@ async def run_web(
 
     server = WebServer(app, listening=tell)
     serving = asyncio.create_task(server.serve([bind("127.0.0.1", 0)]))
-    await asyncio.wait([serving, asyncio.ensure_future(listening.wait())], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(
+        [serving, asyncio.ensure_future(listening.wait())], return_when=asyncio.FIRST_COMPLETED
+    )
     try:
         headers = {"Authorization": f"Bearer {KEY}"}
-        async with httpx.AsyncClient(base_url=addresses[0], headers=headers, timeout=30, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=addresses[0], headers=headers, timeout=30, trust_env=False
+        ) as client:
             yield RunningWeb(addresses[0], client, other, server)
     finally:
         server.should_exit = True
@@ -81,71 +91,71 @@ async def run_web(
 
 
 async def furnish(web: RunningWeb) -> dict[str, str]:
-    """A customer with a run that is under way, one that ended, messages, a task, a decision; returns their ids."""
+    """A customer with a run under way, one that ended, messages, a task, a decision; returns their ids."""
     ids = {name: str(uuid.uuid4()) for name in ("open", "ended", "email", "note", "skipped", "task")}
     await web.client.post(
         "/v1/identify",
         json={
             "userId": "ada/1",
             "messageId": "i1",
-            "traits": {"firstName": "Ada", "businessName": "<b>Ada & Co</b>", "email": "ada@example.com", "plan": "pro"},
+            "traits": {
+                "firstName": "Ada",
+                "businessName": "<b>Ada & Co</b>",
+                "email": "ada@example.com",
+                "plan": "pro",
+            },
         },
     )
     [customer] = await web.rows("SELECT id::text AS id FROM customers")
-    who = customer["id"]
-    await web.change("UPDATE signals SET health_score = 31, risk_level = 'critical', churn_probability = 0.73")
-    for run, days, outcome in (("open", 1, None), ("ended", 9, "success")):
-        await web.change(
-            "INSERT INTO runs (id, playbook, version, customer_id, arm, state, trigger, entered_at, goal_by, workflow_id, "
-            "step, outcome, reason, ended_at) VALUES (:id, :playbook, 'abc123', :who, 'treated', "
-            "CASE WHEN CAST(:outcome AS text) IS NULL THEN 'running' ELSE 'ended' END, CAST(:trigger AS jsonb), "
-            "now() - make_interval(days => :days), now() + interval '5 days', 'playbook/x/' || :who, 'steps[1].call', "
-            ":outcome, CASE WHEN CAST(:outcome AS text) IS NULL THEN NULL ELSE 'goal imported' END, "
-            "CASE WHEN CAST(:outcome AS text) IS NULL THEN NULL ELSE now() END)",
-            id=ids[run], playbook=f"rescue-{run}", who=who, days=days, outcome=outcome,
-            trigger='{"reason": "health_score < 40"}',
-        )  # fmt: skip
-    content = {"subject": "We <miss> you", "text": "Hello Ada", "html": "<p onclick=x()>Hello <script>x()</script>Ada</p>"}
-    note = {"title": "Tip", "text": "Import your clients"}
-    for name, channel, state, step, body in (
-        ("email", "email", "accepted", "steps[0].email", content),
-        ("note", "in_app", "accepted", "steps[2].in_app", note),
-        ("skipped", "sms", "skipped", "steps[3].sms", {}),
-    ):
-        await web.change(
-            "INSERT INTO deliveries (id, run_id, customer_id, step, occurrence, channel, state, content, created_at, "
-            "claimed_at, settled_at, error) VALUES (:id, :run, :who, :step, 0, :channel, :state, CAST(:body AS jsonb), "
-            "now(), now(), now(), CASE WHEN :state = 'skipped' THEN 'no phone' END)",
-            id=ids[name], run=ids["open"], who=who, step=step, channel=channel, state=state, body=json.dumps(body),
-        )  # fmt: skip
+    who, now = {"customer_id": customer["id"]}, datetime.now(UTC)
+    day = timedelta(days=1)
     await web.change(
-        "INSERT INTO tasks (id, run_id, customer_id, step, occurrence, kind, title, about, assignee, outcomes, state, "
-        "created_at, due_at, give_up_at) VALUES (:id, :run, :who, 'steps[1].call', 0, 'call', 'Call <i>Ada</i>', "
-        "'Usage is down', 'grace', '{reached,no_answer,declined}', 'open', now(), now() + interval '1 day', "
-        "now() + interval '8 days')",
-        id=ids["task"], run=ids["open"], who=who,
-    )  # fmt: skip
-    await web.change(
-        "INSERT INTO run_steps (run_id, step, occurrence, word, outcome, detail, at) "
-        "VALUES (:run, 'steps[0].email', 0, 'email', 'sent', '', now())",
-        run=ids["open"],
+        "UPDATE signals SET health_score = 31, risk_level = 'critical', churn_probability = 0.73"
     )
-    await web.change(
-        "INSERT INTO waits (run_id, step, occurrence, customer_id, since, until) "
-        "VALUES (:run, 'steps[4].wait_for', 0, :who, now(), now() + interval '3 days')",
-        run=ids["open"], who=who,
-    )  # fmt: skip
-    await web.change(
-        "INSERT INTO decisions (at, customer_id, playbook, version, reason, detail, run_id, checks) "
-        "VALUES (now(), :who, 'rescue-open', 'abc123', 'entered', 'all lines hold', :run, CAST(:checks AS jsonb))",
-        who=who, run=ids["open"],
-        checks='[{"path": "enter.when.health_score", "line": 9, "expected": "< 40", "actual": 31, "result": "true"}]',
-    )  # fmt: skip
-    await web.change(
-        "INSERT INTO standings (customer_id, playbook, reason, at) VALUES (:who, 'rescue-open', 'entered', now())", who=who
-    )
-    await web.change(
-        "INSERT INTO playbooks (name, version, status, compiled, file, updated_at) VALUES ('rescue-open', 'abc123', 'live', "
-        '\'{"title": "Rescue", "owner": "cs-ops", "priority": 80, "group": "retention"}\', \'rescue-open.yaml\', now())'
-    )
+    run = who | {
+        "version": "abc123", "arm": "treated", "trigger": {"reason": "health_score < 40"},
+        "goal_by": now + 5 * day,
+        "workflow_id": f"playbook/x/{customer['id']}", "step": "steps[1].call",
+    }  # fmt: skip
+    under_way = {"id": ids["open"], "playbook": "rescue-open", "state": "running", "entered_at": now - day}
+    over = {"id": ids["ended"], "playbook": "rescue-ended", "state": "ended", "entered_at": now - 9 * day}
+    ended = {"outcome": "success", "reason": "goal imported", "ended_at": now}
+    here = who | {"run_id": ids["open"], "occurrence": 0}
+    html = "<p onclick=x()>Hello <script>x()</script>Ada</p>"
+    email = {"subject": "We <miss> you", "text": "Hello Ada", "html": html}
+    sent = here | {"created_at": now, "claimed_at": now, "settled_at": now}
+    check = {"path": "enter.when.health_score", "line": 9, "expected": "< 40", "actual": 31, "result": "true"}
+    entered = {"playbook": "rescue-open", "version": "abc123", "reason": "entered", "at": now}
+    compiled = {"title": "Rescue", "owner": "cs-ops", "priority": 80, "group": "retention"}
+    rows: list[tuple[Table, dict[str, Any]]] = [
+        (tables.runs, run | under_way),
+        (tables.runs, run | over | ended),
+        (tables.deliveries, sent | {
+            "id": ids["email"], "step": "steps[0].email", "channel": "email", "state": "accepted",
+            "content": email}),
+        (tables.deliveries, sent | {
+            "id": ids["note"], "step": "steps[2].in_app", "channel": "in_app", "state": "accepted",
+            "content": {"title": "Tip", "text": "Import your clients"}}),
+        (tables.deliveries, sent | {
+            "id": ids["skipped"], "step": "steps[3].sms", "channel": "sms", "state": "skipped",
+            "error": "no phone"}),
+        (tables.tasks, here | {
+            "id": ids["task"], "step": "steps[1].call", "kind": "call", "title": "Call <i>Ada</i>",
+            "about": "Usage is down", "assignee": "grace", "outcomes": ["reached", "no_answer", "declined"],
+            "state": "open", "created_at": now, "due_at": now + day, "give_up_at": now + 8 * day}),
+        (tables.run_steps, {
+            "run_id": ids["open"], "step": "steps[0].email", "occurrence": 0, "word": "email",
+            "outcome": "sent",
+            "at": now}),
+        (tables.waits, here | {"step": "steps[4].wait_for", "since": now, "until": now + 3 * day}),
+        (tables.decisions, who | entered | {
+            "detail": "all lines hold", "run_id": ids["open"], "checks": [check]}),
+        (tables.standings, who | {"playbook": "rescue-open", "reason": "entered", "at": now}),
+        (tables.playbooks, {
+            "name": "rescue-open", "version": "abc123", "status": "live", "compiled": compiled,
+            "file": "rescue-open.yaml", "updated_at": now}),
+    ]  # fmt: skip
+    async with web.other.transaction() as connection:
+        for table, row in rows:
+            await connection.execute(insert(table).values(row))
     return ids

@@ -1,0 +1,60 @@
+"""The health scores of earlier days, remembered while the day lasts: reading them costs more than everything else."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+
+from store import signals
+from store.database import Connection
+
+SCORE = "health_score"
+# The trend of health is worked out over 30 days, whoever asks.
+DAYS = 31
+KEPT = 20_000
+
+Scores = Mapping[date, int]
+
+
+async def load_scores(connection: Connection, ids: Sequence[str], today: date) -> dict[str, Scores]:
+    """The health scores of these customers on the last 31 days before `today`, from the store."""
+    since = today - timedelta(days=DAYS)
+    found = await signals.load_history(connection, ids, {SCORE}, since)
+    return {
+        id_: {
+            day: int(value)
+            for day, value in found.get(id_, {}).get(SCORE, ())
+            if day < today and isinstance(value, int | float)
+        }
+        for id_ in ids
+    }
+
+
+class PastScores:
+    """One process's memory of them, for one database.
+
+    A day's row is written during that day only, by whoever holds the customer's lock, so what is read under the lock
+    of the days before is read for good. The most recently used customers are kept.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._today: date | None = None
+        self._scores: OrderedDict[str, Scores] = OrderedDict()
+
+    async def load(self, connection: Connection, ids: Sequence[str], today: date) -> dict[str, Scores]:
+        """As `load_scores`, reading only what isn't remembered; the customers' locks are held."""
+        if today != self._today:
+            self._today = today
+            self._scores.clear()
+        missing = [id_ for id_ in ids if id_ not in self._scores]
+        if missing:
+            self._scores.update(await load_scores(connection, missing, today))
+        found = {}
+        for id_ in ids:
+            found[id_] = self._scores[id_]
+            self._scores.move_to_end(id_)
+        while len(self._scores) > self._kept:
+            self._scores.popitem(last=False)
+        return found

