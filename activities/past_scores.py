@@ -1,4 +1,4 @@
-"""The health scores of earlier days, remembered while the day lasts: reading them costs more than everything else."""
+"""The health scores of earlier days, remembered while the day lasts: nothing else costs as much to read."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ async def load_scores(connection: Connection, ids: Sequence[str], today: date) -
 class PastScores:
     """One process's memory of them, for one database.
 
-    A day's row is written during that day only, by whoever holds the customer's lock, so what is read under the lock
-    of the days before is read for good. The most recently used customers are kept.
+    A day's row is written during that day only, by whoever holds the customer's lock, so what is read under
+    the lock of the days before is read for good. The most recently used customers are kept.
     """
 
     def __init__(self, kept: int = KEPT) -> None:
@@ -48,13 +48,16 @@ class PastScores:
         if today != self._today:
             self._today = today
             self._scores.clear()
-        missing = [id_ for id_ in ids if id_ not in self._scores]
-        if missing:
-            self._scores.update(await load_scores(connection, missing, today))
-        found = {}
-        for id_ in ids:
-            found[id_] = self._scores[id_]
+        found = {id_: self._scores[id_] for id_ in ids if id_ in self._scores}
+        for id_ in found:
             self._scores.move_to_end(id_)
-        while len(self._scores) > self._kept:
-            self._scores.popitem(last=False)
+        missing = [id_ for id_ in ids if id_ not in found]
+        if missing:
+            read = await load_scores(connection, missing, today)
+            found |= read
+            # Another call may have begun another day meanwhile.
+            if today == self._today:
+                self._scores.update(read)
+                while len(self._scores) > self._kept:
+                    self._scores.popitem(last=False)
         return found

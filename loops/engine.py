@@ -10,13 +10,15 @@ from datetime import timedelta
 
 from activities.steps import StepOpening
 from loops.dispatcher import Dispatcher
-from loops.evaluator import BATCH, Evaluator
+from loops.evaluator import BATCH, Evaluated, Evaluator
 from loops.upkeep import Upkeep
 from store.database import DATABASE_AWAY, Database, Waker
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+# Batches of customers looked at at the same time when more than one batch waits.
+LANES = 2
 REPAIR_EVERY = timedelta(minutes=5)
 BELL = "holdfast_evaluate"
 CHANGES = "holdfast_changes"
@@ -30,6 +32,7 @@ class Engine:
     def __init__(self, database: Database, opening: StepOpening, dispatcher: Dispatcher) -> None:
         self._database = database
         self._evaluator = Evaluator(opening)
+        self._behind = False
         self._dispatcher = dispatcher
         self._upkeep = Upkeep(opening)
         self._evaluate_bell = asyncio.Event()
@@ -46,11 +49,20 @@ class Engine:
             group.create_task(self._loop("repair", self._repair, asyncio.Event(), REPAIR_EVERY.total_seconds()))
 
     async def _evaluate(self) -> bool:
-        done = await self._evaluator.run_once()
-        if done.entered or done.rung:
+        # While one batch waits for the database, another is worked on; a single event needs no second look at the queue.
+        lanes = LANES if self._behind else 1
+        batches = await asyncio.gather(
+            *(self._evaluator.run_once() for _ in range(lanes)), return_exceptions=True
+        )
+        done = [batch for batch in batches if isinstance(batch, Evaluated)]
+        if any(batch.entered or batch.rung for batch in done):
             self._dispatch_bell.set()
             self._changes.ring()
-        return done.customers >= BATCH
+        for batch in batches:
+            if isinstance(batch, BaseException):
+                raise batch
+        self._behind = any(batch.customers >= BATCH for batch in done)
+        return self._behind
 
     async def _dispatch(self) -> bool:
         # Completed tasks ring without passing the evaluator: the evaluator's bell is heard here too.

@@ -247,6 +247,7 @@ decisions = Table(
     Column("checks", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Index("decisions_customer_id_idx", "customer_id", "at"),
     Index("decisions_playbook_idx", "playbook", "at"),
+    Index("decisions_at_idx", "at"),
     postgresql_partition_by="RANGE (at)",
 )
 
@@ -313,6 +314,8 @@ runs = Table(
     Index("runs_goal_by_idx", "goal_by", postgresql_where=text("state = 'observed'")),
     Index("runs_customer_id_idx", "customer_id", "entered_at"),
     Index("runs_playbook_idx", "playbook", "entered_at"),
+    Index("runs_entered_at_idx", "entered_at"),
+    Index("runs_ended_at_idx", "ended_at"),
 )  # fmt: skip
 
 # What each step came to, in order: the trace that outlives Temporal's retention, and where a lost run goes on.
@@ -391,6 +394,8 @@ deliveries = Table(
     Index("deliveries_customer_id_idx", "customer_id", "claimed_at"),
     Index("deliveries_unsettled_idx", "claimed_at", postgresql_where=text("state IN ('claimed', 'unknown')")),
     Index("deliveries_provider_id_idx", "provider", "provider_id"),
+    Index("deliveries_created_at_idx", "created_at"),
+    Index("deliveries_settled_at_idx", "settled_at"),
 )
 
 tasks = Table(

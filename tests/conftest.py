@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 import secrets
+import shutil
 import sys
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -25,15 +27,17 @@ TEMPLATE = "migrated"
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def postgres_server() -> Iterator[EmbeddedPostgres]:
     """One PostgreSQL for the session."""
-    directory = tmp_path_factory.mktemp("postgres")
+    # Not under pytest's own directory: the next session of the same user closes that to PostgreSQL's user.
+    directory = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))
     server = EmbeddedPostgres(directory / "postgres", choose_port(0), directory / "postgres.log", FOR_TESTS)
     server.prepare()
     child = server.child()
     process = start(child)
     yield server
     stop(child, process)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

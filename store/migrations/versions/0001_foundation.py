@@ -79,6 +79,8 @@ CREATE TABLE decisions (
 )
  PARTITION BY RANGE (at);
 
+CREATE INDEX decisions_at_idx ON decisions (at);
+
 CREATE INDEX decisions_customer_id_idx ON decisions (customer_id, at);
 
 CREATE INDEX decisions_playbook_idx ON decisions (playbook, at);
@@ -257,6 +259,10 @@ CREATE TABLE runs (
 
 CREATE INDEX runs_customer_id_idx ON runs (customer_id, entered_at);
 
+CREATE INDEX runs_ended_at_idx ON runs (ended_at);
+
+CREATE INDEX runs_entered_at_idx ON runs (entered_at);
+
 CREATE INDEX runs_goal_by_idx ON runs (goal_by) WHERE state = 'observed';
 
 CREATE INDEX runs_next_start_at_idx ON runs (next_start_at) WHERE state = 'starting';
@@ -367,9 +373,13 @@ CREATE TABLE deliveries (
   CONSTRAINT deliveries_customer_id_fkey FOREIGN KEY(customer_id) REFERENCES customers (id) ON DELETE CASCADE
 );
 
+CREATE INDEX deliveries_created_at_idx ON deliveries (created_at);
+
 CREATE INDEX deliveries_customer_id_idx ON deliveries (customer_id, claimed_at);
 
 CREATE INDEX deliveries_provider_id_idx ON deliveries (provider, provider_id);
+
+CREATE INDEX deliveries_settled_at_idx ON deliveries (settled_at);
 
 CREATE INDEX deliveries_unsettled_idx ON deliveries (claimed_at) WHERE state IN ('claimed', 'unknown');
 
