@@ -54,10 +54,15 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DerivationPlan:
-    """The compiled catalogue: `moves` by event name, `slots` by event name, and how each signal is read."""
+    """The compiled catalogue: `moves` by event name, `slots` by event name, and how each signal is read.
+
+    `reach` says the same as `slots` for one day: kind and index of every slot that an event of this name reaches which
+    is so many days old (0 is today). It is what the hot loop over tallies looks up.
+    """
 
     moves: Mapping[str, tuple[Move, ...]]
     slots: Mapping[str, tuple[Slot, ...]]
+    reach: Mapping[tuple[str, int], tuple[tuple[int, int], ...]]
     kinds: tuple[int, ...]
     readings: tuple[Reading, ...]
     totals: tuple[str, ...]
@@ -99,6 +104,11 @@ class _Compiler:
         return DerivationPlan(
             moves={name: tuple(moves) for name, moves in self.moves.items()},
             slots={name: tuple(slots) for name, slots in self.slots.items()},
+            reach={
+                (name, age): tuple((slot.kind, slot.position) for slot in slots if slot.first <= age < slot.last)
+                for name, slots in self.slots.items()
+                for age in range(self.catalogue.tally_days)
+            },
             kinds=tuple(self.kinds),
             readings=tuple(self.readings),
             totals=tuple(s.name for s in signals if any(form.total for form in s.derive)),

@@ -176,17 +176,10 @@ def _read_windows(
     # One pass over the tallies; days are bits of an integer, so that a set of days is one number.
     sums: list[Any] = [{} if kind == DETAILS else 0 for kind in plan.kinds]
     measures: dict[int, float] = {}
-    slots, horizon, ordinal = plan.slots, plan.horizon_days, today.toordinal()
+    reach, ordinal = plan.reach, today.toordinal()
     for name, detail, day, count, total in tallies:
-        wanted = slots.get(name)
-        if wanted is None:
-            continue
         age = ordinal - day.toordinal()
-        if not 0 <= age < horizon:
-            continue
-        for kind, index, first, last in wanted:
-            if not first <= age < last:
-                continue
+        for kind, index in reach.get((name, age), ()):
             if kind == COUNT:
                 sums[index] += count
             elif kind == DETAILS:

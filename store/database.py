@@ -87,6 +87,8 @@ class Database:
             pool_timeout=30,
             # A connection that a restart of the server broke is noticed before it is used.
             pool_pre_ping=True,
+            # What a statement was called with names people; errors end up in logs and histories.
+            hide_parameters=True,
             connect_args={"connect_timeout": 5, "options": "-c statement_timeout=30000 -c timezone=UTC"},
         )
 

@@ -34,7 +34,7 @@ def migrate(database_url: str) -> Migrated:
 
     Safe to call from several processes at once. Raises UnavailableError if the database can't be reached.
     """
-    engine = create_engine(driver_url(database_url), isolation_level="AUTOCOMMIT")
+    engine = create_engine(driver_url(database_url), isolation_level="AUTOCOMMIT", hide_parameters=True)
     try:
         with engine.connect() as guard:
             guard.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": _LOCK})
@@ -66,7 +66,7 @@ def migrate(database_url: str) -> Migrated:
 
 def pending(database_url: str) -> tuple[str | None, str]:
     """The revision that the database has (None: none) and the newest one."""
-    engine = create_engine(driver_url(database_url))
+    engine = create_engine(driver_url(database_url), hide_parameters=True)
     try:
         with engine.connect() as connection:
             return _revision(connection), str(ScriptDirectory.from_config(_config()).get_current_head())
