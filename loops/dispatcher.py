@@ -25,7 +25,7 @@ from activities.versions import Version, Versions
 from schemas.errors import NotFoundError
 from schemas.plan import Wait
 from schemas.run import RUN_QUEUE, WORKFLOW_NAME, Resumption, RunInput
-from store import runs
+from store import runs, starts
 from store.database import Connection, Database
 from store.runs import Run
 
@@ -54,17 +54,17 @@ class Dispatcher:
         """Start and ring what is waiting; returns how many rows were seen to."""
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)
-            starting = await runs.lease_starts(connection, now, BATCH)
+            starting = await starts.lease_starts(connection, now, BATCH)
             bells = await runs.lease_doorbells(connection, now, BATCH)
             inputs = [(run, await self._input(connection, run)) for run in starting]
         started = await asyncio.gather(*(self._start(run, start, now) for run, start in inputs))
         rung = await asyncio.gather(*(self._ring(workflow_id) for _, _, workflow_id in bells))
         if started or rung:
             async with self._database.transaction() as connection:
-                await runs.mark_started(connection, [run.id for run, done in zip(starting, started, strict=True) if done])
+                await starts.mark_started(connection, [run.id for run, done in zip(starting, started, strict=True) if done])
                 for run, done in zip(starting, started, strict=True):
                     if not done:
-                        await runs.start_later(connection, run.id, now + TRY_AGAIN * min(run.start_attempts + 1, 30))
+                        await starts.start_later(connection, run.id, now + TRY_AGAIN * min(run.start_attempts + 1, 30))
                 await runs.silence_doorbells(
                     connection, [(run_id, rings) for (run_id, rings, _), done in zip(bells, rung, strict=True) if done]
                 )
@@ -143,14 +143,14 @@ class Dispatcher:
         repaired, after = 0, "00000000-0000-0000-0000-000000000000"
         while True:
             async with self._database.transaction() as connection:
-                page = await runs.load_running(connection, after, 200)
+                page = await starts.load_running(connection, after, 200)
             if not page:
                 return repaired
             gone = await asyncio.gather(*(self._is_gone(run) for run in page))
             async with self._database.transaction() as connection:
                 now = await self._database.clock.read(connection)
                 for run, lost in zip(page, gone, strict=True):
-                    if lost and await runs.restart(connection, run.id, run.execution_id, now):
+                    if lost and await starts.restart(connection, run.id, run.execution_id, now):
                         log.warning("run %s had lost its execution and is started again", run.id)
                         repaired += 1
             after = page[-1].id

@@ -75,7 +75,8 @@ def workflow_id(playbook: str, customer_id: str, key: str) -> str:
     return f"playbook/{playbook}/{customer_id}" + (f"/{key}" if key else "")
 
 
-def _run(row: Any) -> Run:
+def read_run(row: Any) -> Run:
+    """The run in a row of `runs`."""
     fields = {name: getattr(row, name) for name in Run.__dataclass_fields__}
     fields["id"], fields["customer_id"] = str(row.id), str(row.customer_id)
     if row.interruption:
@@ -132,11 +133,13 @@ async def load_run(connection: AsyncConnection, run_id: str) -> Run:
     try:
         uuid.UUID(run_id)
     except ValueError as error:
-        raise NotFoundError(f"{run_id!r} is not a run id.", remedy="`holdfast runs` lists runs with their ids.") from error
+        raise NotFoundError(
+            f"{run_id!r} is not a run id.", remedy="`holdfast runs` lists runs with their ids."
+        ) from error
     row = (await connection.execute(text("SELECT * FROM runs WHERE id = :id"), {"id": run_id})).first()
     if row is None:
         raise NotFoundError(f"There is no run {run_id}.", remedy="`holdfast runs` lists runs with their ids.")
-    return _run(row)
+    return read_run(row)
 
 
 async def load_open_runs(connection: AsyncConnection, customer_ids: Sequence[str]) -> list[Run]:
@@ -145,7 +148,7 @@ async def load_open_runs(connection: AsyncConnection, customer_ids: Sequence[str
         text("SELECT * FROM runs WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND ended_at IS NULL"),
         {"ids": list(customer_ids)},
     )
-    return [_run(row) for row in rows]
+    return [read_run(row) for row in rows]
 
 
 async def load_entries(
@@ -164,68 +167,20 @@ async def load_entries(
 
 async def lock_admission(connection: AsyncConnection, playbook: str) -> None:
     """Be the only one who admits to this playbook until the transaction ends."""
-    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 1))"), {"name": playbook})
+    await connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 1))"), {"name": playbook}
+    )
 
 
 async def count_admitted(connection: AsyncConnection, playbook: str, since: datetime) -> int:
     """How many were admitted (treated) since then."""
     row = await connection.execute(
-        text("SELECT count(*) FROM runs WHERE playbook = :playbook AND arm = 'treated' AND entered_at >= :since"),
+        text(
+            "SELECT count(*) FROM runs WHERE playbook = :playbook AND arm = 'treated' AND entered_at >= :since"
+        ),
         {"playbook": playbook, "since": since},
     )
     return int(row.scalar_one())
-
-
-async def lease_starts(connection: AsyncConnection, now: datetime, limit: int) -> list[Run]:
-    """Take up to `limit` runs that wait to be started; nobody else gets them before the lease is over."""
-    rows = await connection.execute(
-        text(
-            "UPDATE runs SET next_start_at = :later, start_attempts = start_attempts + 1 WHERE id IN ("
-            "SELECT id FROM runs WHERE state = 'starting' AND next_start_at <= :now "
-            "ORDER BY next_start_at LIMIT :limit FOR UPDATE SKIP LOCKED) RETURNING *"
-        ),
-        {"now": now, "later": now + LEASE, "limit": limit},
-    )
-    return [_run(row) for row in rows]
-
-
-async def mark_started(connection: AsyncConnection, run_ids: Sequence[str]) -> None:
-    """These runs have their workflow."""
-    await connection.execute(
-        text(
-            "UPDATE runs SET state = 'running', next_start_at = NULL, start_attempts = 0 "
-            "WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'starting'"
-        ),
-        {"ids": list(run_ids)},
-    )
-
-
-async def start_later(connection: AsyncConnection, run_id: str, at: datetime) -> None:
-    """Try this start again at `at`."""
-    await connection.execute(
-        text("UPDATE runs SET next_start_at = :at WHERE id = :id AND state = 'starting'"), {"id": run_id, "at": at}
-    )
-
-
-async def restart(connection: AsyncConnection, run_id: str, execution_id: str | None, now: datetime) -> bool:
-    """Start an open run anew whose execution is gone; False if it moved on meanwhile. `start_attempts` is then over 1."""
-    done = await connection.execute(
-        text(
-            "UPDATE runs SET state = 'starting', execution_id = NULL, next_start_at = :now, start_attempts = 1 "
-            "WHERE id = :id AND state = 'running' AND ended_at IS NULL AND execution_id IS NOT DISTINCT FROM :execution"
-        ),
-        {"id": run_id, "now": now, "execution": execution_id},
-    )
-    return bool(done.rowcount)
-
-
-async def load_running(connection: AsyncConnection, after: str, limit: int) -> list[Run]:
-    """Runs that should have a workflow, by id after `after` (a page)."""
-    rows = await connection.execute(
-        text("SELECT * FROM runs WHERE state = 'running' AND id > CAST(:after AS uuid) ORDER BY id LIMIT :limit"),
-        {"after": after, "limit": limit},
-    )
-    return [_run(row) for row in rows]
 
 
 async def bind(connection: AsyncConnection, run_id: str, execution_id: str, step: str | None) -> Run | None:
@@ -240,7 +195,7 @@ async def bind(connection: AsyncConnection, run_id: str, execution_id: str, step
             {"id": run_id, "execution": execution_id, "step": step},
         )
     ).first()
-    return _run(row) if row else None
+    return read_run(row) if row else None
 
 
 async def interrupt(connection: AsyncConnection, run_id: str, interruption: Interruption) -> bool:
@@ -255,7 +210,9 @@ async def interrupt(connection: AsyncConnection, run_id: str, interruption: Inte
     if not done.rowcount:
         return False
     kind = interruption.kind if interruption.kind in ("goal", "exit") else "stop"
-    await post(connection, run_id, kind, interruption.at, outcome=interruption.outcome, reason=interruption.reason)
+    await post(
+        connection, run_id, kind, interruption.at, outcome=interruption.outcome, reason=interruption.reason
+    )
     return True
 
 
@@ -289,13 +246,17 @@ async def post(
 async def read_inbox(connection: AsyncConnection, run_id: str, after: int) -> list[InboxEntry]:
     """What came after entry `after`, in order."""
     rows = await connection.execute(
-        text("SELECT seq, kind, step, outcome, reason, at FROM run_inbox WHERE run_id = :run AND seq > :after ORDER BY seq"),
+        text(
+            "SELECT seq, kind, step, outcome, reason, at FROM run_inbox WHERE run_id = :run AND seq > :after ORDER BY seq"
+        ),
         {"run": run_id, "after": after},
     )
     return [InboxEntry(**row._mapping) for row in rows]
 
 
-async def lease_doorbells(connection: AsyncConnection, now: datetime, limit: int) -> list[tuple[str, int, str]]:
+async def lease_doorbells(
+    connection: AsyncConnection, now: datetime, limit: int
+) -> list[tuple[str, int, str]]:
     """(run id, rings, workflow id) of runs to signal; leased like starts. Runs not started yet read their inbox anyway."""
     rows = await connection.execute(
         text(
@@ -313,7 +274,8 @@ async def silence_doorbells(connection: AsyncConnection, rung: Sequence[tuple[st
     """These were signalled; a doorbell that rang again meanwhile stays, due at once."""
     for run_id, rings in rung:
         await connection.execute(
-            text("DELETE FROM doorbells WHERE run_id = :run AND rings = :rings"), {"run": run_id, "rings": rings}
+            text("DELETE FROM doorbells WHERE run_id = :run AND rings = :rings"),
+            {"run": run_id, "rings": rings},
         )
     await connection.execute(
         text("UPDATE doorbells SET next_at = '-infinity' WHERE run_id = ANY(CAST(:ids AS uuid[]))"),
@@ -354,7 +316,9 @@ async def record_step(
 async def load_steps(connection: AsyncConnection, run_id: str) -> list[dict[str, Any]]:
     """What the run's steps came to, in order of time."""
     rows = await connection.execute(
-        text("SELECT step, occurrence, word, outcome, detail, at FROM run_steps WHERE run_id = :run ORDER BY at, step"),
+        text(
+            "SELECT step, occurrence, word, outcome, detail, at FROM run_steps WHERE run_id = :run ORDER BY at, step"
+        ),
         {"run": run_id},
     )
     return [dict(row._mapping) for row in rows]
@@ -363,7 +327,9 @@ async def load_steps(connection: AsyncConnection, run_id: str) -> list[dict[str,
 async def load_outcome(connection: AsyncConnection, run_id: str, step: str, occurrence: int) -> str | None:
     """What this step came to, or None when that isn't on record."""
     row = await connection.execute(
-        text("SELECT outcome FROM run_steps WHERE run_id = :run AND step = :step AND occurrence = :occurrence"),
+        text(
+            "SELECT outcome FROM run_steps WHERE run_id = :run AND step = :step AND occurrence = :occurrence"
+        ),
         {"run": run_id, "step": step, "occurrence": occurrence},
     )
     return row.scalar()
@@ -386,7 +352,8 @@ async def end_run(connection: AsyncConnection, run_id: str, outcome: str, reason
 async def set_paused(connection: AsyncConnection, run_id: str, *, paused: bool) -> None:
     """Show that the run stands still, or no longer does."""
     await connection.execute(
-        text("UPDATE runs SET paused = :paused WHERE id = :id AND ended_at IS NULL"), {"id": run_id, "paused": paused}
+        text("UPDATE runs SET paused = :paused WHERE id = :id AND ended_at IS NULL"),
+        {"id": run_id, "paused": paused},
     )
 
 
@@ -396,4 +363,4 @@ async def load_overdue_observed(connection: AsyncConnection, now: datetime, limi
         text("SELECT * FROM runs WHERE state = 'observed' AND goal_by <= :now ORDER BY goal_by LIMIT :limit"),
         {"now": now, "limit": limit},
     )
-    return [_run(row) for row in rows]
+    return [read_run(row) for row in rows]
