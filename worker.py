@@ -44,7 +44,9 @@ async def connect(settings: Settings) -> Client:
             return await Client.connect(**profile, data_converter=pydantic_data_converter)
         except RuntimeError as error:
             reason = str(error).split(": tonic")[0]
-            log.warning("Temporal at %s doesn't answer yet (%s); trying again", profile["target_host"], reason)
+            log.warning(
+                "Temporal at %s doesn't answer yet (%s); trying again", profile["target_host"], reason
+            )
         await asyncio.sleep(patience_seconds)
         patience_seconds = min(patience_seconds * 2, 5.0)
 
@@ -56,7 +58,10 @@ async def publish_when_possible(database: Database, directory: Path, catalogue: 
         try:
             await publish_directory(database, directory, catalogue)
         except DATABASE_AWAY as error:
-            log.warning("the database doesn't answer yet (%s); trying again", str(error.__cause__ or error).split("\n")[0])
+            log.warning(
+                "the database doesn't answer yet (%s); trying again",
+                str(error.__cause__ or error).split("\n")[0],
+            )
             await asyncio.sleep(patience_seconds)
             patience_seconds = min(patience_seconds * 2, 5.0)
         else:
@@ -117,7 +122,7 @@ if __name__ == "__main__":
     import sys
 
     sys.path.insert(0, str(Path(__file__).parent))
-    from cli.main import run
     from cli.leaving import leave
+    from cli.main import run
 
     leave(run(["worker"]))

@@ -25,9 +25,13 @@ def find_interruption(version: Version, run: Run, facts: Facts) -> Interruption 
             )
     for exit_ in version.playbook.exits:
         if exit_.when and version.holds(exit_.when, facts):
-            return Interruption(kind="exit", outcome=exit_.outcome, reason=exit_.when.path or "exit", at=facts.now)
+            return Interruption(
+                kind="exit", outcome=exit_.outcome, reason=exit_.when.path or "exit", at=facts.now
+            )
         if exit_.event and _happened(exit_.event, run, facts):
-            return Interruption(kind="exit", outcome=exit_.outcome, reason=f"exit: {exit_.event.name}", at=facts.now)
+            return Interruption(
+                kind="exit", outcome=exit_.outcome, reason=f"exit: {exit_.event.name}", at=facts.now
+            )
     return None
 
 

@@ -47,9 +47,13 @@ class RunBooks:
             if bound is None:
                 run = await runs.load_run(connection, call.run_id)
                 if run.ended_at and run.execution_id == call.execution_id:
-                    return RunEnd.model_validate({"outcome": run.outcome, "reason": run.reason, "at": run.ended_at})
+                    return RunEnd.model_validate(
+                        {"outcome": run.outcome, "reason": run.reason, "at": run.ended_at}
+                    )
                 return call.end
-            now = call.end.at if call.played else max(call.end.at, await self._database.clock.read(connection))
+            now = (
+                call.end.at if call.played else max(call.end.at, await self._database.clock.read(connection))
+            )
             return await close_run(connection, self._opening, bound, call.end, now)
 
 
@@ -58,7 +62,9 @@ async def close_run(
 ) -> RunEnd:
     """Close an open run (treated or held out) whose customer is locked, with its row of intervention_executions."""
     version = await opening.versions.load(connection, run.playbook, run.version)
-    known = (await load_known(connection, [run.customer_id], now, version.needs, opening.catalogue))[run.customer_id]
+    known = (await load_known(connection, [run.customer_id], now, version.needs, opening.catalogue))[
+        run.customer_id
+    ]
     if end.outcome in ("expired", "completed"):
         # At one instant events come before timers: what was reached by now counts, though nobody rang for it yet.
         found = run.interruption or find_interruption(version, run, known.facts)
@@ -85,7 +91,11 @@ async def close_run(
 def _metrics(run: Run, known: Known) -> dict[str, Any]:
     signals = known.facts.signals
     health = signals.get("health_score")
-    change = health - run.health_at_entry if isinstance(health, int | float) and run.health_at_entry is not None else None
+    change = (
+        health - run.health_at_entry
+        if isinstance(health, int | float) and run.health_at_entry is not None
+        else None
+    )
     return {
         "health_after": health,
         "health_change": change,

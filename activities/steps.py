@@ -1,4 +1,4 @@
-"""What every step's activity begins with: the run's row bound, the customer locked, the moment read, the facts assembled."""
+"""What every step's activity begins with: customer locked, moment read, the run's row bound, facts assembled."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ class StepOpening:
         if run.interruption:
             return interrupted(now, run.interruption)
         version = await self.versions.load(connection, run.playbook, run.version)
-        known = (await load_known(connection, [run.customer_id], now, version.needs, self.catalogue))[run.customer_id]
+        known = (await load_known(connection, [run.customer_id], now, version.needs, self.catalogue))[
+            run.customer_id
+        ]
         found = find_interruption(version, run, known.facts)
         if found:
             await runs.interrupt(connection, run.id, found)
@@ -65,7 +67,9 @@ class StepOpening:
 
 def superseded(now: datetime) -> Interruption:
     """The row belongs to another execution, or has ended: this one has nothing left to do."""
-    return Interruption(kind="superseded", outcome="stopped", reason="another execution carries this run on", at=now)
+    return Interruption(
+        kind="superseded", outcome="stopped", reason="another execution carries this run on", at=now
+    )
 
 
 def interrupted(now: datetime, interruption: Interruption) -> StepResult:

@@ -47,7 +47,14 @@ class HumanTasks:
                 about = render_line(step.args["about"], context) if step.args.get("about") else ""
             except RenderError as error:
                 await runs.record_step(
-                    connection, call.run_id, call.step, call.occurrence, step.word, "failed", opened.now, error.message
+                    connection,
+                    call.run_id,
+                    call.step,
+                    call.occurrence,
+                    step.word,
+                    "failed",
+                    opened.now,
+                    error.message,
                 )
                 return StepResult(outcome="failed", at=opened.now, detail="template")
             task = await tasks.open_task(connection, self._task(call, opened, step, title, about))
@@ -70,12 +77,14 @@ class HumanTasks:
         """Hand the task to somebody else because nobody completed it in time."""
         async with self._database.transaction() as connection:
             now = await self._opening.read_now(connection, call)
-            await tasks.escalate_task(connection, task_id(call.run_id, call.step, call.occurrence), call.to or UNASSIGNED)
+            await tasks.escalate_task(
+                connection, task_id(call.run_id, call.step, call.occurrence), call.to or UNASSIGNED
+            )
             return StepResult(outcome="escalated", at=now, detail=call.to or UNASSIGNED)
 
     @activity.defn(name="Tasks.close")
     async def close(self, call: StepCall) -> StepResult:
-        """Close the task with `call.outcome`: overdue, or what a person told the run directly. The first word stands."""
+        """Close the task with `call.outcome`: overdue, or what a person told the run. The first word stands."""
         async with self._database.transaction() as connection:
             now = await self._opening.read_now(connection, call)
             key = task_id(call.run_id, call.step, call.occurrence)
@@ -107,13 +116,17 @@ class HumanTasks:
             about=about,
             assignee=assignee,
             escalated_to=None,
-            outcomes=tuple(dict.fromkeys((*OUTCOMES, *(name for name in step.outcomes if name != "overdue")))),
+            outcomes=tuple(
+                dict.fromkeys((*OUTCOMES, *(name for name in step.outcomes if name != "overdue")))
+            ),
             state="open",
             outcome=None,
             notes="",
             created_at=opened.now,
             due_at=due_at,
-            escalate_at=opened.now + timedelta(seconds=int(escalation["after_seconds"])) if escalation else None,
+            escalate_at=opened.now + timedelta(seconds=int(escalation["after_seconds"]))
+            if escalation
+            else None,
             give_up_at=due_at + timedelta(seconds=int(step.args["give_up_seconds"])),
             closed_at=None,
         )

@@ -33,7 +33,9 @@ class Waiting:
             step = opened.version.steps[call.step]
             assert isinstance(step, Branch)
             outcome = "then" if opened.version.holds(step.when, opened.known.facts) else "else"
-            await runs.record_step(connection, call.run_id, call.step, call.occurrence, "if", outcome, opened.now)
+            await runs.record_step(
+                connection, call.run_id, call.step, call.occurrence, "if", outcome, opened.now
+            )
             return StepResult(outcome=outcome, at=opened.now)
 
     @activity.defn(name="Wait.resolve")
@@ -56,7 +58,9 @@ class Waiting:
                 signal_value=value,
             )
             if until is None:
-                await runs.record_step(connection, call.run_id, call.step, call.occurrence, "wait", "no_date", opened.now)
+                await runs.record_step(
+                    connection, call.run_id, call.step, call.occurrence, "wait", "no_date", opened.now
+                )
                 return StepResult(outcome="no_date", at=opened.now)
             return StepResult(outcome="waiting", at=opened.now, until=until)
 
@@ -75,13 +79,15 @@ class Waiting:
             )  # fmt: skip
             if satisfied(step, wait, opened.known.facts, opened.version):
                 await waits.close_wait(connection, call.run_id, call.step, call.occurrence)
-                await runs.record_step(connection, call.run_id, call.step, call.occurrence, "wait_for", "then", opened.now)
+                await runs.record_step(
+                    connection, call.run_id, call.step, call.occurrence, "wait_for", "then", opened.now
+                )
                 return StepResult(outcome="then", at=opened.now)
             return StepResult(outcome="waiting", at=opened.now, until=wait.until)
 
     @activity.defn(name="Wait.close")
     async def close(self, call: StepCall) -> StepResult:
-        """The time is up: `then` if what was waited for came in time after all, else `else`. Events come before timers."""
+        """The time is up: `then` if it came in time after all, else `else`. Events come before timers."""
         async with self._database.transaction() as connection:
             opened = await self._opening.open(connection, call)
             if isinstance(opened, StepResult):
@@ -92,8 +98,14 @@ class Waiting:
             wait = waits.OpenWait(call.run_id, call.step, call.occurrence, call.due_at, until)
             listening = await waits.close_wait(connection, call.run_id, call.step, call.occurrence)
             # Nobody listening: the evaluator saw it and its word is in the inbox.
-            outcome = "then" if not listening or satisfied(step, wait, opened.known.facts, opened.version) else "else"
-            await runs.record_step(connection, call.run_id, call.step, call.occurrence, "wait_for", outcome, opened.now)
+            outcome = (
+                "then"
+                if not listening or satisfied(step, wait, opened.known.facts, opened.version)
+                else "else"
+            )
+            await runs.record_step(
+                connection, call.run_id, call.step, call.occurrence, "wait_for", outcome, opened.now
+            )
             return StepResult(outcome=outcome, at=opened.now)
 
 

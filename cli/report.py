@@ -12,7 +12,9 @@ from schemas.settings import Settings
 
 
 @click.command()
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print it."
+)
 def command(form: str) -> None:
     """What playbooks achieved: goals reached by the treated against the held out, with interval, and what it cost.
 

@@ -35,7 +35,8 @@ BATCH = 50
 TRY_AGAIN = timedelta(seconds=2)
 MEMO_RUN = "run"
 _ATTRIBUTES = {
-    name: SearchAttributeKey.for_keyword(name) for name in ("PlaybookName", "PlaybookVersion", "CustomerId", "Variant")
+    name: SearchAttributeKey.for_keyword(name)
+    for name in ("PlaybookName", "PlaybookVersion", "CustomerId", "Variant")
 }
 
 
@@ -43,7 +44,12 @@ class Dispatcher:
     """Starts and rings over one client."""
 
     def __init__(
-        self, database: Database, client: Client, versions: Versions, *, clock: Literal["live", "played"] = "live"
+        self,
+        database: Database,
+        client: Client,
+        versions: Versions,
+        *,
+        clock: Literal["live", "played"] = "live",
     ) -> None:
         self._database = database
         self._client = client
@@ -61,12 +67,17 @@ class Dispatcher:
         rung = await asyncio.gather(*(self._ring(workflow_id) for _, _, workflow_id in bells))
         if started or rung:
             async with self._database.transaction() as connection:
-                await starts.mark_started(connection, [run.id for run, done in zip(starting, started, strict=True) if done])
+                await starts.mark_started(
+                    connection, [run.id for run, done in zip(starting, started, strict=True) if done]
+                )
                 for run, done in zip(starting, started, strict=True):
                     if not done:
-                        await starts.start_later(connection, run.id, now + TRY_AGAIN * min(run.start_attempts + 1, 30))
+                        await starts.start_later(
+                            connection, run.id, now + TRY_AGAIN * min(run.start_attempts + 1, 30)
+                        )
                 await runs.silence_doorbells(
-                    connection, [(run_id, rings) for (run_id, rings, _), done in zip(bells, rung, strict=True) if done]
+                    connection,
+                    [(run_id, rings) for (run_id, rings, _), done in zip(bells, rung, strict=True) if done],
                 )
         return len(starting) + len(bells)
 
@@ -74,7 +85,7 @@ class Dispatcher:
         try:
             version = await self._versions.load(connection, run.playbook, run.version)
         except NotFoundError as error:
-            log.error("run %s can't be started: %s", run.id, error)
+            log.error("run %s can't be started: %s", run.id, error)  # noqa: TRY400 - the message says it all
             return None
         resume = await _resumption(connection, run, version)
         return RunInput(
@@ -187,4 +198,3 @@ async def _resumption(connection: Connection, run: Run, version: Version) -> Res
     done = {step.id: "over" for step in order[:last] if isinstance(step, Wait)} | done
     moment = max((row["at"] for row in steps), default=run.entered_at)
     return Resumption(done=done, since=since, paused=run.paused, moment=moment)
-

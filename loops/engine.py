@@ -46,7 +46,9 @@ class Engine:
             group.create_task(self._loop("evaluator", self._evaluate, self._evaluate_bell, POLL_SECONDS))
             group.create_task(self._loop("dispatcher", self._dispatch, self._dispatch_bell, POLL_SECONDS))
             group.create_task(self._loop("upkeep", self._keep_up, asyncio.Event(), POLL_SECONDS))
-            group.create_task(self._loop("repair", self._repair, asyncio.Event(), REPAIR_EVERY.total_seconds()))
+            group.create_task(
+                self._loop("repair", self._repair, asyncio.Event(), REPAIR_EVERY.total_seconds())
+            )
 
     async def _evaluate(self) -> bool:
         # While one batch waits for the database, another is worked on; a single event needs no second look at the queue.

@@ -24,7 +24,9 @@ async def explain_customer(database: Database, playbook: str, external_id: str) 
     async with database.transaction() as connection:
         customer = await find_customer(connection, external_id)
         if customer is None:
-            raise NotFoundError(f"There is no customer {external_id!r}.", remedy="Give the id that your events carry.")
+            raise NotFoundError(
+                f"There is no customer {external_id!r}.", remedy="Give the id that your events carry."
+            )
         published = await load_published(connection)
         found = published.playbooks.get(playbook)
         if found is None:
@@ -42,7 +44,9 @@ async def explain_customer(database: Database, playbook: str, external_id: str) 
         explanation = explain(found.enter.when, known[customer.id].facts) if found.enter else None
         truth = explanation.result if explanation else False
         entry = consider(customer.id, known[customer.id], found, truth)
-        [decided] = await Entries(opening, published, now).weigh(connection, [entry], {customer.id: theirs}, known)
+        [decided] = await Entries(opening, published, now).weigh(
+            connection, [entry], {customer.id: theirs}, known
+        )
         decision = decided.decision
         assert decision is not None
         return {

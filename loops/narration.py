@@ -39,7 +39,9 @@ class Narrator:
         self._day[word] += 1
         self._total[word] += 1
         if happening.customer in self._stories:
-            self._say(f"  {happening.at:%a %d %b %H:%M}  {self._name(happening.customer)} {_sentence(happening)}")
+            self._say(
+                f"  {happening.at:%a %d %b %H:%M}  {self._name(happening.customer)} {_sentence(happening)}"
+            )
 
     def turn_day(self, midnight: datetime) -> None:
         """Say what the day before came to."""
@@ -78,8 +80,9 @@ def _sentence(happening: Happening) -> str:
 
 def _numbers(counted: Counter[str]) -> str:
     names = {
-        "entry": "entered", "held out": "held out", "email": "e-mails", "sms": "SMS", "in_app": "in-app", "task": "calls",
-        "success": "goals reached", "stopped": "stopped", "lost": "lost", "completed": "completed", "expired": "expired",
+        "entry": "entered", "held out": "held out", "email": "e-mails", "sms": "SMS", "in_app": "in-app",
+        "task": "calls", "success": "goals reached", "stopped": "stopped", "lost": "lost", "completed": "completed",
+        "expired": "expired",
         "failed": "failed",
     }  # fmt: skip
     return ", ".join(f"{counted[word]} {name}" for word, name in names.items() if counted[word])

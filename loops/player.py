@@ -1,8 +1,8 @@
-"""Playing the coming month on virtual time: the production workflow, activities and rules, on a clock that is moved by hand.
+"""Playing the coming month on virtual time: the production code, on a clock that is moved by hand.
 
-The clock is the test server's, which skips to the next timer whenever nothing is at work. The player walks from one moment
-at which something happens to the next: events of the demo's suppliers, answers to what they were sent, calls completed,
-midnights, and moments that time alone makes due. What happens at a moment is taken in before a later timer fires.
+The clock is the test server's, which skips to the next timer whenever nothing is at work. The player walks from
+one moment at which something happens to the next: events of the demo's suppliers, answers to what they were
+sent, calls completed, midnights, and moments that time alone makes due. What happens at a moment is taken in before a later timer fires.
 """
 
 from __future__ import annotations
@@ -252,15 +252,15 @@ async def _register_attributes(temporal: WorkflowEnvironment) -> None:
     await temporal.client.operator_service.add_search_attributes(
         AddSearchAttributesRequest(
             namespace=temporal.client.namespace,
-            search_attributes={
-                name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD for name in SEARCH_ATTRIBUTES
-            },
+            search_attributes=dict.fromkeys(SEARCH_ATTRIBUTES, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD),
         )
     )
 
 
 def _test_server() -> str:
-    found = shutil.which("temporal-test-server", path=sysconfig.get_path("scripts")) or shutil.which("temporal-test-server")
+    found = shutil.which("temporal-test-server", path=sysconfig.get_path("scripts")) or shutil.which(
+        "temporal-test-server"
+    )
     if found is None:
         raise UnavailableError(
             "the program `temporal-test-server` isn't installed, so there is no virtual clock to play on.",

@@ -22,7 +22,11 @@ GRACEFUL = timedelta(seconds=3)
 
 
 def make_workers(
-    client: Client, opening: StepOpening, channels: Mapping[str, Channel], *, settle_seconds: float = SETTLE_SECONDS
+    client: Client,
+    opening: StepOpening,
+    channels: Mapping[str, Channel],
+    *,
+    settle_seconds: float = SETTLE_SECONDS,
 ) -> list[Worker]:
     """The Temporal workers of one process: runs and their books on one queue, providers on another."""
     delivery = MessageDelivery(opening, channels, settle_seconds=settle_seconds)

@@ -58,7 +58,12 @@ class Upkeep:
             now = await self._database.clock.read(connection)
             for delivery in await deliveries.load_forgotten(connection, now - FORGOTTEN, 100):
                 await deliveries.settle(
-                    connection, delivery.id, delivery.attempt, "unknown", now, error="its run ended before it was settled"
+                    connection,
+                    delivery.id,
+                    delivery.attempt,
+                    "unknown",
+                    now,
+                    error="its run ended before it was settled",
                 )
 
 

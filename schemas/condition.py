@@ -133,7 +133,18 @@ class NoneOf(Node):
 
 
 Condition = Annotated[
-    Compare | OneOf | Between | Age | Presence | Contains | Crossing | Change | EventCount | AllOf | AnyOf | NoneOf,
+    Compare
+    | OneOf
+    | Between
+    | Age
+    | Presence
+    | Contains
+    | Crossing
+    | Change
+    | EventCount
+    | AllOf
+    | AnyOf
+    | NoneOf,
     Field(discriminator="kind"),
 ]
 

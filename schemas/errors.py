@@ -25,7 +25,9 @@ class HoldfastError(Exception):
     code = "HF000"
     remedy = "Look at the message; `holdfast doctor` checks every part of the system."
 
-    def __init__(self, message: str | None = None, *, remedy: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, message: str | None = None, *, remedy: str | None = None, code: str | None = None
+    ) -> None:
         self.message = message or (type(self).__doc__ or "").strip()
         if remedy is not None:
             self.remedy = remedy
@@ -102,7 +104,9 @@ class Problem:
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""
         where = f" {self.path}:" if self.path else ""
-        return f"{self.file}:{self.line}:{self.column}: {self.severity} {self.code}{where} {self.message}{hint}"
+        return (
+            f"{self.file}:{self.line}:{self.column}: {self.severity} {self.code}{where} {self.message}{hint}"
+        )
 
 
 class PlaybookError(InputError):

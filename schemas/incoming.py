@@ -15,8 +15,8 @@ class IncomingEvent:
     """One checked event. Times are aware, UTC.
 
     `day` is the UTC day of the sender's own timestamp, before any correction: with `source` and `message_id` it
-    makes the event unique. None: the sender gave no timestamp, and `at` is when it was received. `at` is corrected for the
-    sender's clock. `traits` are what an identify (or group) call says of the customer; `name` is then `identify`.
+    makes the event unique. None: the sender gave no timestamp, and `at` is when it was received. `at` is corrected for
+    the sender's clock. `traits` are what an identify (or group) call says of the customer; `name` is then `identify`.
     """
 
     source: str

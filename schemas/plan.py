@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from schemas.condition import AllOf, Condition
+from schemas.condition import AllOf
 from schemas.frozen import Frozen
 
 Outcome = Literal["success", "stopped", "lost", "completed", "expired", "failed"]

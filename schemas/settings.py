@@ -170,5 +170,7 @@ def _seconds(name: str, given: Mapping[str, str], default: float) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= 86400:
-        raise SettingError(f"{name} is no number of seconds.", remedy="Write a number from 0 to 86400, such as 30.")
+        raise SettingError(
+            f"{name} is no number of seconds.", remedy="Write a number from 0 to 86400, such as 30."
+        )
     return seconds

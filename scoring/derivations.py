@@ -105,7 +105,9 @@ class _Compiler:
             moves={name: tuple(moves) for name, moves in self.moves.items()},
             slots={name: tuple(slots) for name, slots in self.slots.items()},
             reach={
-                (name, age): tuple((slot.kind, slot.position) for slot in slots if slot.first <= age < slot.last)
+                (name, age): tuple(
+                    (slot.kind, slot.position) for slot in slots if slot.first <= age < slot.last
+                )
                 for name, slots in self.slots.items()
                 for age in range(self.catalogue.tally_days)
             },

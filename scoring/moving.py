@@ -21,7 +21,8 @@ def make_mover(catalogue: Catalogue) -> Mover:
         events = [Event(one.name, one.at, one.traits or one.properties) for one in incoming]
         moved = move_signals(stored, stamps, events, catalogue)
         tallies = [
-            (tally.day, tally.name, tally.detail, tally.count, tally.total) for tally in tally_events(events, catalogue)
+            (tally.day, tally.name, tally.detail, tally.count, tally.total)
+            for tally in tally_events(events, catalogue)
         ]
         return Movement(moved.signals, moved.stamps, tallies)
 

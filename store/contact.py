@@ -15,7 +15,9 @@ from store.deliveries import hash_address
 ADDRESS_TRAITS = {"email": "email", "sms": "phone", "whatsapp": "phone"}
 
 
-async def load_consents(connection: AsyncConnection, customer_ids: Sequence[str]) -> dict[str, dict[str, bool]]:
+async def load_consents(
+    connection: AsyncConnection, customer_ids: Sequence[str]
+) -> dict[str, dict[str, bool]]:
     """customer id -> {"email": true, "email:tips": false, …}."""
     rows = await connection.execute(
         text(
@@ -48,7 +50,14 @@ async def record_consent(
             "source = excluded.source, at = excluded.at "
             "WHERE excluded.at > c.at OR (excluded.at = c.at AND NOT excluded.granted)"
         ),
-        {"customer": customer_id, "channel": channel, "topic": topic, "granted": granted, "source": source, "at": at},
+        {
+            "customer": customer_id,
+            "channel": channel,
+            "topic": topic,
+            "granted": granted,
+            "source": source,
+            "at": at,
+        },
     )
 
 
@@ -75,7 +84,9 @@ async def load_suppressions(
     return found
 
 
-async def suppress(connection: AsyncConnection, channel: str, address_hash: str, reason: str, at: datetime) -> None:
+async def suppress(
+    connection: AsyncConnection, channel: str, address_hash: str, reason: str, at: datetime
+) -> None:
     """Never use this address on this channel again; the first reason stays."""
     await connection.execute(
         text(

@@ -66,7 +66,7 @@ async def lock_customers(connection: AsyncConnection, ids: Sequence[str]) -> Non
 
 # As texts, which are read faster than what the driver makes of ids and JSON.
 _LOAD = text(
-    f"SELECT id::text, external_id, demo, traits::text, {', '.join(PROFILE_TRAITS)} FROM customers "  # noqa: S608
+    f"SELECT id::text, external_id, demo, traits::text, {', '.join(PROFILE_TRAITS)} FROM customers "
     "WHERE id = ANY(CAST(:ids AS uuid[]))"
 )
 _decode = msgspec.json.Decoder(dict[str, Any]).decode

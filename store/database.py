@@ -109,12 +109,18 @@ class Database:
 
     async def listen(self, channels: Sequence[str], bell: asyncio.Event) -> None:
         """Set `bell` at every notification, for ever; reconnects, and rings after each reconnect."""
-        dsn = make_url(driver_url(self.url)).set(drivername="postgresql").render_as_string(hide_password=False)
+        dsn = (
+            make_url(driver_url(self.url)).set(drivername="postgresql").render_as_string(hide_password=False)
+        )
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+                async with await psycopg.AsyncConnection.connect(
+                    dsn, autocommit=True, connect_timeout=5
+                ) as connection:
                     for channel in channels:
-                        await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+                        await connection.execute(
+                            psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel))
+                        )
                     bell.set()
                     async for _ in connection.notifies():
                         bell.set()

@@ -28,10 +28,14 @@ class Decision:
     checks: Sequence[Mapping[str, Any]] = ()
 
 
-async def load_standings(connection: AsyncConnection, customer_ids: Sequence[str]) -> dict[tuple[str, str], str]:
+async def load_standings(
+    connection: AsyncConnection, customer_ids: Sequence[str]
+) -> dict[tuple[str, str], str]:
     """(customer id, playbook) -> the reason last decided."""
     rows = await connection.execute(
-        text("SELECT customer_id, playbook, reason FROM standings WHERE customer_id = ANY(CAST(:ids AS uuid[]))"),
+        text(
+            "SELECT customer_id, playbook, reason FROM standings WHERE customer_id = ANY(CAST(:ids AS uuid[]))"
+        ),
         {"ids": list(customer_ids)},
     )
     return {(str(row.customer_id), row.playbook): row.reason for row in rows}
@@ -74,7 +78,9 @@ async def clear_standings(connection: AsyncConnection, gone: Sequence[tuple[str,
         )
 
 
-async def count_decisions(connection: AsyncConnection, day: date, counts: Mapping[tuple[str, str, str], int]) -> None:
+async def count_decisions(
+    connection: AsyncConnection, day: date, counts: Mapping[tuple[str, str, str], int]
+) -> None:
     """Add to the day's counts: (playbook, reason, first failing line) -> how many."""
     if counts:
         await connection.execute(

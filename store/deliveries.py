@@ -69,7 +69,9 @@ def _delivery(row: Any) -> Delivery:
 async def lock_delivery(connection: AsyncConnection, delivery: str) -> Delivery | None:
     """The ledger's row, locked, or None when there is none yet."""
     row = (
-        await connection.execute(text(f"SELECT {_FIELDS} FROM deliveries WHERE id = :id FOR UPDATE"), {"id": delivery})  # noqa: S608
+        await connection.execute(
+            text(f"SELECT {_FIELDS} FROM deliveries WHERE id = :id FOR UPDATE"), {"id": delivery}
+        )
     ).first()
     return _delivery(row) if row else None
 
@@ -223,10 +225,14 @@ async def release(connection: AsyncConnection, claimed: Delivery) -> None:
     )
 
 
-async def is_anothers(connection: AsyncConnection, provider: str, provider_id: str | None, delivery: str) -> bool:
+async def is_anothers(
+    connection: AsyncConnection, provider: str, provider_id: str | None, delivery: str
+) -> bool:
     """Whether the ledger holds this message of the provider's for a delivery other than `delivery`."""
     row = await connection.execute(
-        text("SELECT 1 FROM deliveries WHERE provider = :provider AND provider_id = :message AND id <> :id LIMIT 1"),
+        text(
+            "SELECT 1 FROM deliveries WHERE provider = :provider AND provider_id = :message AND id <> :id LIMIT 1"
+        ),
         {"provider": provider, "message": provider_id, "id": delivery},
     )
     return row.first() is not None
@@ -247,7 +253,7 @@ async def load_forgotten(connection: AsyncConnection, before: datetime, limit: i
     """Claims from before `before` whose sender never came back, of runs that have ended and won't ask about them."""
     rows = await connection.execute(
         text(
-            f"SELECT {', '.join('d.' + name for name in Delivery.__dataclass_fields__)} FROM deliveries d "  # noqa: S608
+            f"SELECT {', '.join('d.' + name for name in Delivery.__dataclass_fields__)} FROM deliveries d "
             "JOIN runs r ON r.id = d.run_id WHERE d.state = 'claimed' AND r.ended_at IS NOT NULL AND d.claimed_at < :before "
             "ORDER BY d.claimed_at LIMIT :limit"
         ),
@@ -260,7 +266,7 @@ async def load_deliveries(connection: AsyncConnection, run_ids: Sequence[str]) -
     """All messages of these runs, oldest first."""
     rows = await connection.execute(
         text(
-            f"SELECT {_FIELDS} FROM deliveries WHERE run_id = ANY(CAST(:ids AS uuid[])) ORDER BY created_at"  # noqa: S608
+            f"SELECT {_FIELDS} FROM deliveries WHERE run_id = ANY(CAST(:ids AS uuid[])) ORDER BY created_at"
         ),
         {"ids": list(run_ids)},
     )

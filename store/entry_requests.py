@@ -30,7 +30,12 @@ class EntryRequest:
 
 
 async def request_entry(
-    database: Database, playbook: str, external_id: str, reason: str, *, patience_seconds: float = PATIENCE_SECONDS
+    database: Database,
+    playbook: str,
+    external_id: str,
+    reason: str,
+    *,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> str:
     """Ask for a customer's entry into a playbook, whatever its trigger says; returns the run's id.
 
@@ -42,12 +47,16 @@ async def request_entry(
         customer = await find_customer(connection, external_id)
         if customer is None:
             raise NotFoundError(
-                f"There is no customer {external_id!r}.", remedy="Send an identify or track event for it first."
+                f"There is no customer {external_id!r}.",
+                remedy="Send an identify or track event for it first.",
             )
-        known = await connection.execute(text("SELECT 1 FROM playbooks WHERE name = :name"), {"name": playbook})
+        known = await connection.execute(
+            text("SELECT 1 FROM playbooks WHERE name = :name"), {"name": playbook}
+        )
         if known.first() is None:
             raise NotFoundError(
-                f"There is no playbook {playbook!r}.", remedy="The file's name in playbooks/ is its name; is it published?"
+                f"There is no playbook {playbook!r}.",
+                remedy="The file's name in playbooks/ is its name; is it published?",
             )
         now = await database.clock.read(connection)
         await connection.execute(
@@ -78,7 +87,9 @@ async def _await_decision(database: Database, request: str, playbook: str, patie
         async with database.transaction() as connection:
             row = (
                 await connection.execute(
-                    text("SELECT decision, detail, run_id FROM entry_requests WHERE id = :id AND decided_at IS NOT NULL"),
+                    text(
+                        "SELECT decision, detail, run_id FROM entry_requests WHERE id = :id AND decided_at IS NOT NULL"
+                    ),
                     {"id": request},
                 )
             ).first()
@@ -119,5 +130,10 @@ async def answer_requests(
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS a(id uuid, decision text, detail text, run_id uuid) "
             "WHERE e.id = a.id"
         ),
-        {"now": now, "rows": encode([dict(zip(("id", "decision", "detail", "run_id"), a, strict=True)) for a in answers])},
+        {
+            "now": now,
+            "rows": encode(
+                [dict(zip(("id", "decision", "detail", "run_id"), a, strict=True)) for a in answers]
+            ),
+        },
     )

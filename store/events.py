@@ -18,14 +18,19 @@ async def load_events(
     """Events per customer in order of time, for these names and windows in seconds (None: all); future ones are left out."""
     if not windows or not customer_ids:
         return {}
-    longest = None if any(window is None for window in windows.values()) else max(w or 0 for w in windows.values())
+    longest = (
+        None if any(window is None for window in windows.values()) else max(w or 0 for w in windows.values())
+    )
     since = now - timedelta(seconds=longest, days=1) if longest is not None else None
     rows = await connection.execute(
         text(
             "SELECT customer_id, name, at, properties FROM events WHERE customer_id = ANY(CAST(:ids AS uuid[])) "
-            "AND name = ANY(:names) AND at <= :now" + (" AND at >= :since" if since else "") + " ORDER BY at, message_id"
+            "AND name = ANY(:names) AND at <= :now"
+            + (" AND at >= :since" if since else "")
+            + " ORDER BY at, message_id"
         ),
-        {"ids": list(customer_ids), "names": sorted(windows), "now": now} | ({"since": since} if since else {}),
+        {"ids": list(customer_ids), "names": sorted(windows), "now": now}
+        | ({"since": since} if since else {}),
     )
     found: dict[str, list[Event]] = defaultdict(list)
     for row in rows:

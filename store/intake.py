@@ -121,7 +121,14 @@ async def _move(
                 )
             )
         tallies += [
-            {"customer_id": customer_id, "day": day, "name": name, "detail": detail, "count": count, "total": total}
+            {
+                "customer_id": customer_id,
+                "day": day,
+                "name": name,
+                "detail": detail,
+                "count": count,
+                "total": total,
+            }
             for day, name, detail, count, total in movement.tallies
         ]
         traits: dict[str, Any] = {}
@@ -144,11 +151,12 @@ async def _move(
         )
     if profiles:
         columns = ", ".join(
-            f"{name} = CASE WHEN r.traits ? '{name}' THEN r.traits ->> '{name}' ELSE c.{name} END" for name in PROFILE_TRAITS
+            f"{name} = CASE WHEN r.traits ? '{name}' THEN r.traits ->> '{name}' ELSE c.{name} END"
+            for name in PROFILE_TRAITS
         )
         await connection.execute(
             text(
-                f"UPDATE customers c SET traits = c.traits || r.traits, {columns} "  # noqa: S608 - our own names
+                f"UPDATE customers c SET traits = c.traits || r.traits, {columns} "
                 "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, traits jsonb) WHERE c.id = r.id"
             ),
             {"rows": encode(profiles)},

@@ -35,7 +35,9 @@ def ensure_partitions(connection: Connection, today: date) -> int:
                 continue
             column = "at" if table == "decisions" else "day"
             held = connection.execute(
-                text(f"SELECT 1 FROM {table}_default WHERE {column} >= :first AND {column} < :following LIMIT 1"),  # noqa: S608
+                text(
+                    f"SELECT 1 FROM {table}_default WHERE {column} >= :first AND {column} < :following LIMIT 1"
+                ),
                 {"first": first, "following": following},
             ).first()
             if held is None:

@@ -42,7 +42,9 @@ class Past:
     days: Mapping[date, Mapping[str, Value]]
 
 
-async def load_past(connection: AsyncConnection, pasts: Sequence[Past], *, source: str, demo: bool, now: datetime) -> int:
+async def load_past(
+    connection: AsyncConnection, pasts: Sequence[Past], *, source: str, demo: bool, now: datetime
+) -> int:
     """Write these customers, who must be new, with their pasts; returns how many events."""
     profiles = [
         {
@@ -57,7 +59,7 @@ async def load_past(connection: AsyncConnection, pasts: Sequence[Past], *, sourc
     columns = ", ".join(profiles[0])
     inserted = await connection.execute(
         text(
-            f"INSERT INTO customers ({columns}) SELECT {columns} "  # noqa: S608 - our own names
+            f"INSERT INTO customers ({columns}) SELECT {columns} "
             "FROM jsonb_populate_recordset(NULL::customers, CAST(:rows AS jsonb)) RETURNING id, external_id"
         ),
         {"rows": encode(profiles)},
@@ -85,7 +87,14 @@ async def load_past(connection: AsyncConnection, pasts: Sequence[Past], *, sourc
         connection,
         "tallies",
         [
-            {"customer_id": ids[p.external_id], "name": n, "detail": d, "day": day, "count": count, "total": total}
+            {
+                "customer_id": ids[p.external_id],
+                "name": n,
+                "detail": d,
+                "day": day,
+                "count": count,
+                "total": total,
+            }
             for p in pasts
             for n, d, day, count, total in p.tallies
         ],
@@ -125,7 +134,7 @@ async def _insert(connection: AsyncConnection, table: str, rows: Sequence[Mappin
         columns = ", ".join(rows[0])
         await connection.execute(
             text(
-                f"INSERT INTO {table} ({columns}) SELECT {columns} "  # noqa: S608 - our own names
+                f"INSERT INTO {table} ({columns}) SELECT {columns} "
                 f"FROM jsonb_populate_recordset(NULL::{table}, CAST(:rows AS jsonb))"
             ),
             {"rows": encode(rows[start : start + 5000])},

@@ -39,7 +39,10 @@ async def publish(
     A published playbook whose file is gone is retired, unless its name is in `invalid`: a file with errors changes nothing.
     A `policy` of None (its file has errors) leaves the last good one in force.
     """
-    live = {row.name: row for row in await connection.execute(text("SELECT name, version, compiled FROM playbooks"))}
+    live = {
+        row.name: row
+        for row in await connection.execute(text("SELECT name, version, compiled FROM playbooks"))
+    }
     changed = []
     for name, playbook in sorted(playbooks.items()):
         compiled = playbook.model_dump(mode="json")
@@ -124,7 +127,6 @@ async def load_version(connection: AsyncConnection, playbook: str, version: str)
     if compiled is None:
         raise NotFoundError(f"Version {version} of playbook {playbook} was never published here.")
     return CompiledPlaybook.model_validate(compiled)
-
 
 
 async def load_policy(connection: AsyncConnection) -> Policy:

@@ -100,7 +100,7 @@ async def insert_runs(connection: AsyncConnection, entries: Sequence[NewRun]) ->
     columns = ", ".join(rows[0])
     await connection.execute(
         text(
-            f"INSERT INTO runs ({columns}) SELECT {columns} "  # noqa: S608 - our own names
+            f"INSERT INTO runs ({columns}) SELECT {columns} "
             "FROM jsonb_populate_recordset(NULL::runs, CAST(:rows AS jsonb))"
         ),
         {"rows": encode(rows)},

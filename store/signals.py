@@ -29,14 +29,14 @@ class StoredSignals:
 
 _COLUMNS = (*SIGNAL_COLUMNS, "custom", "stamps", "changed_at")
 _SAVE = text(
-    f"INSERT INTO signals (customer_id, {', '.join(_COLUMNS)}) "  # noqa: S608 - our own column names
+    f"INSERT INTO signals (customer_id, {', '.join(_COLUMNS)}) "
     f"SELECT customer_id, {', '.join(_COLUMNS)} FROM jsonb_populate_recordset(NULL::signals, CAST(:rows AS jsonb)) "
     f"ON CONFLICT (customer_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS)}"
 )
 
 
 _LOAD = text(
-    f"SELECT customer_id::text, custom::text, stamps::text, {', '.join(SIGNAL_COLUMNS)} FROM signals "  # noqa: S608
+    f"SELECT customer_id::text, custom::text, stamps::text, {', '.join(SIGNAL_COLUMNS)} FROM signals "
     "WHERE customer_id = ANY(CAST(:ids AS uuid[]))"
 )
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -121,7 +121,7 @@ async def load_history(
     picked = ", ".join(f"array_agg(day || :field || (values -> :name{i})::text)" for i in range(len(wanted)))
     rows = await connection.execute(
         text(
-            f"SELECT customer_id::text, {picked} FROM signal_history "  # noqa: S608
+            f"SELECT customer_id::text, {picked} FROM signal_history "
             "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND day >= :since GROUP BY customer_id"
         ),
         {"ids": list(ids), "since": since, "field": _FIELD}

@@ -59,10 +59,12 @@ def _task(row: Any) -> Task:
 
 async def open_task(connection: AsyncConnection, task: Task) -> Task:
     """Put a task on the list, or find it there."""
-    values = {name: getattr(task, name) for name in Task.__dataclass_fields__} | {"outcomes": list(task.outcomes)}
+    values = {name: getattr(task, name) for name in Task.__dataclass_fields__} | {
+        "outcomes": list(task.outcomes)
+    }
     await connection.execute(
         text(
-            f"INSERT INTO tasks ({_FIELDS}) VALUES ({', '.join(':' + n for n in values)}) ON CONFLICT DO NOTHING"  # noqa: S608
+            f"INSERT INTO tasks ({_FIELDS}) VALUES ({', '.join(':' + n for n in values)}) ON CONFLICT DO NOTHING"
         ),
         values,
     )
@@ -77,7 +79,7 @@ async def load_task(connection: AsyncConnection, task: str, *, lock: bool = True
         raise NotFoundError(f"{task!r} is not a task id.") from error
     row = (
         await connection.execute(
-            text(f"SELECT {_FIELDS} FROM tasks WHERE id = :id" + (" FOR UPDATE" if lock else "")),  # noqa: S608
+            text(f"SELECT {_FIELDS} FROM tasks WHERE id = :id" + (" FOR UPDATE" if lock else "")),
             {"id": task},
         )
     ).first()
@@ -99,7 +101,8 @@ async def complete_task(database: Database, task: str, outcome: str, *, notes: s
         found = await load_task(connection, task)
         if outcome not in found.outcomes:
             raise InputError(
-                f"{outcome!r} is not an outcome of this {found.kind}.", remedy=f"Use one of: {', '.join(found.outcomes)}."
+                f"{outcome!r} is not an outcome of this {found.kind}.",
+                remedy=f"Use one of: {', '.join(found.outcomes)}.",
             )
         if found.state == "done" and found.outcome == outcome:
             return found
@@ -109,7 +112,9 @@ async def complete_task(database: Database, task: str, outcome: str, *, notes: s
                 remedy="Nothing is left to do for it.",
             )
         await close_task(connection, task, "done", now, outcome=outcome, notes=notes, by=by)
-        await runs.record_step(connection, found.run_id, found.step, found.occurrence, found.kind, outcome, now, found.title)
+        await runs.record_step(
+            connection, found.run_id, found.step, found.occurrence, found.kind, outcome, now, found.title
+        )
         # The notes stay here: what a run reads ends up in its history.
         await runs.post(connection, found.run_id, "task", now, step=found.step, outcome=outcome)
         return await load_task(connection, task)

@@ -1,4 +1,4 @@
-"""A run's attention: standing still until a moment, while goal, exit, stop, pause and whatever it waits for are heeded."""
+"""A run's attention: standing still until a moment, heeding goal, exit, stop, pause and what it waits for."""
 
 from __future__ import annotations
 

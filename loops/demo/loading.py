@@ -52,7 +52,9 @@ async def load_population(
         catalogue = load_catalogue()
         happened: dict[str, list[PastEvent]] = defaultdict(list)
         for event in population.events:
-            happened[event.customer].append(PastEvent(event.message_id, event.name, event.at, event.properties))
+            happened[event.customer].append(
+                PastEvent(event.message_id, event.name, event.at, event.properties)
+            )
         events, everybody = 0, population.customers
         for start in range(0, len(everybody), BATCH):
             batch = [

@@ -50,7 +50,10 @@ async def page(web: RunningWeb) -> AsyncIterator[Page]:
 
 
 async def test_a_call_is_completed_on_its_page_and_the_run_goes_on(
-    house: House, web: RunningWeb, page: Page, tmp_path: Path  # noqa: F811
+    house: House,  # noqa: F811
+    web: RunningWeb,
+    page: Page,
+    tmp_path: Path,
 ) -> None:
     outcomes = {"declined": Reaction(do="stop")}
     steps = (email("greet"), call("ring", outcomes=outcomes), Wait(id="pause", spec=Elapsed(seconds=DAY)))
@@ -73,8 +76,16 @@ async def test_a_call_is_completed_on_its_page_and_the_run_goes_on(
     await page.screenshot(path=tmp_path / "run.png")
 
 
-async def test_nothing_that_a_customer_says_runs_in_the_page(house: House, web: RunningWeb, page: Page) -> None:  # noqa: F811
-    await house.engine.identify("eve", first_name="<script>window.owned=1</script>", business_name="<img src=x onerror=window.owned=1>")
+async def test_nothing_that_a_customer_says_runs_in_the_page(
+    house: House,  # noqa: F811
+    web: RunningWeb,
+    page: Page,
+) -> None:
+    await house.engine.identify(
+        "eve",
+        first_name="<script>window.owned=1</script>",
+        business_name="<img src=x onerror=window.owned=1>",
+    )
     await house.engine.send("eve", "login")
     await page.goto(f"{web.address}/customers/eve")
     await page.get_by_role("heading", name="<img src=x onerror=window.owned=1>").wait_for()

@@ -27,7 +27,10 @@ async def house(request: pytest.FixtureRequest, database_url: str, temporal: str
         channels = {
             "email": SmtpChannel(parse_smtp_url(smtp.url), sender=("Holdfast", "care@example.com")),
             "sms": TwilioSmsChannel(
-                account_sid=twilio.account, auth_token=twilio.token, sender="+15005550006", base_url=twilio.url
+                account_sid=twilio.account,
+                auth_token=twilio.token,
+                sender="+15005550006",
+                base_url=twilio.url,
             ),
         }
         async with run_engine(database_url, temporal, channels) as engine:
@@ -38,7 +41,9 @@ async def house(request: pytest.FixtureRequest, database_url: str, temporal: str
 
 async def _record(engine: RunningEngine, directory: Path, name: str) -> None:
     """Write the history of each run of this test, to be replayed by every later version of the workflow."""
-    rows = await engine.rows("SELECT workflow_id, execution_id FROM runs WHERE execution_id IS NOT NULL ORDER BY playbook")
+    rows = await engine.rows(
+        "SELECT workflow_id, execution_id FROM runs WHERE execution_id IS NOT NULL ORDER BY playbook"
+    )
     for number, row in enumerate(rows):
         handle = engine.client.get_workflow_handle(row["workflow_id"], run_id=row["execution_id"])
         # Who recorded it is nobody's business.

@@ -13,7 +13,9 @@ def trigger(name: str = "help_wanted") -> Enter:
     return Enter(when=AllOf(items=(EventCount(name=name, path=f"enter.when.event.{name}"),)))
 
 
-def email(step: str, text: str = "Hello {{ customer.first_name }}", topic: str | None = None, **more: object) -> Act:
+def email(
+    step: str, text: str = "Hello {{ customer.first_name }}", topic: str | None = None, **more: object
+) -> Act:
     return Act(
         id=step, word="email", activity="Delivery.send", sends=True,
         args={"subject": f"About {step}", "text": text, "topic": topic}, **more,
@@ -21,11 +23,23 @@ def email(step: str, text: str = "Hello {{ customer.first_name }}", topic: str |
 
 
 def sms(step: str) -> Act:
-    return Act(id=step, word="sms", activity="Delivery.send", sends=True, args={"text": "Hi {{ customer.first_name }}"})
+    return Act(
+        id=step,
+        word="sms",
+        activity="Delivery.send",
+        sends=True,
+        args={"text": "Hi {{ customer.first_name }}"},
+    )
 
 
 def call(step: str, **more: object) -> Act:
-    args = {"title": "Call {{ customer.first_name }}", "assign": "csm", "due_seconds": DAY, "give_up_seconds": 7 * DAY, "escalate": None}
+    args = {
+        "title": "Call {{ customer.first_name }}",
+        "assign": "csm",
+        "due_seconds": DAY,
+        "give_up_seconds": 7 * DAY,
+        "escalate": None,
+    }
     return Act(id=step, word="call", activity="Tasks.assign", human=True, args=args, **more)
 
 

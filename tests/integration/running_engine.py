@@ -61,7 +61,9 @@ class RunningEngine:
     async def identify(self, customer: str, **traits: Any) -> TakenIn:
         """What is said of a customer now."""
         now = datetime.now(UTC)
-        event = IncomingEvent("test", str(uuid.uuid4()), customer, "identify", now, now, now.date(), {}, traits)
+        event = IncomingEvent(
+            "test", str(uuid.uuid4()), customer, "identify", now, now, now.date(), {}, traits
+        )
         return await self.take(event)
 
     async def take(self, *events: IncomingEvent) -> TakenIn:
@@ -76,7 +78,12 @@ class RunningEngine:
             return [dict(row._mapping) for row in await connection.execute(text(sql), parameters)]
 
     async def until(
-        self, sql: str, *, holds: Callable[[list[Mapping[str, Any]]], bool] = bool, seconds: float = 30, **parameters: Any
+        self,
+        sql: str,
+        *,
+        holds: Callable[[list[Mapping[str, Any]]], bool] = bool,
+        seconds: float = 30,
+        **parameters: Any,
     ) -> list[Mapping[str, Any]]:
         """Wait until a query gives what is expected; fails with what it gave last."""
         return await eventually(lambda: self.rows(sql, **parameters), holds, seconds)

@@ -68,7 +68,9 @@ async def test_an_address_that_does_not_exist_fails_and_is_not_used_again(house:
     assert suppressed == {"channel": "email", "reason": "invalid_address"}
 
 
-async def test_who_opted_out_at_the_provider_gets_nothing_more_on_that_channel_but_the_fallback(house: House) -> None:
+async def test_who_opted_out_at_the_provider_gets_nothing_more_on_that_channel_but_the_fallback(
+    house: House,
+) -> None:
     house.twilio.programme.script.extend(["21610"])
     fallback = {"suppressed": Reaction(do="fallback", steps=(email("instead"),))}
     step = sms("nudge").model_copy(update={"outcomes": fallback})
@@ -105,7 +107,9 @@ async def test_a_cap_counts_what_left_and_what_cannot_wait_is_skipped(house: Hou
 async def test_a_message_waits_for_the_quiet_hours_to_end(house: House) -> None:
     minute = datetime.now(UTC).hour * 60 + datetime.now(UTC).minute
     quiet = OPEN.model_copy(update={"quiet_hours": ((minute - 60) % 1440, (minute + 60) % 1440)})
-    held = email("greet").model_copy(update={"outcomes": {"held_quiet_hours": Reaction(do="hold", hold_seconds=2 * DAY)}})
+    held = email("greet").model_copy(
+        update={"outcomes": {"held_quiet_hours": Reaction(do="hold", hold_seconds=2 * DAY)}}
+    )
     await house.engine.publish(playbook(held), policy=quiet)
     await ada(house)
     await house.engine.send("ada", "help_wanted")
@@ -124,7 +128,9 @@ async def test_a_message_waits_for_the_quiet_hours_to_end(house: House) -> None:
 
 
 async def test_a_template_with_a_missing_value_sends_nothing_half_rendered(house: House) -> None:
-    [failed, sent] = await run_through(house, email("greet", text="Your plan is {{ signals.plan }}"), email("more"))
+    [failed, sent] = await run_through(
+        house, email("greet", text="Your plan is {{ signals.plan }}"), email("more")
+    )
     assert (failed["state"], failed["error_code"], sent["state"]) == ("failed", "template", "accepted")
     assert "plan" in failed["error"]
     assert len(house.smtp.accepted) == 1
@@ -135,7 +141,9 @@ async def test_what_is_sent_is_checked_against_the_goal_at_the_last_moment(house
     from schemas.condition import AllOf, Compare
     from schemas.plan import Elapsed, Goal, Wait
 
-    goal = Goal(name="pro", when=AllOf(items=(Compare(signal="plan", op="eq", value="pro"),)), within_seconds=DAY)
+    goal = Goal(
+        name="pro", when=AllOf(items=(Compare(signal="plan", op="eq", value="pro"),)), within_seconds=DAY
+    )
     await house.engine.publish(playbook(Wait(id="pause", spec=Elapsed(seconds=2)), email("greet"), goal=goal))
     await ada(house)
     await house.engine.send("ada", "help_wanted")

@@ -13,8 +13,6 @@ from tests.standins.smtp import SmtpStandIn
 from tests.standins.twilio import TwilioStandIn
 
 
-
-
 async def test_the_three_stories_can_be_watched(database_url: str) -> None:
     lines: list[str] = []
     async with SmtpStandIn() as smtp, TwilioStandIn() as twilio:
@@ -65,6 +63,10 @@ async def test_the_three_stories_can_be_watched(database_url: str) -> None:
         )
         [rescue] = rows.all()
     await database.close()
-    assert (rescue.playbook, rescue.outcome, rescue.success_achieved) == ("rescue-declining-supplier", "success", True)
+    assert (rescue.playbook, rescue.outcome, rescue.success_achieved) == (
+        "rescue-declining-supplier",
+        "success",
+        True,
+    )
     # One call of a quarter of an hour at the policy's price, and what the mails cost.
     assert float(rescue.cost_to_execute) == pytest.approx(12.0, abs=0.1)

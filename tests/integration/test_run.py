@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.condition import AllOf, Compare, EventCount
+from schemas.condition import AllOf, Compare
 from schemas.errors import ConflictError, NotFoundError
 from schemas.plan import (
     Act,
     Branch,
-    CompiledPlaybook,
     Elapsed,
     Enter,
     EventMatch,
@@ -28,8 +27,6 @@ from store.tasks import complete_task
 from tests.integration.plans import DAY, ada, call, email, playbook, sms, trigger
 from tests.integration.running_engine import House, eventually
 
-
-
 ENDED = "SELECT * FROM runs WHERE ended_at IS NOT NULL"
 STEPS = "SELECT step, word, outcome FROM run_steps ORDER BY at, step"
 
@@ -40,13 +37,22 @@ async def test_an_event_leads_to_an_email_and_an_sms_and_a_recorded_outcome(hous
             email("greet"),
             Wait(id="pause", spec=Elapsed(seconds=1)),
             sms("nudge"),
-            Act(id="note", word="in_app", activity="Delivery.show", args={"title": "Hi", "text": "Welcome back"}),
+            Act(
+                id="note",
+                word="in_app",
+                activity="Delivery.show",
+                args={"title": "Hi", "text": "Welcome back"},
+            ),
         )
     )
     await ada(house)
     await house.engine.send("ada", "help_wanted")
     [run] = await house.engine.until(ENDED)
-    assert (run["outcome"], run["arm"], run["trigger"]["reason"]) == ("completed", "treated", "event at_least 1 help_wanted")
+    assert (run["outcome"], run["arm"], run["trigger"]["reason"]) == (
+        "completed",
+        "treated",
+        "event at_least 1 help_wanted",
+    )
     [mail] = house.smtp.accepted
     assert mail.message["Subject"] == "About greet"
     assert "Hello Ada" in mail.message.get_payload()
@@ -64,7 +70,9 @@ async def test_an_event_leads_to_an_email_and_an_sms_and_a_recorded_outcome(hous
 
 async def test_a_goal_interrupts_a_wait_and_nothing_more_is_sent(house: House) -> None:
     goal = Goal(name="imported", event=EventMatch(name="client_imported"), within_seconds=7 * DAY)
-    await house.engine.publish(playbook(email("greet"), Wait(id="pause", spec=Elapsed(seconds=DAY)), email("more"), goal=goal))
+    await house.engine.publish(
+        playbook(email("greet"), Wait(id="pause", spec=Elapsed(seconds=DAY)), email("more"), goal=goal)
+    )
     await ada(house)
     await house.engine.send("ada", "help_wanted")
     await house.engine.until("SELECT 1 FROM run_steps WHERE step = 'greet'")
@@ -77,8 +85,18 @@ async def test_a_goal_interrupts_a_wait_and_nothing_more_is_sent(house: House) -
 
 
 async def test_an_exit_ends_the_run_with_its_outcome(house: House) -> None:
-    exits = (Exit(when=AllOf(path="exit[0].when", items=(Compare(signal="subscription_status", op="eq", value="cancelled"),)), outcome="lost"),)
-    await house.engine.publish(playbook(Wait(id="pause", spec=Elapsed(seconds=DAY)), email("more"), exits=exits))
+    exits = (
+        Exit(
+            when=AllOf(
+                path="exit[0].when",
+                items=(Compare(signal="subscription_status", op="eq", value="cancelled"),),
+            ),
+            outcome="lost",
+        ),
+    )
+    await house.engine.publish(
+        playbook(Wait(id="pause", spec=Elapsed(seconds=DAY)), email("more"), exits=exits)
+    )
     await ada(house)
     await house.engine.send("ada", "help_wanted")
     await house.engine.until("SELECT 1 FROM runs WHERE state = 'running'")
@@ -89,7 +107,13 @@ async def test_an_exit_ends_the_run_with_its_outcome(house: House) -> None:
 
 
 async def test_a_run_waits_for_an_event_and_takes_the_branch_that_it_decides(house: House) -> None:
-    waiting = WaitFor(id="back", event=EventMatch(name="login"), for_seconds=DAY, then=(email("welcome-back"),), otherwise=(email("miss-you"),))
+    waiting = WaitFor(
+        id="back",
+        event=EventMatch(name="login"),
+        for_seconds=DAY,
+        then=(email("welcome-back"),),
+        otherwise=(email("miss-you"),),
+    )
     await house.engine.publish(playbook(waiting))
     await ada(house)
     await house.engine.send("ada", "help_wanted")
@@ -100,7 +124,9 @@ async def test_a_run_waits_for_an_event_and_takes_the_branch_that_it_decides(hou
 
 
 async def test_a_wait_for_that_times_out_takes_the_other_branch(house: House) -> None:
-    waiting = WaitFor(id="back", event=EventMatch(name="login"), for_seconds=1, then=(), otherwise=(email("miss-you"),))
+    waiting = WaitFor(
+        id="back", event=EventMatch(name="login"), for_seconds=1, then=(), otherwise=(email("miss-you"),)
+    )
     await house.engine.publish(playbook(waiting))
     await ada(house)
     await house.engine.send("ada", "login")
@@ -110,7 +136,10 @@ async def test_a_wait_for_that_times_out_takes_the_other_branch(house: House) ->
 
 
 async def test_a_call_is_put_on_a_list_and_its_outcome_branches(house: House) -> None:
-    outcomes = {"declined": Reaction(do="stop"), "no_answer": Reaction(do="fallback", steps=(sms("sorry-we-missed-you"),))}
+    outcomes = {
+        "declined": Reaction(do="stop"),
+        "no_answer": Reaction(do="fallback", steps=(sms("sorry-we-missed-you"),)),
+    }
     await house.engine.publish(playbook(call("ring", outcomes=outcomes), email("summary")))
     await ada(house)
     await house.engine.send("ada", "help_wanted")
@@ -124,7 +153,9 @@ async def test_a_call_is_put_on_a_list_and_its_outcome_branches(house: House) ->
 
 
 async def test_a_declined_call_stops_the_run(house: House) -> None:
-    await house.engine.publish(playbook(call("ring", outcomes={"declined": Reaction(do="stop")}), email("summary")))
+    await house.engine.publish(
+        playbook(call("ring", outcomes={"declined": Reaction(do="stop")}), email("summary"))
+    )
     await ada(house)
     await house.engine.send("ada", "help_wanted")
     [task] = await house.engine.until("SELECT * FROM tasks WHERE state = 'open'")
@@ -140,7 +171,10 @@ async def test_if_experiment_and_stop_decide_the_course(house: House) -> None:
         Branch(id="which", when=pro, then=(email("for-pros"),), otherwise=(email("for-others"),)),
         Split(
             id="split", experiment="tone",
-            variants={"warm": Variant(weight=1, steps=(email("warm"), Stop(id="enough", outcome="success"))), "cool": Variant(weight=0)},
+            variants={
+                "warm": Variant(weight=1, steps=(email("warm"), Stop(id="enough", outcome="success"))),
+                "cool": Variant(weight=0),
+            },
         ),
         email("never"),
     )  # fmt: skip
@@ -155,7 +189,13 @@ async def test_if_experiment_and_stop_decide_the_course(house: House) -> None:
 
 
 async def test_pause_resume_stop_and_the_trace(house: House) -> None:
-    await house.engine.publish(playbook(Wait(id="pause", spec=Elapsed(seconds=2)), email("more"), Wait(id="long", spec=Elapsed(seconds=DAY))))
+    await house.engine.publish(
+        playbook(
+            Wait(id="pause", spec=Elapsed(seconds=2)),
+            email("more"),
+            Wait(id="long", spec=Elapsed(seconds=DAY)),
+        )
+    )
     await ada(house)
     await house.engine.send("ada", "help_wanted")
     [run] = await house.engine.until("SELECT * FROM runs WHERE state = 'running'")
@@ -177,7 +217,9 @@ async def test_pause_resume_stop_and_the_trace(house: House) -> None:
 async def test_one_run_at_a_time_and_a_reason_for_each_entry_that_did_not_happen(house: House) -> None:
     await house.engine.publish(
         playbook(Wait(id="pause", spec=Elapsed(seconds=DAY)), group="care", priority=90),
-        playbook(Wait(id="pause", spec=Elapsed(seconds=DAY)), name="second-choice", group="care", priority=10),
+        playbook(
+            Wait(id="pause", spec=Elapsed(seconds=DAY)), name="second-choice", group="care", priority=10
+        ),
         playbook(email("x"), name="nobody-enters", enter=Enter(when=trigger().when, holdout_percent=100)),
     )
     await ada(house)
@@ -226,7 +268,9 @@ async def test_the_temporal_ui_can_be_read(house: House) -> None:
 
 
 async def test_an_entry_can_be_asked_for_by_hand_and_is_refused_with_its_reason(house: House) -> None:
-    await house.engine.publish(playbook(email("greet"), Wait(id="pause", spec=Elapsed(seconds=DAY)), enter=None))
+    await house.engine.publish(
+        playbook(email("greet"), Wait(id="pause", spec=Elapsed(seconds=DAY)), enter=None)
+    )
     await ada(house)
     run_id = await request_entry(house.engine.database, "helping", "ada", "she rang us")
     [run] = await house.engine.until("SELECT * FROM runs WHERE state = 'running'")

@@ -15,9 +15,7 @@ def test_migrations_make_the_tables_that_the_code_knows(database_url: str) -> No
     engine = create_engine(driver_url(database_url))
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        differences = [
-            one for one in compare_metadata(context, metadata) if not _is_partition(one)
-        ]
+        differences = [one for one in compare_metadata(context, metadata) if not _is_partition(one)]
     engine.dispose()
     assert differences == []
 
@@ -25,8 +23,13 @@ def test_migrations_make_the_tables_that_the_code_knows(database_url: str) -> No
 def _is_partition(difference: object) -> bool:
     """Partitions are made month by month and aren't in the code's list."""
     name = str(difference)
-    return any(f"{table}_" in name for table in ("events", "signal_history", "decisions")) and "remove_table" in name or (
-        "remove_index" in name and any(f"{table}_2" in name or f"{table}_default" in name for table in ("events", "decisions"))
+    return (
+        (any(f"{table}_" in name for table in ("events", "signal_history", "decisions"))
+        and "remove_table" in name)
+        or (
+            "remove_index" in name
+            and any(f"{table}_2" in name or f"{table}_default" in name for table in ("events", "decisions"))
+        )
     )
 
 
@@ -35,6 +38,9 @@ def test_every_core_signal_that_is_stored_has_a_column_of_its_type() -> None:
     stored = {
         name: signal.type
         for name, signal in catalogue.signals.items()
-        if signal.core and not signal.personal and signal.age_of is None and name not in ("timezone", "locale")
+        if signal.core
+        and not signal.personal
+        and signal.age_of is None
+        and name not in ("timezone", "locale")
     }
-    assert stored == {name: kind for name, kind in SIGNAL_COLUMNS.items()}
+    assert stored == SIGNAL_COLUMNS

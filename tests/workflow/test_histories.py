@@ -35,7 +35,7 @@ async def test_a_history_that_differs_is_noticed() -> None:
     text = json.dumps(recorded["history"]).replace('"Delivery.send"', '"Delivery.shout"')
     history = WorkflowHistory.from_json(recorded["workflow_id"], text)
     replayer = Replayer(workflows=[PlaybookRun], data_converter=pydantic_data_converter)
-    with pytest.raises(Exception, match="[Nn]ondeterminism"):
+    with pytest.raises(Exception, match=r"[Nn]ondeterminism"):
         await replayer.replay_workflow(history)
 
 
