@@ -133,6 +133,11 @@ class MessageDelivery:
         )
         if decision.outcome != "sent":
             if decision.until is not None:
+                # Told at the time it became due: a run that is started anew holds it from then.
+                told = f"{decision.outcome}, until {decision.until:%Y-%m-%d %H:%M} UTC"
+                await runs.record_step(
+                    connection, call.run_id, call.step, call.occurrence, channel, "holding", call.due_at, told
+                )
                 return StepResult(
                     outcome=decision.outcome, at=now, until=decision.until, detail=decision.detail
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import activity
 
@@ -14,6 +14,7 @@ from schemas.facts import Facts
 from schemas.plan import BeforeDate, Branch, Wait, WaitFor
 from schemas.run import StepCall, StepResult
 from store import runs, waits
+from store.database import Connection
 
 
 class Waiting:
@@ -62,6 +63,7 @@ class Waiting:
                     connection, call.run_id, call.step, call.occurrence, "wait", "no_date", opened.now
                 )
                 return StepResult(outcome="no_date", at=opened.now)
+            await self._tell(connection, call, "wait", until)
             return StepResult(outcome="waiting", at=opened.now, until=until)
 
     @activity.defn(name="Wait.listen")
@@ -83,7 +85,15 @@ class Waiting:
                     connection, call.run_id, call.step, call.occurrence, "wait_for", "then", opened.now
                 )
                 return StepResult(outcome="then", at=opened.now)
+            await self._tell(connection, call, "wait_for", wait.until)
             return StepResult(outcome="waiting", at=opened.now, until=wait.until)
+
+    async def _tell(self, connection: Connection, call: StepCall, word: str, until: datetime) -> None:
+        """Note that the run waits, of the time at which the wait began."""
+        told = f"until {until:%Y-%m-%d %H:%M} UTC"
+        await runs.record_step(
+            connection, call.run_id, call.step, call.occurrence, word, "waiting", call.due_at, told
+        )
 
     @activity.defn(name="Wait.close")
     async def close(self, call: StepCall) -> StepResult:

@@ -21,14 +21,29 @@ class Poster:
         return self
 
     async def post(self, path: str, body: bytes) -> int:
-        """Post JSON; returns the status when the whole answer is there."""
+        """Post JSON; returns the status when the whole answer is there.
+
+        A server closes a connection that was idle for long: then the request goes out again over a new one, which
+        changes nothing where events carry their ids.
+        """
+        kept = self._writer is not None
+        try:
+            return await self._post(path, body)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            if not kept:
+                raise
+            self.close()
+            await self.open()
+            return await self._post(path, body)
+
+    async def _post(self, path: str, body: bytes) -> int:
         if self._reader is None or self._writer is None:
             await self.open()
-        assert self._reader is not None and self._writer is not None  # noqa: PT018
+        assert self._reader is not None
+        assert self._writer is not None
         self._writer.write(
             f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Basic {self._credentials}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-            + body
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
         )
         head = await self._reader.readuntil(b"\r\n\r\n")
         lower = head.lower()

@@ -190,7 +190,7 @@ async def _resumption(connection: Connection, run: Run, version: Version) -> Res
     done: dict[str, str] = {}
     since: dict[str, datetime] = {}
     for row in steps:
-        if row["outcome"] not in ("open", "waiting"):
+        if row["outcome"] not in runs.UNFINISHED:
             done[row["step"]] = row["outcome"]
         since[row["step"]] = row["at"]
     order = list(version.steps.values())

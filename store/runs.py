@@ -18,6 +18,9 @@ from store.database import encode
 # How long a loop may take to start or signal a run before another tries again; both are harmless to repeat.
 LEASE = timedelta(seconds=20)
 
+# What a step's record says while the step goes on.
+UNFINISHED = ("open", "waiting", "holding")
+
 # Deliveries, tasks and runs derive their ids from this, so that a repetition finds the first one.
 NAMESPACE = uuid.UUID("5f0f5c1e-6a1b-4d0e-9a55-70e8f1a9b0d3")
 
@@ -332,7 +335,8 @@ async def load_outcome(connection: AsyncConnection, run_id: str, step: str, occu
         ),
         {"run": run_id, "step": step, "occurrence": occurrence},
     )
-    return row.scalar()
+    outcome: str | None = row.scalar()
+    return None if outcome in UNFINISHED else outcome
 
 
 async def end_run(connection: AsyncConnection, run_id: str, outcome: str, reason: str, at: datetime) -> bool:
