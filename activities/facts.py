@@ -28,8 +28,8 @@ HISTORY_DAYS = 120
 class Known:
     """One customer: profile, facts at `facts.now`, and the stored row with what was derived merged in.
 
-    `changed` names the signals whose value isn't the stored one, ages (which are never stored) always among them; `moved`
-    says whether the row is another than the stored one and wants to be saved.
+    `changed` names the signals whose value isn't the stored one, ages (which are never stored) always among them;
+    `moved` says whether the row is another than the stored one and wants to be saved.
     """
 
     customer: Customer
@@ -50,9 +50,11 @@ async def load_known(
     past: PastScores | None = None,
     reachability: bool = True,
 ) -> dict[str, Known]:
-    """What is known of these customers at `now`; of events and history only what `needs` names. Missing ids are left out.
+    """What is known of these customers at `now`; of events and history only what `needs` names. Missing ids are
+    left out.
 
-    `more` adds needs of single customers; `past` remembers scores between calls. `reachability=False` leaves consent and suppression out of the facts: conditions don't look at them.
+    `more` adds needs of single customers; `past` remembers scores between calls. `reachability=False` leaves consent
+    and suppression out of the facts: conditions don't look at them.
     """
     customers = await load_customers(connection, customer_ids)
     ids = list(customers)

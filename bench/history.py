@@ -38,6 +38,7 @@ from store.database import Database
 from store.intake import take_in
 from store.playbooks import publish
 from store.tasks import complete_task
+from workflows.playbook_run import PlaybookRun
 
 NAME = "bench-steps"
 # The rival does the same under the same ids.
@@ -103,7 +104,7 @@ async def measure(system: System, say: Say, *, runs: int) -> Histories:
 
     The system's own worker must not run: the loops run here, with one workflow or the other.
     """
-    engine = await _carry(system, temporal_workers.PlaybookRun, runs)
+    engine = await _carry(system, PlaybookRun, runs)
     say(f"  history: {sum(map(len, engine)) / runs:.1f} events a run by the engine")
     rival = await _carry(system, HandWritten, runs)
     say(f"  history: {sum(map(len, rival)) / runs:.1f} events a run by hand")
@@ -184,7 +185,8 @@ async def _one(system: System, database: Database, client: Client) -> list[str]:
     )
     await _take(database, name, "login")
     [task] = await ask(
-        "SELECT t.id::text FROM tasks t JOIN customers c ON c.id = t.customer_id WHERE c.external_id = %s AND t.state = 'open'",
+        "SELECT t.id::text FROM tasks t JOIN customers c ON c.id = t.customer_id "
+        "WHERE c.external_id = %s AND t.state = 'open'",
         "the call",
     )
     # The workflow stands before the person answers, as it does when people answer.

@@ -43,7 +43,8 @@ class Poster:
         assert self._writer is not None
         self._writer.write(
             f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Basic {self._credentials}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            + body
         )
         head = await self._reader.readuntil(b"\r\n\r\n")
         lower = head.lower()

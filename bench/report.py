@@ -96,7 +96,10 @@ def _throughput_rows(found: Throughput) -> list[Row]:
         Row("  age of the oldest undecided, worst", f"{found.lag_worst_seconds:.2f} s"),
         Row("  answer to a request, p50 / p99", f"{found.answer_p50_ms:.0f} / {found.answer_p99_ms:.0f} ms"),
         Row("  CPU per event", f"{sum(found.cpu_ms_per_event.values()):.2f} ms ({processes})"),
-        Row("  processors busy", f"{found.processors_busy:.2f}"),
+        Row(
+            "  processors busy, and taken by other programs",
+            f"{found.processors_busy:.2f}, {found.processors_taken:.2f}",
+        ),
         Row("  runs started meanwhile", str(found.runs_started)),
     ]
 

@@ -1,8 +1,8 @@
 """The rival: the benchmark's steps written by hand as one Temporal workflow, with the guarantees that the engine gives.
 
-It calls the same activities, so it has the ledger, the run's row, consent and goal checks before each step, and the books
-at the end; it hears the doorbell and reads the inbox, sets the same search attributes and labels its commands. What it
-leaves out is everything general: no plan, no branches that this one run doesn't take, no pause, no trace.
+It calls the same activities, so it has the ledger, the run's row, consent and goal checks before each step, and the
+books at the end; it hears the doorbell and reads the inbox, sets the same search attributes and labels its commands.
+What it leaves out is everything general: no plan, no branches that this one run doesn't take, no pause, no trace.
 """
 
 from __future__ import annotations

@@ -37,7 +37,6 @@ status: live
 enter:
   when:
     event: {name: bench_asked, within: 1h}
-  again: always
 steps:
   - id: answer
     email:
@@ -71,6 +70,13 @@ class System:
     def cpu_seconds(self) -> dict[str, float]:
         """CPU time that each process of the system has used so far, its children's included."""
         return {name: _cpu_seconds(self.development.supervisor.pid(name)) for name in PROCESSES}
+
+
+def machine_seconds() -> float:
+    """CPU time that the machine has spent since its start, on whatever; `steal` is what other machines took of ours."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    return float(sum(times[:8]) - idle)
 
 
 def _cpu_seconds(pid: int | None) -> float:

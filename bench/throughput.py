@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.system import Say, System, percentile, poll
+from bench.system import Say, System, machine_seconds, percentile, poll
 
 CUSTOMERS = 5000
 RATE = 1000.0
@@ -36,6 +36,8 @@ class Throughput:
     cpu_ms_per_event: Mapping[str, float]
     # Of the machine's processors, the load's own share included.
     processors_busy: float
+    # Of the machine's processors, what other programs (this one's watching among them) took meanwhile.
+    processors_taken: float
     runs_started: int
 
 
@@ -44,7 +46,7 @@ async def measure(system: System, say: Say, *, seconds: float, rate: float = RAT
     customers = [name for (name,) in await system.rows("SELECT external_id FROM customers")]
     decided_before = await _decided(system)
     runs_before = int(await system.value("SELECT count(*) FROM runs"))
-    cpu_before = system.cpu_seconds()
+    cpu_before, machine_before = system.cpu_seconds(), machine_seconds()
     begin = time.monotonic()
     wanted = {"port": system.port, "api_key": system.api_key, "rate": rate, "seconds": seconds}
     process = await asyncio.create_subprocess_exec(
@@ -70,6 +72,7 @@ async def measure(system: System, say: Say, *, seconds: float, rate: float = RAT
             break
         await asyncio.sleep(SAMPLE_SECONDS)
     drained = time.monotonic()
+    machine = machine_seconds() - machine_before
     cpu = {name: used - cpu_before[name] for name, used in system.cpu_seconds().items()}
     output, _ = await posting
     if process.returncode:
@@ -92,6 +95,7 @@ async def measure(system: System, say: Say, *, seconds: float, rate: float = RAT
         answer_p99_ms=load["answer_p99_ms"],
         cpu_ms_per_event={name: 1000 * used / max(load["accepted"], 1) for name, used in cpu.items()},
         processors_busy=sum(cpu.values()) / (drained - begin),
+        processors_taken=max(0.0, machine - sum(cpu.values())) / (drained - begin),
         runs_started=int(await system.value("SELECT count(*) FROM runs")) - runs_before,
     )
 

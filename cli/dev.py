@@ -81,7 +81,9 @@ def command(demo: bool | None, data: Path | None, port: int, fast: bool) -> None
     directory = DataDirectory(data or settings.data)
     directory.acquire()
     # Nobody has put demo customers into a database of his own unless he says so.
-    wanted = Wanted(directory, dict(os.environ), port, embedded if demo is None else demo)
+    wanted = Wanted(
+        directory, dict(os.environ), port, fast or (embedded if demo is None else demo), played=fast
+    )
     # Not asyncio.run: it waits for threads at the end, and there are five seconds for stopping.
     loop = asyncio.new_event_loop()
     loop.run_until_complete(live(wanted, play if fast else stay))

@@ -40,6 +40,8 @@ class Wanted:
     environ: Mapping[str, str]
     port: int = DEFAULT_PORTS["web"]
     demo: bool = True
+    # What is played brings its own customers, into a database of its own.
+    played: bool = False
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -79,7 +81,7 @@ class Development:
                 group.create_task(self._bring_up_temporal())
             group.create_task(self._start(self._sinks()))
         await self._run("migrations", "migrate")
-        if self._wanted.demo:
+        if self._wanted.demo and not self._wanted.played:
             await self._run("demo data", "demo")
 
     async def bring_up_processes(self) -> None:

@@ -51,7 +51,7 @@ class Engine:
             )
 
     async def _evaluate(self) -> bool:
-        # While one batch waits for the database, another is worked on; a single event needs no second look at the queue.
+        # While one batch waits for the database, another is worked on; a single event needs no second look.
         lanes = LANES if self._behind else 1
         batches = await asyncio.gather(
             *(self._evaluator.run_once() for _ in range(lanes)), return_exceptions=True

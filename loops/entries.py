@@ -205,7 +205,9 @@ class Entries:
         if decision.held_out and window is None:
             window = OBSERVED
         health, churn = signals.get("health_score"), signals.get("churn_probability")
-        why = entry.asked or "; ".join(sentence(line) for line in (playbook.enter.when.items if playbook.enter else ()))
+        why = entry.asked or "; ".join(
+            sentence(line) for line in (playbook.enter.when.items if playbook.enter else ())
+        )
         return NewRun(
             id=str(uuid.uuid4()),
             playbook=playbook.name,
@@ -235,12 +237,16 @@ class Entries:
             decision = entry.decision
             assert decision is not None
             if entry.request:
-                answers.append((entry.request, decision.reason, decision.detail, entry.run.id if entry.run else None))
-            elif standing.get((entry.customer_id, entry.playbook.name)) == decision.reason and entry.run is None:
+                answers.append(
+                    (entry.request, decision.reason, decision.detail, entry.run.id if entry.run else None)
+                )
+            elif (
+                standing.get((entry.customer_id, entry.playbook.name)) == decision.reason
+                and entry.run is None
+            ):
                 continue
-            checks = (
-                explain(entry.playbook.enter.when, known[entry.customer_id].facts).checks if entry.playbook.enter else ()
-            )
+            enter, facts = entry.playbook.enter, known[entry.customer_id].facts
+            checks = explain(enter.when, facts).checks if enter else ()
             news.append(
                 Decision(
                     at=self._now,

@@ -1,7 +1,7 @@
 """The one place where it is decided who enters, whose run ends early, and whose wait is over.
 
-One transaction looks at a batch of customers, each locked, and writes everything that follows: signals, run rows, marks on
-open runs, inbox entries, decisions with their reasons, and when time alone makes another look necessary.
+One transaction looks at a batch of customers, each locked, and writes everything that follows: signals, run rows,
+marks on open runs, inbox entries, decisions with their reasons, and when time alone makes another look necessary.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
 The clock is the test server's, which skips to the next timer whenever nothing is at work. The player walks from
 one moment at which something happens to the next: events of the demo's suppliers, answers to what they were
-sent, calls completed, midnights, and moments that time alone makes due. What happens at a moment is taken in before a later timer fires.
+sent, calls completed, midnights, and moments that time alone makes due. What happens at a moment is taken in
+before a later timer fires.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import heapq
 import shutil
@@ -28,8 +28,8 @@ from activities.versions import Versions
 from channels.registry import close_channels, make_channels
 from channels.settings import ChannelSettings
 from loops.demo.behaviour import call_outcome, coming_events, respond
-from loops.demo.loading import CUSTOMERS, SEED, load_population
-from loops.demo.population import Population, generate
+from loops.demo.loading import load_population
+from loops.demo.population import Population
 from loops.demo.record import DemoEvent
 from loops.dispatcher import Dispatcher
 from loops.embedded_temporal import SEARCH_ATTRIBUTES
@@ -47,19 +47,21 @@ from store import evaluations
 from store.database import Database, PlayedClock
 from store.intake import take_in
 from store.past import forget_everything
-from store.playing import Happening, load_demo_mark, load_happenings
+from store.playing import Happening, load_happenings
 from store.tasks import complete_task
 
 DAYS = 30
 GRID = timedelta(minutes=30)
 # Ordinary life happens on a coarser grid than answers do: everybody who logs in around ten does so at ten.
 LIFE_MINUTES = 180
+# As many suppliers as can be watched in well under a minute.
+PLAYED = 150
 # CSMs of the demo make their calls so long after they were put on the list.
 CALL_AFTER = timedelta(hours=3)
 
 
 async def play(
-    environ: Mapping[str, str], say: Callable[[str], None], *, days: int = DAYS, customers: int = CUSTOMERS
+    environ: Mapping[str, str], say: Callable[[str], None], *, days: int = DAYS, customers: int = PLAYED
 ) -> None:
     """Play the coming `days` over the database that `environ` names, telling `say` what happens."""
     settings = Settings.read(environ)
@@ -69,15 +71,15 @@ async def play(
     ) as temporal:
         start = await temporal.get_current_time()
         clock = PlayedClock(start)
-        database = Database(settings.require_database_url(), connections=15, clock=clock)
+        database = Database(settings.require_database_url(), connections=15, clock=clock, durable=False)
         try:
-            population = await _population(database, start, say, customers)
+            population = await _populate(database, say, customers)
             await _register_attributes(temporal)
             channels = make_channels(ChannelSettings.from_environ(settings.environ))
             player = Player(database, clock, temporal, population, say)
             await publish_directory(database, settings.playbooks, load_catalogue())
             async with contextlib.AsyncExitStack() as stack:
-                for worker in make_workers(temporal.client, player.opening, channels):
+                for worker in make_workers(temporal.client, player.opening, channels, sandboxed=False):
                     await stack.enter_async_context(worker)
                 await player.play(start, days)
             await close_channels(channels)
@@ -232,17 +234,10 @@ def _on_grid(at: datetime) -> datetime:
     return datetime(2000, 1, 1, tzinfo=UTC) + steps * GRID
 
 
-async def _population(
-    database: Database, start: datetime, say: Callable[[str], None], customers: int
-) -> Population:
-    """The demo base as it stands in the database, made anew if the database has moved on from it."""
+async def _populate(database: Database, say: Callable[[str], None], customers: int) -> Population:
+    """A fresh demo base as of now: the first `customers` of its suppliers, the three of the stories among them."""
     async with database.transaction() as connection:
-        mark = await load_demo_mark(connection)
-        fresh = mark is not None and start - mark < timedelta(hours=12)
-        if not fresh:
-            await forget_everything(connection)
-    if fresh and mark is not None:
-        return await asyncio.to_thread(generate, SEED, customers, until=mark)
+        await forget_everything(connection)
     population = await load_population(database, say, customers=customers)
     assert population is not None
     return population

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.delivery import SETTLE_SECONDS, MessageDelivery
 from activities.running import RunBooks
@@ -27,14 +28,19 @@ def make_workers(
     channels: Mapping[str, Channel],
     *,
     settle_seconds: float = SETTLE_SECONDS,
+    sandboxed: bool = True,
 ) -> list[Worker]:
-    """The Temporal workers of one process: runs and their books on one queue, providers on another."""
+    """The Temporal workers of one process: runs and their books on one queue, providers on another.
+
+    The sandbox watches over the workflow's determinism and costs some 25 ms a run; a player does without it.
+    """
     delivery = MessageDelivery(opening, channels, settle_seconds=settle_seconds)
     tasks, waiting, books = HumanTasks(opening), Waiting(opening), RunBooks(opening)
     runs = Worker(
         client,
         task_queue=RUN_QUEUE,
         workflows=[PlaybookRun],
+        workflow_runner=SandboxedWorkflowRunner() if sandboxed else UnsandboxedWorkflowRunner(),
         activities=[
             delivery.show,
             tasks.assign,

@@ -31,9 +31,9 @@ async def ensure_customers(
     connection: AsyncConnection, seen: Mapping[str, datetime], *, demo: bool = False
 ) -> dict[str, str]:
     """The ids of these external ids, created where new, all locked (FOR NO KEY UPDATE, ids ascending)."""
-    rows = encode([{"external_id": name, "created_at": at} for name, at in sorted(seen.items())])
     found = await _lock_by_name(connection, list(seen))
     if len(found) < len(seen):
+        rows = encode([{"external_id": name, "created_at": at} for name, at in sorted(seen.items())])
         await connection.execute(
             text(
                 "INSERT INTO customers (external_id, created_at, demo) SELECT external_id, created_at, :demo "

@@ -77,7 +77,12 @@ class PlayedClock:
 class Database:
     """One process's pool of connections, and its clock."""
 
-    def __init__(self, database_url: str, *, connections: int = 10, clock: Clock | None = None) -> None:
+    def __init__(
+        self, database_url: str, *, connections: int = 10, clock: Clock | None = None, durable: bool = True
+    ) -> None:
+        """`durable=False`: commits don't wait for the disk and connections aren't tried first, for a
+        database that is only played with.
+        """
         self.url = database_url
         self.clock: Clock = clock or LiveClock()
         self.engine: AsyncEngine = create_async_engine(
@@ -86,10 +91,14 @@ class Database:
             max_overflow=0,
             pool_timeout=30,
             # A connection that a restart of the server broke is noticed before it is used.
-            pool_pre_ping=True,
+            pool_pre_ping=durable,
             # What a statement was called with names people; errors end up in logs and histories.
             hide_parameters=True,
-            connect_args={"connect_timeout": 5, "options": "-c statement_timeout=30000 -c timezone=UTC"},
+            connect_args={
+                "connect_timeout": 5,
+                "options": "-c statement_timeout=30000 -c timezone=UTC"
+                + ("" if durable else " -c synchronous_commit=off"),
+            },
         )
 
     @contextlib.asynccontextmanager

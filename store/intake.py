@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -15,6 +16,29 @@ from schemas.incoming import DeadLetter, IncomingEvent, Mover, TakenIn
 from store import signals
 from store.customers import PROFILE_TRAITS, ensure_customers
 from store.database import Database, encode
+
+_INSERT_EVENTS = text(
+    "INSERT INTO events (day, source, message_id, customer_id, name, at, received_at, properties) "
+    "SELECT day, source, message_id, customer_id, name, at, received_at, properties "
+    "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(day date, source text, message_id text, "
+    "customer_id uuid, name text, at timestamptz, received_at timestamptz, properties jsonb) "
+    "ON CONFLICT DO NOTHING RETURNING source, message_id, day"
+)
+_ADD_TALLIES = text(
+    "INSERT INTO tallies AS t (customer_id, day, name, detail, count, total) "
+    "SELECT customer_id, day, name, detail, count, total "
+    "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(customer_id uuid, day date, name text, "
+    "detail text, count int, total float8) "
+    "ON CONFLICT (customer_id, day, name, detail) "
+    "DO UPDATE SET count = t.count + excluded.count, total = t.total + excluded.total"
+)
+_REQUEST = text(
+    "INSERT INTO evaluations AS e (customer_id, since, changed) "
+    "SELECT customer_id, :since, ARRAY(SELECT jsonb_array_elements_text(changed)) "
+    "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(customer_id uuid, changed jsonb) "
+    "ON CONFLICT (customer_id) DO UPDATE SET changed = ARRAY("
+    "SELECT DISTINCT unnest(e.changed || excluded.changed))"
+)
 
 
 async def take_in(
@@ -42,9 +66,9 @@ async def take_in(
         )
         fresh = await _insert(connection, events, customers)
         if fresh:
-            await _move(connection, fresh, customers, move)
+            changed = await _move(connection, fresh, customers, move)
             if evaluate:
-                await _request_evaluation(connection, fresh, customers)
+                await _request_evaluation(connection, changed, fresh[-1].received_at)
         return TakenIn(len(fresh), len(events) - len(fresh), len(dead))
 
 
@@ -83,13 +107,7 @@ async def _insert(
         for event in unique.values()
     ]
     rows = await connection.execute(
-        text(
-            "INSERT INTO events (day, source, message_id, customer_id, name, at, received_at, properties) "
-            "SELECT day, source, message_id, customer_id, name, at, received_at, properties "
-            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(day date, source text, message_id text, "
-            "customer_id uuid, name text, at timestamptz, received_at timestamptz, properties jsonb) "
-            "ON CONFLICT DO NOTHING RETURNING source, message_id, day"
-        ),
+        _INSERT_EVENTS,
         {"rows": encode(records)},
     )
     stored = {(row.source, row.message_id, row.day) for row in rows}
@@ -103,7 +121,8 @@ def _key(event: IncomingEvent) -> dict[str, Any]:
 
 async def _move(
     connection: AsyncConnection, fresh: Sequence[IncomingEvent], customers: Mapping[str, str], move: Mover
-) -> None:
+) -> dict[str, set[str]]:
+    """Write what follows from new events; returns, by customer, the names of events and signals that are new."""
     by_customer: dict[str, list[IncomingEvent]] = defaultdict(list)
     for event in fresh:
         by_customer[customers[event.external_id]].append(event)
@@ -111,6 +130,7 @@ async def _move(
     changed: list[signals.StoredSignals] = []
     tallies: list[dict[str, Any]] = []
     profiles: list[dict[str, Any]] = []
+    news: dict[str, set[str]] = {}
     for customer_id, theirs in by_customer.items():
         row = stored.get(customer_id) or signals.StoredSignals(customer_id)
         movement = move(row.values, row.stamps, theirs)
@@ -136,17 +156,12 @@ async def _move(
             traits.update(event.traits)
         if traits:
             profiles.append({"id": customer_id, "traits": traits})
+        given = (name for name in PROFILE_TRAITS if name in traits)
+        news[customer_id] = {*(event.name for event in theirs), *movement.signals, *given}
     await signals.save(connection, changed, fresh[-1].received_at)
     if tallies:
         await connection.execute(
-            text(
-                "INSERT INTO tallies AS t (customer_id, day, name, detail, count, total) "
-                "SELECT customer_id, day, name, detail, count, total "
-                "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(customer_id uuid, day date, name text, "
-                "detail text, count int, total float8) "
-                "ON CONFLICT (customer_id, day, name, detail) "
-                "DO UPDATE SET count = t.count + excluded.count, total = t.total + excluded.total"
-            ),
+            _ADD_TALLIES,
             {"rows": encode(tallies)},
         )
     if profiles:
@@ -161,25 +176,17 @@ async def _move(
             ),
             {"rows": encode(profiles)},
         )
+    return news
 
 
 async def _request_evaluation(
-    connection: AsyncConnection, fresh: Sequence[IncomingEvent], customers: Mapping[str, str]
+    connection: AsyncConnection, changed: Mapping[str, set[str]], since: datetime
 ) -> None:
-    names: dict[str, set[str]] = defaultdict(set)
-    for event in fresh:
-        names[customers[event.external_id]].add(event.name)
     await connection.execute(
-        text(
-            "INSERT INTO evaluations AS e (customer_id, since, changed) "
-            "SELECT customer_id, :since, ARRAY(SELECT jsonb_array_elements_text(changed)) "
-            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(customer_id uuid, changed jsonb) "
-            "ON CONFLICT (customer_id) DO UPDATE SET changed = ARRAY("
-            "SELECT DISTINCT unnest(e.changed || excluded.changed))"
-        ),
+        _REQUEST,
         {
-            "since": fresh[-1].received_at,
-            "rows": encode([{"customer_id": c, "changed": sorted(n)} for c, n in sorted(names.items())]),
+            "since": since,
+            "rows": encode([{"customer_id": c, "changed": sorted(n)} for c, n in sorted(changed.items())]),
         },
     )
 

@@ -1,4 +1,4 @@
-"""What a player needs to see: what runs did lately, and since when the demo base stands."""
+"""What a player needs to see: what runs did lately."""
 
 from __future__ import annotations
 
@@ -27,15 +27,6 @@ class Happening:
     def key(self) -> str:
         """What tells it from all others."""
         return f"{self.kind}/{self.id}"
-
-
-async def load_demo_mark(connection: Connection) -> datetime | None:
-    """When the demo base was loaded; None if it wasn't, or if runs were begun on it since."""
-    row = await connection.execute(
-        text("SELECT at FROM upkeep WHERE name = 'demo' AND NOT EXISTS (SELECT 1 FROM runs)")
-    )
-    at: datetime | None = row.scalar()
-    return at
 
 
 async def load_happenings(connection: Connection, since: datetime) -> list[Happening]:
