@@ -132,7 +132,7 @@ class EndCall(Frozen):
 
 
 class Command(Frozen):
-    """What a person asks of a run. `outcome` for stop and complete_step, `step` for complete_step, `until` to snooze."""
+    """What a person asks of a run: `outcome` to stop and complete_step, `step` to complete_step, `until` to snooze."""
 
     by: str
     reason: str = ""

@@ -24,12 +24,11 @@ def _is_partition(difference: object) -> bool:
     """Partitions are made month by month and aren't in the code's list."""
     name = str(difference)
     return (
-        (any(f"{table}_" in name for table in ("events", "signal_history", "decisions"))
-        and "remove_table" in name)
-        or (
-            "remove_index" in name
-            and any(f"{table}_2" in name or f"{table}_default" in name for table in ("events", "decisions"))
-        )
+        any(f"{table}_" in name for table in ("events", "signal_history", "decisions"))
+        and "remove_table" in name
+    ) or (
+        "remove_index" in name
+        and any(f"{table}_2" in name or f"{table}_default" in name for table in ("events", "decisions"))
     )
 
 
