@@ -35,7 +35,9 @@ Try next
   send an event     curl -u {api_key}: -H 'content-type: application/json' \\
                       -d '{{"userId": "me", "event": "form_created"}}' {web}/v1/track
   look at the runs  {holdfast} runs
-  edit a playbook   {playbooks}: `{holdfast} validate` checks it
+  ask why           {holdfast} explain rescue-declining-supplier --customer demo-story-2
+  play a month      {holdfast} dev --fast   (in well under a minute, after Ctrl-C here)
+  edit a playbook   {playbooks}: `{holdfast} validate` checks it, the next start makes it live
 """
 _STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -147,7 +149,7 @@ async def play(development: Development) -> None:
 def page(addresses: dict[str, Any], environ: dict[str, str]) -> str:
     """The one page that tells where everything is and what to try next."""
     own_sink = environ["SMTP_URL"].endswith(addresses["smtp"])
-    here = Path(sys.argv[0])
+    script = Path(sys.executable).with_name("holdfast")
     playbooks = Settings.read(environ).playbooks
     told = {
         **addresses,
@@ -156,7 +158,7 @@ def page(addresses: dict[str, Any], environ: dict[str, str]) -> str:
         "messages": "every mail and SMS; none leaves this machine"
         if own_sink
         else f"mail goes out by {_host(environ)}",
-        "holdfast": shlex.quote(os.path.relpath(here)) if here.name == "holdfast" else "holdfast",
+        "holdfast": shlex.quote(os.path.relpath(script)) if script.exists() else "holdfast",
         "playbooks": next((str(path) for path in sorted(playbooks.glob("*.yaml"))), f"{playbooks}/"),
     }
     return PAGE.format_map(told)
