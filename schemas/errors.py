@@ -1,7 +1,7 @@
 """Every error that Holdfast raises on purpose, in one tree.
 
 HoldfastError
-├── InputError          what somebody gave us can't be used (2xx sender's fault)
+├── InputError          what somebody gave us can't be used
 │   ├── PlaybookError       a playbook, template, policy or catalogue file
 │   ├── EventError          an event on the wire
 │   └── SettingError        the environment or a command's arguments
