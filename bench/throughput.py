@@ -14,6 +14,7 @@ from bench.system import Say, System, machine_seconds, percentile, poll
 CUSTOMERS = 5000
 RATE = 1000.0
 SAMPLE_SECONDS = 0.5
+DRAIN_SAMPLE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,11 @@ async def measure(system: System, say: Say, *, seconds: float, rate: float = RAT
     say(f"  throughput: {rate:.0f} events a second for {seconds:.0f} s over {len(customers)} customers")
     ended = 0.0
     while True:
+        posted = posting.done()
         [(waiting, lag)] = await system.rows(
             "SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(since)), 0)::float8 FROM evaluations"
         )
-        if posting.done():
+        if posted:
             ended = ended or time.monotonic()
             if waiting == 0:
                 break
@@ -70,7 +72,10 @@ async def measure(system: System, say: Say, *, seconds: float, rate: float = RAT
         lags.append(lag)
         if time.monotonic() - begin > seconds * 4 + 60:
             break
-        await asyncio.sleep(SAMPLE_SECONDS)
+        if posted:
+            await asyncio.sleep(DRAIN_SAMPLE_SECONDS)
+        else:
+            await asyncio.wait({posting}, timeout=SAMPLE_SECONDS)
     drained = time.monotonic()
     machine = machine_seconds() - machine_before
     cpu = {name: used - cpu_before[name] for name, used in system.cpu_seconds().items()}
