@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rules.generated import compile_condition
-from rules.needs import Needs, run_needs, walk
+from rules.needs import Needs, run_needs
 from schemas.condition import Condition
 from schemas.facts import Facts
+from schemas.nesting import walk
 from schemas.plan import CompiledPlaybook, Step
 from store.database import Connection
 from store.playbooks import load_version

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from schemas.plan import Act, Branch, Split, Steps, Wait, WaitFor
+from schemas.nesting import inner
+from schemas.plan import Split, Steps
 
 _LARGEST_SHARE = 1 - 2**-53
 
@@ -62,9 +63,6 @@ def _collect(steps: Steps, customer: str, found: dict[str, str]) -> None:
                 arm = found.setdefault(step.experiment, assign(step.experiment, weights, customer))
                 if arm in step.variants:
                     _collect(step.variants[arm].steps, customer, found)
-            case Branch() | WaitFor():
-                _collect(step.then, customer, found)
-                _collect(step.otherwise, customer, found)
-            case Act() | Wait():
-                for reaction in step.outcomes.values():
-                    _collect(reaction.steps, customer, found)
+            case _:
+                for nested in inner(step):
+                    _collect(nested, customer, found)

@@ -15,7 +15,8 @@ from rules.kleene import Truth
 from rules.opening import cap_frees
 from rules.sending import MESSAGE_CHANNELS
 from schemas.form import format_duration
-from schemas.plan import Act, Again, Branch, CompiledPlaybook, Enter, Split, Steps, Wait, WaitFor
+from schemas.nesting import walk
+from schemas.plan import Act, Again, CompiledPlaybook, Enter, Steps
 from schemas.policy import Cap, Policy
 
 EntryReason = Literal[
@@ -203,24 +204,12 @@ def _reachable(steps: Steps, channels: Mapping[str, bool]) -> bool:
 
 def _contacts(steps: Steps) -> Iterator[str]:
     """The channels and human steps anywhere in `steps`, every arm and branch included."""
-    for step in steps:
-        match step:
-            case Act():
-                if step.human:
-                    yield "task"
-                elif step.word == "message":
-                    yield from step.args.get("channels") or MESSAGE_CHANNELS
-                elif step.word in MESSAGE_CHANNELS or step.word in _ALWAYS_POSSIBLE:
-                    yield step.word
-                yield from _contacts(
-                    tuple(inner for reaction in step.outcomes.values() for inner in reaction.steps)
-                )
-            case Wait():
-                yield from _contacts(
-                    tuple(inner for reaction in step.outcomes.values() for inner in reaction.steps)
-                )
-            case Branch() | WaitFor():
-                yield from _contacts((*step.then, *step.otherwise))
-            case Split():
-                for variant in step.variants.values():
-                    yield from _contacts(variant.steps)
+    for step in walk(steps):
+        if not isinstance(step, Act):
+            continue
+        if step.human:
+            yield "task"
+        elif step.word == "message":
+            yield from step.args.get("channels") or MESSAGE_CHANNELS
+        elif step.word in MESSAGE_CHANNELS or step.word in _ALWAYS_POSSIBLE:
+            yield step.word

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from schemas.condition import AllOf, AnyOf, Change, Condition, Crossing, EventCount, NoneOf
-from schemas.plan import Act, Branch, CompiledPlaybook, EventMatch, Split, Step, Steps, WaitFor
+from schemas.nesting import conditions as asked
+from schemas.nesting import walk
+from schemas.plan import BeforeDate, CompiledPlaybook, EventMatch, Wait, WaitFor
 
 
 @dataclass(frozen=True)
@@ -54,37 +56,20 @@ def run_needs(playbook: CompiledPlaybook) -> Needs:
     """What a run looks at: goal, exits, and the conditions and events of its steps."""
     conditions: list[Condition] = []
     matches: list[EventMatch] = []
+    dates: set[str] = set()
     for watched in ((playbook.goal,) if playbook.goal else ()) + playbook.exits:
         if watched.when:
             conditions.append(watched.when)
         if watched.event:
             matches.append(watched.event)
     for step in walk(playbook.steps):
-        if isinstance(step, WaitFor):
-            if step.when:
-                conditions.append(step.when)
-            if step.event:
-                matches.append(step.event)
-        elif isinstance(step, Branch):
-            conditions.append(step.when)
-        elif isinstance(step, Act) and step.guard:
-            conditions.append(step.guard)
+        conditions.extend(asked(step))
+        if isinstance(step, WaitFor) and step.event:
+            matches.append(step.event)
+        if isinstance(step, Wait) and isinstance(step.spec, BeforeDate):
+            dates.add(step.spec.signal)
     # A run's own events are looked for since it was entered, however long ago that is.
-    return needs_of(conditions) | Needs(events={match.name: None for match in matches})
-
-
-def walk(steps: Steps) -> Iterator[Step]:
-    """Every step, nested ones included, in the order of the file."""
-    for step in steps:
-        yield step
-        if isinstance(step, WaitFor | Branch):
-            yield from walk(step.then)
-            yield from walk(step.otherwise)
-        elif isinstance(step, Split):
-            for variant in step.variants.values():
-                yield from walk(variant.steps)
-        for reaction in getattr(step, "outcomes", {}).values():
-            yield from walk(reaction.steps)
+    return needs_of(conditions) | Needs(frozenset(dates), events={match.name: None for match in matches})
 
 
 def _leaves(conditions: Iterable[Condition]) -> Iterator[Condition]:

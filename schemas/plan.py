@@ -35,6 +35,8 @@ class SendWindow(Frozen):
     weekdays: tuple[int, ...] | None = None
     at_most_late_seconds: int | None = None
     topic: str | None = None
+    # The hour at which this customer answers best, inside the window, at most `at_most_late_seconds` after it was due.
+    best_time: bool = False
 
 
 class Act(Frozen):
@@ -127,6 +129,40 @@ class Branch(Frozen):
     otherwise: tuple[Step, ...] = ()
 
 
+class Case(Frozen):
+    """One way of a choice."""
+
+    when: AllOf
+    steps: tuple[Step, ...] = ()
+
+
+class Choose(Frozen):
+    """Go the first way whose `when` is true, or `otherwise`; unknown is not true."""
+
+    kind: Literal["choose"] = "choose"
+    id: str
+    cases: tuple[Case, ...]
+    otherwise: tuple[Step, ...] = ()
+
+
+class Repeat(Frozen):
+    """Rounds of the same steps: `at_most` of them, fewer if `until` is true after one."""
+
+    kind: Literal["repeat"] = "repeat"
+    id: str
+    at_most: int
+    until: AllOf | None = None
+    steps: tuple[Step, ...] = ()
+
+
+class Together(Frozen):
+    """Branches at the same time; it goes on when all are done."""
+
+    kind: Literal["together"] = "together"
+    id: str
+    branches: tuple[tuple[Step, ...], ...]
+
+
 class Variant(Frozen):
     """One arm of an experiment; weights are relative."""
 
@@ -151,10 +187,12 @@ class Stop(Frozen):
     outcome: Outcome = "stopped"
 
 
-Step = Annotated[Act | Wait | WaitFor | Branch | Split | Stop, Field(discriminator="kind")]
+Step = Annotated[
+    Act | Wait | WaitFor | Branch | Choose | Repeat | Together | Split | Stop, Field(discriminator="kind")
+]
 Steps = tuple[Step, ...]
 
-for _model in (Reaction, Act, Wait, WaitFor, Branch, Variant, Split):
+for _model in (Reaction, Act, Wait, WaitFor, Branch, Case, Choose, Repeat, Together, Variant, Split):
     _model.model_rebuild()
 
 
@@ -219,14 +257,23 @@ class CompiledPlaybook(Frozen):
         """The digest (12 hex digits) of what a run keeps: enter.when, goal, exit, steps, send, templates."""
         kept = self.model_dump(mode="json", include={"goal", "exits", "steps", "send", "templates"})
         kept["when"] = self.enter.when.model_dump(mode="json") if self.enter else None
-        text = json.dumps(_without_places(kept), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(_meaning(kept), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _without_places(tree: Any) -> Any:
-    """Drop the lines at which conditions were written: moving a block down a file is no new version."""
+def _meaning(tree: Any) -> Any:
+    """Drop the lines at which conditions were written: moving a block down a file is no new version.
+
+    What is left out (None, empty, False) is dropped too, so that a word that the language gains later makes no new
+    version of playbooks that don't use it.
+    """
     if isinstance(tree, dict):
-        return {key: _without_places(value) for key, value in tree.items() if key != "line"}
+        meant = {key: _meaning(value) for key, value in tree.items() if key != "line"}
+        return {key: value for key, value in meant.items() if not _is_left_out(value)}
     if isinstance(tree, list):
-        return [_without_places(value) for value in tree]
+        return [_meaning(value) for value in tree]
     return tree
+
+
+def _is_left_out(value: Any) -> bool:
+    return value is None or value is False or value == [] or value == {}

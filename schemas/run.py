@@ -25,6 +25,7 @@ class RunInput(Frozen):
     variants: dict[str, str] = {}
     entered_at: datetime
     goal_by: datetime | None = None
+    max_overdue_seconds: int = 86400
     clock: Literal["live", "played"] = "live"
     resume: Resumption | None = None
 
@@ -32,13 +33,15 @@ class RunInput(Frozen):
 class Resumption(Frozen):
     """Where a continued run goes on: what it had read, done and was in the middle of.
 
-    `moment`: when the last step on record was done; the first step that isn't on record became due then.
+    `done` and `since` are by step and occurrence (`key_of`). `moment`: when the last step on record was done; the first step that isn't on record became due then.
     """
 
     inbox_read: int = 0
     done: dict[str, str] = {}
     since: dict[str, datetime] = {}
     paused: bool = False
+    # Whether the playbook's pause, not a person's, holds it.
+    playbook_paused: bool = False
     moment: datetime | None = None
     trace: tuple[TraceLine, ...] = ()
 
@@ -85,11 +88,16 @@ class StepResult(Frozen):
 
 
 class InboxEntry(Frozen):
-    """Something that reached a run, in order of `seq`."""
+    """Something that reached a run, in order of `seq`.
+
+    moved: the date that the wait `step` counts from is another now. pause, resume: the whole playbook's. migrate: on with
+    the version in `outcome`.
+    """
 
     seq: int
-    kind: Literal["goal", "exit", "event", "task", "pause", "resume", "stop"]
+    kind: Literal["goal", "exit", "event", "task", "moved", "pause", "resume", "stop", "migrate"]
     step: str | None = None
+    occurrence: int = 0
     outcome: str = ""
     reason: str = ""
     at: datetime
@@ -131,6 +139,29 @@ class EndCall(Frozen):
     played: bool = False
 
 
+class MigrateCall(Frozen):
+    """Take the run to another version of its playbook: from what it has done and is in the middle of."""
+
+    run_id: str
+    execution_id: str
+    from_version: str
+    to_version: str
+    done: dict[str, str] = {}
+    since: dict[str, datetime] = {}
+
+
+class Migration(Frozen):
+    """The same run under the new version; `steps` None: it can't be placed there, and finishes the old one."""
+
+    steps: Steps | None = None
+    done: dict[str, str] = {}
+    since: dict[str, datetime] = {}
+    variants: dict[str, str] = {}
+    goal_by: datetime | None = None
+    max_overdue_seconds: int = 86400
+    reason: str = ""
+
+
 class Command(Frozen):
     """What a person asks of a run: `outcome` to stop and complete_step, `step` to complete_step, `until` to snooze."""
 
@@ -139,6 +170,11 @@ class Command(Frozen):
     step: str | None = None
     outcome: str | None = None
     until: datetime | None = None
+
+
+def key_of(step: str, occurrence: int) -> str:
+    """How a run's memory names an occurrence of a step: the first by the step's id alone."""
+    return f"{step}#{occurrence}" if occurrence else step
 
 
 RunInput.model_rebuild()

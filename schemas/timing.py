@@ -55,7 +55,9 @@ class StepTiming:
                 return min(self._walk(arm.steps, at) for arm in step.variants.values())
             case Stop():
                 return _NEVER
-        return self._react(step, at)
+            case Act():
+                return self._react(step, at)
+        return at
 
     def _react(self, step: Act, at: float) -> float:
         self._note_jumps(step.outcomes, at)

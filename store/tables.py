@@ -206,6 +206,55 @@ playbook_versions = Table(
     Column("published_at", _instant(), nullable=False),
 )
 
+# Everything that was ever made live, in order: who did it, when, from which text. A change of limits is here too.
+publications = Table(
+    "publications",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    # A playbook's name, or `policy`.
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default=""),
+    Column("source", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("at", _instant(), nullable=False),
+    _one_of("kind", "kind", "playbook", "policy", "retired", "rollback"),
+    Index("publications_name_idx", "name", "id"),
+)
+
+# The files that can't be made live as they stand, with what is wrong; a file that is mended leaves.
+file_problems = Table(
+    "file_problems",
+    metadata,
+    Column("file", Text, primary_key=True),
+    Column("problems", JSONB, nullable=False),
+    Column("at", _instant(), nullable=False),
+)
+
+# What the nightly comparison of evaluators found.
+comparisons = Table(
+    "comparisons",
+    metadata,
+    Column("at", _instant(), primary_key=True),
+    Column("customers", Integer, nullable=False),
+    Column("answers", Integer, nullable=False),
+    Column("differences", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("detail", JSONB, nullable=False, server_default=EMPTY_OBJECT),
+    Column("at", _instant(), nullable=False),
+    Column("resolved_at", _instant()),
+    Index("alerts_open_idx", "at", postgresql_where=text("resolved_at IS NULL")),
+)
+
 governance = Table(
     "governance",
     metadata,
@@ -300,16 +349,22 @@ runs = Table(
     Column("reason", Text),
     Column("ended_at", _instant()),
     CheckConstraint("(ended_at IS NULL) = (state <> 'ended')", name="ended"),
-    _one_of("arm", "arm", "treated", "held_out"),
+    _one_of("arm", "arm", "treated", "held_out", "shadow"),
     _one_of("state", "state", "starting", "running", "observed", "ended"),
+    # A shadow run stands in nobody's way.
     Index(
         "runs_open_playbook_key", "customer_id", "playbook", "key",
-        unique=True, postgresql_where=text("ended_at IS NULL"),
+        unique=True, postgresql_where=text("ended_at IS NULL AND arm <> 'shadow'"),
+    ),
+    Index(
+        "runs_open_shadow_key", "customer_id", "playbook", "key",
+        unique=True, postgresql_where=text("ended_at IS NULL AND arm = 'shadow'"),
     ),
     Index(
         "runs_open_group_key", "customer_id", "run_group",
-        unique=True, postgresql_where=text("ended_at IS NULL AND run_group IS NOT NULL"),
+        unique=True, postgresql_where=text("ended_at IS NULL AND run_group IS NOT NULL AND arm <> 'shadow'"),
     ),
+    Index("runs_open_version_idx", "playbook", "version", postgresql_where=text("ended_at IS NULL")),
     Index("runs_next_start_at_idx", "next_start_at", postgresql_where=text("state = 'starting'")),
     Index("runs_goal_by_idx", "goal_by", postgresql_where=text("state = 'observed'")),
     Index("runs_customer_id_idx", "customer_id", "entered_at"),
@@ -329,6 +384,8 @@ run_steps = Table(
     Column("outcome", Text, nullable=False),
     Column("detail", Text, nullable=False, server_default=""),
     Column("at", _instant(), nullable=False),
+    # What the step gave to later ones, as in {{ steps.ask.status }}.
+    Column("output", JSONB, nullable=False, server_default=EMPTY_OBJECT),
 )
 
 run_inbox = Table(
@@ -341,6 +398,7 @@ run_inbox = Table(
     Column("outcome", Text, nullable=False, server_default=""),
     Column("reason", Text, nullable=False, server_default=""),
     Column("at", _instant(), nullable=False),
+    Column("occurrence", Integer, nullable=False, server_default=text("0")),
 )
 
 doorbells = Table(
@@ -425,6 +483,24 @@ tasks = Table(
     _one_of("kind", "kind", "call", "task"),
     _one_of("state", "state", "open", "done", "overdue", "cancelled"),
     Index("tasks_assignee_idx", "assignee", "due_at", postgresql_where=text("state = 'open'")),
+)
+
+rewards = Table(
+    "rewards",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("run_id", UUID(as_uuid=False), ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    _customer(),
+    Column("step", Text, nullable=False),
+    Column("occurrence", Integer, nullable=False),
+    Column("feature", Text, nullable=False),
+    Column("granted_at", _instant(), nullable=False),
+    # None: for good.
+    Column("until", _instant()),
+    Column("revoked_at", _instant()),
+    UniqueConstraint("run_id", "step", "occurrence"),
+    Index("rewards_customer_id_idx", "customer_id", "feature"),
+    Index("rewards_until_idx", "until", postgresql_where=text("revoked_at IS NULL")),
 )
 
 consents = Table(

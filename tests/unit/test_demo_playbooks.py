@@ -19,7 +19,7 @@ from loops.demo.personas import STORY_ABSENCE, STORY_DECLINE, STORY_FIRST_STEPS
 from loops.demo.population import generate
 from rules.assignment import arms, held_out
 from rules.generated import compile_condition
-from rules.needs import walk
+from schemas.nesting import walk
 from schemas.catalogue import load_catalogue
 from schemas.facts import Event, Facts
 from schemas.loader import Loaded, load_playbooks
