@@ -11,7 +11,7 @@ from activities.versions import Version
 from rules.calendar import wait_ends
 from rules.matching import event_matches
 from schemas.facts import Facts
-from schemas.plan import BeforeDate, Branch, Wait, WaitFor
+from schemas.plan import Act, BeforeDate, Branch, Choose, Repeat, Wait, WaitFor
 from schemas.run import StepCall, StepResult
 from store import runs, waits
 from store.database import Connection
@@ -26,16 +26,16 @@ class Waiting:
 
     @activity.defn(name="Condition.check")
     async def check(self, call: StepCall) -> StepResult:
-        """Whether this branch's condition is true now: outcome `then` or `else`."""
+        """Which way to go now: `then` or `else`, the number of the case or `else`, `done` with rounds or `again`."""
         async with self._database.transaction() as connection:
             opened = await self._opening.open(connection, call)
             if isinstance(opened, StepResult):
                 return opened
             step = opened.version.steps[call.step]
-            assert isinstance(step, Branch)
-            outcome = "then" if opened.version.holds(step.when, opened.known.facts) else "else"
+            assert isinstance(step, Branch | Choose | Repeat)
+            outcome = decide_way(step, opened.version, opened.known.facts)
             await runs.record_step(
-                connection, call.run_id, call.step, call.occurrence, "if", outcome, opened.now
+                connection, call.run_id, call.step, call.occurrence, step.kind, outcome, opened.now
             )
             return StepResult(outcome=outcome, at=opened.now)
 
@@ -63,6 +63,12 @@ class Waiting:
                     connection, call.run_id, call.step, call.occurrence, "wait", "no_date", opened.now
                 )
                 return StepResult(outcome="no_date", at=opened.now)
+            if isinstance(step.spec, BeforeDate):
+                # The evaluator watches the date, and rings when it moves.
+                await waits.close_wait(connection, call.run_id, call.step, call.occurrence)
+                await waits.open_wait(
+                    connection, call.run_id, opened.run.customer_id, call.step, call.occurrence, call.due_at, until
+                )
             await self._tell(connection, call, "wait", until)
             return StepResult(outcome="waiting", at=opened.now, until=until)
 
@@ -87,6 +93,21 @@ class Waiting:
                 return StepResult(outcome="then", at=opened.now)
             await self._tell(connection, call, "wait_for", wait.until)
             return StepResult(outcome="waiting", at=opened.now, until=wait.until)
+
+    @activity.defn(name="Step.skip")
+    async def skip(self, call: StepCall) -> StepResult:
+        """Pass this step over: it was overdue for too long after a pause."""
+        async with self._database.transaction() as connection:
+            opened = await self._opening.open(connection, call)
+            if isinstance(opened, StepResult):
+                return opened
+            step = opened.version.steps[call.step]
+            assert isinstance(step, Act)
+            detail = "overdue after a pause"
+            await runs.record_step(
+                connection, call.run_id, call.step, call.occurrence, step.word, "skipped", opened.now, detail
+            )
+            return StepResult(outcome="skipped", at=opened.now, detail=detail)
 
     async def _tell(self, connection: Connection, call: StepCall, word: str, until: datetime) -> None:
         """Note that the run waits, of the time at which the wait began."""
@@ -117,6 +138,18 @@ class Waiting:
                 connection, call.run_id, call.step, call.occurrence, "wait_for", outcome, opened.now
             )
             return StepResult(outcome=outcome, at=opened.now)
+
+
+def decide_way(step: Branch | Choose | Repeat, version: Version, facts: Facts) -> str:
+    """The outcome of a step that decides: unknown is not true."""
+    match step:
+        case Branch():
+            return "then" if version.holds(step.when, facts) else "else"
+        case Choose():
+            holding = (n for n, case in enumerate(step.cases, 1) if version.holds(case.when, facts))
+            return str(next(holding, "else"))
+        case Repeat():
+            return "done" if step.until and version.holds(step.until, facts) else "again"
 
 
 def satisfied(step: WaitFor, wait: waits.OpenWait, facts: Facts, version: Version) -> bool:

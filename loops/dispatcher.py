@@ -22,11 +22,12 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.versions import Version, Versions
+from rules.resumption import waits_behind
 from schemas.errors import NotFoundError
-from schemas.plan import Wait
-from schemas.run import RUN_QUEUE, WORKFLOW_NAME, Resumption, RunInput
+from schemas.run import RUN_QUEUE, WORKFLOW_NAME, Resumption, RunInput, key_of
 from store import runs, starts
 from store.database import Connection, Database
+from store.playbooks import is_paused
 from store.runs import Run
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class Dispatcher:
             variants=dict(run.variants),
             entered_at=run.entered_at,
             goal_by=run.goal_by,
+            max_overdue_seconds=version.playbook.max_overdue_seconds,
             clock=self._clock,
             resume=resume,
         )
@@ -180,21 +182,20 @@ class Dispatcher:
 
 
 async def _resumption(connection: Connection, run: Run, version: Version) -> Resumption | None:
-    """Where a run that was started before goes on: the steps whose outcome is on record aren't taken again.
-
-    Waits leave no record: those before the last step on record are over, the next began when that step was done.
-    """
+    """Where a run that was started before goes on: the steps whose outcome is on record aren't taken again."""
     steps = await runs.load_steps(connection, run.id)
     if not steps and run.start_attempts <= 1:
         return None
-    done: dict[str, str] = {}
-    since: dict[str, datetime] = {}
+    recorded = {(row["step"], row["occurrence"]): row["at"] for row in steps}
+    done = waits_behind(version.playbook.steps, recorded)
     for row in steps:
         if row["outcome"] not in runs.UNFINISHED:
-            done[row["step"]] = row["outcome"]
-        since[row["step"]] = row["at"]
-    order = list(version.steps.values())
-    last = max((n for n, step in enumerate(order) if step.id in since), default=0)
-    done = {step.id: "over" for step in order[:last] if isinstance(step, Wait)} | done
-    moment = max((row["at"] for row in steps), default=run.entered_at)
-    return Resumption(done=done, since=since, paused=run.paused, moment=moment)
+            done[key_of(row["step"], row["occurrence"])] = row["outcome"]
+    playbook_paused = run.paused and await is_paused(connection, run.playbook)
+    return Resumption(
+        done=done,
+        since={key_of(step, occurrence): at for (step, occurrence), at in recorded.items()},
+        paused=run.paused and not playbook_paused,
+        playbook_paused=playbook_paused,
+        moment=max(recorded.values(), default=run.entered_at),
+    )

@@ -47,6 +47,7 @@ def make_workers(
             tasks.escalate,
             tasks.close,
             waiting.check,
+            waiting.skip,
             waiting.resolve,
             waiting.listen,
             waiting.close,

@@ -39,9 +39,10 @@ class Resumption(Frozen):
     inbox_read: int = 0
     done: dict[str, str] = {}
     since: dict[str, datetime] = {}
+    # Held by a person, held by the whole playbook's pause, and since when.
     paused: bool = False
-    # Whether the playbook's pause, not a person's, holds it.
     playbook_paused: bool = False
+    held_at: datetime | None = None
     moment: datetime | None = None
     trace: tuple[TraceLine, ...] = ()
 
@@ -90,8 +91,8 @@ class StepResult(Frozen):
 class InboxEntry(Frozen):
     """Something that reached a run, in order of `seq`.
 
-    moved: the date that the wait `step` counts from is another now. pause, resume: the whole playbook's. migrate: on with
-    the version in `outcome`.
+    moved: the date that the wait `step` counts from is another now (`outcome` moved). pause, resume: the whole
+    playbook's. migrate: on with the version in `outcome`.
     """
 
     seq: int

@@ -133,3 +133,9 @@ async def load_policy(connection: AsyncConnection) -> Policy:
     """The live policy."""
     value = (await connection.execute(text("SELECT value FROM governance WHERE name = 'policy'"))).scalar()
     return Policy.model_validate(value) if value else Policy()
+
+
+async def is_paused(connection: AsyncConnection, playbook: str) -> bool:
+    """Whether the playbook as a whole stands still."""
+    row = await connection.execute(text("SELECT status FROM playbooks WHERE name = :name"), {"name": playbook})
+    return bool(row.scalar() == "paused")

@@ -1,45 +1,56 @@
-"""A run's course: its steps, one after the other, each with what follows from its outcome."""
+"""A run's course: its steps, one after the other or together, each with what follows from its outcome."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any
+import asyncio
+from dataclasses import replace
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
 
-from activities.tasks import HumanTasks
-from activities.waiting import Waiting
-from schemas.plan import Act, Branch, Elapsed, Reaction, Split, Step, Steps, Stop, Wait, WaitFor
-from schemas.run import SEND_QUEUE, Interruption, Resumption, RunInput, StepCall, StepResult
-from workflows.attention import Attention
-from workflows.endings import Ended, Jump
-from workflows.logbook import Logbook
-from workflows.patience import BOOK_TIMEOUT, PATIENT, SEND_TIMEOUT
+from schemas.plan import (
+    Act,
+    Branch,
+    Choose,
+    Reaction,
+    Repeat,
+    Split,
+    Step,
+    Steps,
+    Stop,
+    Together,
+    Wait,
+    WaitFor,
+)
+from schemas.run import Interruption, Resumption
+from workflows.acts import Acts
+from workflows.endings import Jump, Leaving
+from workflows.lane import Desk, Lane
+from workflows.waits import Waits
+
+# A step that a migrated run has passed already: it isn't taken, nor is anything inside it.
+PASSED = "passed"
 
 
 class Course:
-    """Interprets steps. `done` has the outcome of each finished step, `since` when each began; `open_task` is the human
-    step that waits for a person.
-    """
+    """Interprets steps; `done` has the outcome of each finished step by its occurrence."""
 
-    def __init__(self, start: RunInput, log: Logbook, attention: Attention) -> None:
-        resumed = start.resume or Resumption()
-        self._start = start
-        self._log = log
-        self._attention = attention
-        self._execution_id = workflow.info().first_execution_run_id
+    def __init__(self, desk: Desk) -> None:
+        resumed = desk.start.resume or Resumption()
+        self._desk = desk
+        self._first_moment = resumed.moment
+        self.acts = Acts(desk)
+        self._waits = Waits(desk)
         self.done: dict[str, str] = dict(resumed.done)
-        self.since: dict[str, datetime] = dict(resumed.since)
-        # While a restarted run goes through what lies in its past, steps are due when they were, not now.
-        self._moment = resumed.moment
-        self.open_task: str | None = None
 
     async def walk(self, steps: Steps) -> None:
+        """Carry out the playbook's steps; raises Leaving when the run is to leave them."""
+        await self._walk(steps, Lane(moment=self._first_moment))
+
+    async def _walk(self, steps: Steps, lane: Lane) -> None:
         index = 0
         while index < len(steps):
             try:
-                await self._take(steps[index])
+                await self._take(steps[index], lane)
             except Jump as jump:
                 later = (i for i in range(index + 1, len(steps)) if steps[i].id == jump.step)
                 target = next(later, None)
@@ -49,183 +60,120 @@ class Course:
             else:
                 index += 1
 
-    async def _take(self, step: Step) -> None:
+    async def _take(self, step: Step, lane: Lane) -> None:
         """Carry out one step and what follows from its outcome."""
-        outcome = self.done.get(step.id)
-        if outcome is None:
-            self._log.current = step.id
-            self.since.setdefault(step.id, self._moment or workflow.now())
-            self._log.show()
-            await self._attention.attend()
-            outcome = await self._perform(step)
-            if isinstance(step, Act | WaitFor):
-                self._moment = None
-            self.done[step.id] = outcome
-            self._attention.snoozed_until = None
-            self._attention.arrived.pop(step.id, None)
+        if self.done.get(lane.key(step)) == PASSED:
+            return
         match step:
+            case Repeat():
+                await self._repeat(step, lane)
+            case Together():
+                await self._go_together(step, lane)
             case Branch() | WaitFor():
-                await self.walk(step.then if outcome == "then" else step.otherwise)
+                outcome = await self._pass(step, lane)
+                await self._walk(step.then if outcome == "then" else step.otherwise, lane)
+            case Choose():
+                outcome = await self._pass(step, lane)
+                taken = step.cases[int(outcome) - 1].steps if outcome.isdigit() else step.otherwise
+                await self._walk(taken, lane)
             case Split():
-                await self.walk(step.variants[outcome].steps if outcome in step.variants else ())
+                outcome = await self._pass(step, lane)
+                await self._walk(step.variants[outcome].steps if outcome in step.variants else (), lane)
             case Act() | Wait():
-                await self._react(step, step.outcomes.get(outcome), outcome)
+                outcome = await self._pass(step, lane)
+                await self._react(step, step.outcomes.get(outcome), outcome, lane)
             case Stop():
-                raise Ended(
-                    Interruption(
-                        kind="stop", outcome=step.outcome, reason=f"step {step.id}", at=workflow.now()
-                    )
+                await self._pass(step, lane)
+                reason = f"step {step.id}"
+                raise self._desk.end(
+                    Interruption(kind="stop", outcome=step.outcome, reason=reason, at=workflow.now())
                 )
 
-    async def _react(self, step: Step, reaction: Reaction | None, outcome: str) -> None:
+    async def _pass(self, step: Step, lane: Lane) -> str:
+        """The outcome of this occurrence of `step`: the one on record, or what it comes to now."""
+        desk, key = self._desk, lane.key(step)
+        outcome = self.done.get(key)
+        if outcome is not None:
+            return outcome
+        desk.since.setdefault(key, lane.moment or workflow.now())
+        desk.log.begin(key)
+        try:
+            await desk.attention.attend()
+            if isinstance(step, Wait | WaitFor):
+                lane.skipping = False
+            elif desk.attention.is_overdue(desk.since[key]):
+                lane.skipping = True
+            outcome = await self._perform(step, lane)
+        finally:
+            desk.log.end(key)
+        if isinstance(step, Act | WaitFor):
+            lane.moment = None
+        self.done[key] = outcome
+        desk.attention.arrived.pop(key, None)
+        desk.attention.completed.pop(key, None)
+        return outcome
+
+    async def _perform(self, step: Step, lane: Lane) -> str:
+        match step:
+            case Act():
+                return await self.acts.perform(step, lane)
+            case Wait():
+                return await self._waits.wait(step, lane)
+            case WaitFor():
+                return await self._waits.wait_for(step, lane)
+            case Split():
+                outcome, detail = self._desk.start.variants.get(step.experiment, ""), step.experiment
+            case Stop():
+                outcome, detail = step.outcome, ""
+            case _:
+                found = await self._desk.book("Condition.check", step, lane, step.kind)
+                outcome, detail = found.outcome, found.detail
+        self._desk.log.note(lane.key(step), step.kind, outcome, detail)
+        return outcome
+
+    async def _react(self, step: Act | Wait, reaction: Reaction | None, outcome: str, lane: Lane) -> None:
         if outcome == "no_date" and reaction is None:
             reaction = Reaction(do="stop")
         match reaction.do if reaction else "next":
             case "stop":
-                raise Ended(
-                    Interruption(
-                        kind="stop", outcome="stopped", reason=f"{step.id}: {outcome}", at=workflow.now()
-                    )
+                reason = f"{step.id}: {outcome}"
+                raise self._desk.end(
+                    Interruption(kind="stop", outcome="stopped", reason=reason, at=workflow.now())
                 )
             case "goto" if reaction and reaction.goto:
                 raise Jump(reaction.goto)
             case "fallback" if reaction:
-                await self.walk(reaction.steps)
+                await self._walk(reaction.steps, lane)
 
-    async def _perform(self, step: Step) -> str:
-        match step:
-            case Act():
-                outcome = await self._act(step)
-            case Wait():
-                outcome = await self._wait(step)
-            case WaitFor():
-                outcome = await self._wait_for(step)
-            case Branch():
-                outcome = (await self._book(Waiting.check, step, "if")).outcome
-                self._log.note(step.id, "if", outcome)
-            case Split():
-                outcome = self._start.variants.get(step.experiment, "")
-                self._log.note(step.id, "experiment", outcome, step.experiment)
-            case Stop():
-                outcome = step.outcome
-                self._log.note(step.id, "stop", outcome)
-        return outcome
-
-    async def _act(self, step: Act) -> str:
-        while True:
-            result = await self._execute(step)
-            if step.human and result.outcome == "open":
-                return await self._await_person(step, result)
-            if result.until is None or result.until <= result.at:
-                self._log.note(step.id, step.word, result.outcome, result.detail)
-                return result.outcome
-            self._log.note(step.id, step.word, result.outcome, f"until {result.until:%Y-%m-%d %H:%M} UTC")
-            await self._attention.stand(result.until, f"{step.word} {result.outcome}")
-
-    async def _execute(self, step: Act) -> StepResult:
+    async def _repeat(self, step: Repeat, lane: Lane) -> None:
+        """Round after round; rounds are counted through, so that every occurrence of a step has its own number."""
+        outer = lane.occurrence
         try:
-            result: StepResult = await workflow.execute_activity(
-                step.activity,
-                self._call(step),
-                result_type=StepResult,
-                task_queue=SEND_QUEUE if step.sends else None,
-                start_to_close_timeout=SEND_TIMEOUT,
-                retry_policy=PATIENT,
-                summary=f"{step.word} · {step.id}",
-            )
-        except ActivityError as error:
-            # One channel's failure never ends a run.
-            self._log.note(step.id, step.word, "failed", str(error.cause or error)[:200])
-            return StepResult(outcome="failed", at=workflow.now())
-        return self._heed(result)
+            for number in range(step.at_most):
+                lane.occurrence = outer * step.at_most + number
+                await self._walk(step.steps, lane)
+                last = number + 1 == step.at_most
+                if step.until is not None and not last and await self._pass(step, lane) == "done":
+                    break
+        finally:
+            lane.occurrence = outer
 
-    async def _await_person(self, step: Act, opened: StepResult) -> str:
-        """Stand until the person says how it went; escalate, and give up, in time."""
-        self.open_task = step.id
-        self._log.note(
-            step.id, step.word, "open", f"due {opened.until:%Y-%m-%d %H:%M} UTC" if opened.until else ""
-        )
+    async def _go_together(self, step: Together, lane: Lane) -> None:
+        """All branches at the same time. When one leaves, the others do so too, as soon as they are settled."""
+        attention = self._desk.attention
+        attention.lanes += len(step.branches) - 1
+        left = await asyncio.gather(*(self._run_lane(steps, replace(lane)) for steps in step.branches))
+        attention.lanes += 1
+        leaving = next((one for one in left if one is not None), None)
+        if leaving is not None:
+            raise leaving
+        lane.moment = None
 
-        def answered() -> bool:
-            return step.id in self._attention.arrived or step.id in self._attention.completed
-
-        escalate_at = opened.escalate_at
-        while not answered():
-            moments = [moment for moment in (escalate_at, opened.give_up_at) if moment]
-            if not moments or await self._attention.stand(min(moments), f"{step.word} open", answered):
-                break
-            if escalate_at and escalate_at <= workflow.now():
-                escalate_at = None
-                await self._book(HumanTasks.escalate, step, "escalation", to=opened.escalate_to)
-                self._log.note(step.id, "escalation", "escalated", opened.escalate_to or "")
-            else:
-                break
-        self.open_task = None
-        if step.id in self._attention.arrived:
-            outcome = self._attention.arrived[step.id]
-        else:
-            command = self._attention.completed.get(step.id)
-            said = (command.outcome, command.by) if command else ("overdue", None)
-            outcome = (
-                await self._book(HumanTasks.close, step, step.word, outcome=said[0], by=said[1])
-            ).outcome
-        self._log.note(step.id, step.word, outcome)
-        return outcome
-
-    async def _wait(self, step: Wait) -> str:
-        if isinstance(step.spec, Elapsed):
-            until = self.since[step.id] + timedelta(seconds=step.spec.seconds)
-        else:
-            found = await self._book(Waiting.resolve, step, "wait")
-            if found.until is None:
-                self._log.note(step.id, "wait", found.outcome)
-                return found.outcome
-            until = found.until
-        self._log.note(step.id, "wait", "waiting", f"until {until:%Y-%m-%d %H:%M} UTC")
-        if self._moment is not None:
-            self._moment = until if until <= workflow.now() else None
-        await self._attention.stand(until, f"wait · {step.id}")
-        return "over"
-
-    async def _wait_for(self, step: WaitFor) -> str:
-        outcome = (await self._book(Waiting.listen, step, "wait_for")).outcome
-        if outcome != "then":
-            until = self.since[step.id] + timedelta(seconds=step.for_seconds)
-            awaited = step.event.name if step.event else "condition"
-            self._log.note(step.id, "wait_for", "waiting", f"{awaited}, until {until:%Y-%m-%d %H:%M} UTC")
-            if await self._attention.stand(
-                until, f"wait for {awaited} · {step.id}", lambda: step.id in self._attention.arrived
-            ):
-                outcome = "then"
-            else:
-                outcome = (await self._book(Waiting.close, step, "wait_for")).outcome
-        self._log.note(step.id, "wait_for", outcome)
-        return outcome
-
-    async def _book(self, method: Any, step: Step, word: str, **more: Any) -> StepResult:
-        """One of our own activities for `step`: no provider in it."""
-        result: StepResult = await workflow.execute_activity_method(
-            method,
-            self._call(step, **more),
-            start_to_close_timeout=BOOK_TIMEOUT,
-            retry_policy=PATIENT,
-            summary=f"{word} · {step.id}",
-        )
-        return self._heed(result)
-
-    def _call(self, step: Step, **more: Any) -> StepCall:
-        return StepCall(
-            run_id=self._start.run_id,
-            execution_id=self._execution_id,
-            step=step.id,
-            due_at=self.since[step.id],
-            at=workflow.now(),
-            played=self._start.clock == "played",
-            **more,
-        )
-
-    def _heed(self, result: StepResult) -> StepResult:
-        if result.interruption:
-            self._log.note(self._log.current or "run", result.interruption.kind, result.interruption.outcome)
-            raise Ended(result.interruption)
-        return result
+    async def _run_lane(self, steps: Steps, lane: Lane) -> Leaving | None:
+        try:
+            await self._walk(steps, lane)
+        except Leaving as leaving:
+            return leaving
+        finally:
+            self._desk.attention.lanes -= 1
+        return None

@@ -13,13 +13,27 @@ OUTCOME = SearchAttributeKey.for_keyword("Outcome")
 
 
 class Logbook:
-    """The lines so far, and the step that the run is at (None: none)."""
+    """The lines so far, and the steps that the run is at: several where branches go on together."""
 
     def __init__(self, start: RunInput, lines: tuple[TraceLine, ...]) -> None:
         self._start = start
         self.lines = list(lines)
-        self.current: str | None = None
+        self._at: list[str] = []
         self._shown_step: str | None = None
+
+    @property
+    def current(self) -> str | None:
+        """The step, or the steps joined by +; None: none."""
+        return " + ".join(self._at) or None
+
+    def begin(self, key: str) -> None:
+        """The run comes to this step."""
+        self._at.append(key)
+        self.show()
+
+    def end(self, key: str) -> None:
+        """The step is over, or left."""
+        self._at.remove(key)
 
     def note(self, step: str, kind: str, outcome: str, detail: str = "") -> None:
         """Add a line, of now."""
@@ -36,7 +50,7 @@ class Logbook:
 
     def close(self, outcome: str, reason: str) -> None:
         """The last line, and the outcome for all to find."""
-        self.current = None
+        self._at.clear()
         self.note("run", "ended", outcome, reason)
         workflow.upsert_search_attributes([OUTCOME.value_set(outcome)])
         workflow.set_current_details(describe(self._start, self.lines, None))

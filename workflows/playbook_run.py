@@ -6,21 +6,32 @@ happened outside waits in the run's inbox in PostgreSQL, and `event_occurred` on
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from temporalio import workflow
+from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.running import RunBooks
-    from schemas.run import WORKFLOW_NAME, Command, EndCall, Resumption, RunEnd, RunInput
-    from workflows.attention import Attention
+    from schemas.run import (
+        WORKFLOW_NAME,
+        Command,
+        EndCall,
+        MigrateCall,
+        Migration,
+        Resumption,
+        RunEnd,
+        RunInput,
+    )
+    from workflows.attention import PERSON, PLAYBOOK, Attention
     from workflows.course import Course
-    from workflows.endings import Ended
+    from workflows.endings import Continued, Ended, Migrated
+    from workflows.lane import Desk
     from workflows.logbook import Logbook
-    from workflows.patience import BOOK_TIMEOUT, PATIENT
+    from workflows.patience import book
 
-CONTINUE_AFTER_SIGNALS = 2000
+VERSION = SearchAttributeKey.for_keyword("PlaybookVersion")
+KEPT_LINES = 100
 
 
 @workflow.defn(name=WORKFLOW_NAME)
@@ -32,8 +43,8 @@ class PlaybookRun:
         self._start = start
         self._log = Logbook(start, start.resume.trace if start.resume else ())
         self._attention = Attention(start, self._log)
-        self._course = Course(start, self._log, self._attention)
-        self._attention.before_wait = self._continue_if_long
+        self._desk = Desk(start, self._log, self._attention)
+        self._course = Course(self._desk)
 
     @workflow.run
     async def run(self, start: RunInput) -> RunEnd:
@@ -41,16 +52,21 @@ class PlaybookRun:
         try:
             await self._course.walk(start.steps)
             if start.goal_by is not None:
-                self._log.current = None
-                await self._attention.stand(start.goal_by, "open until the goal's window closes")
+                await self._attention.stand(
+                    "goal window", start.goal_by, "open until the goal's window closes"
+                )
                 end = RunEnd(outcome="expired", reason="the goal's window closed", at=workflow.now())
             else:
                 end = RunEnd(outcome="completed", reason="all steps are done", at=workflow.now())
+        except Continued:
+            await self._go_on(start)
+        except Migrated as migrated:
+            await self._migrate(migrated.to_version)
         except Ended as ended:
             found = ended.interruption
-            if found.kind == "superseded":
-                return RunEnd(outcome=found.outcome, reason=found.reason, at=found.at)
             end = RunEnd(outcome=found.outcome, reason=found.reason, at=found.at)
+            if found.kind == "superseded":
+                return end
         end = await self._finish(end)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return end
@@ -63,26 +79,29 @@ class PlaybookRun:
     @workflow.update(description="Stand still; due times run on.")
     async def pause(self, command: Command) -> str:
         """Stand still until `resume`; goal, exit and stop still end the run."""
-        self._attention.paused = True
+        self._attention.hold(PERSON)
         self._log.note("run", "pause", "paused", _by(command))
         return "paused"
 
     @pause.validator
     def _may_pause(self, command: Command) -> None:
-        if self._attention.paused:
+        if PERSON in self._attention.holds:
             raise ApplicationError("the run is paused already", type="AlreadyPaused")
 
     @workflow.update(description="Go on after a pause.")
     async def resume(self, command: Command) -> str:
         """Go on; what became due meanwhile goes on at once."""
-        self._attention.paused = False
+        self._attention.let_go(PERSON)
         self._log.note("run", "resume", "resumed", _by(command))
         return "resumed"
 
     @resume.validator
     def _may_resume(self, command: Command) -> None:
-        if not self._attention.paused:
-            raise ApplicationError("the run isn't paused", type="NotPaused")
+        if PERSON in self._attention.holds:
+            return
+        if PLAYBOOK in self._attention.holds:
+            raise ApplicationError("the whole playbook is paused: set its status to live", type="NotPaused")
+        raise ApplicationError("the run isn't paused", type="NotPaused")
 
     @workflow.update(description="End the run now, with an outcome (stopped if none is given).")
     async def stop(self, command: Command) -> str:
@@ -100,24 +119,25 @@ class PlaybookRun:
     @workflow.update(description="Say how a call or task went.")
     async def complete_step(self, command: Command) -> str:
         """Complete the open human step."""
-        assert command.step is not None
-        self._attention.completed[command.step] = command
+        # Of several rounds of one step, the latest is meant.
+        key = [key for key, step in self._course.acts.open_tasks.items() if step == command.step][-1]
+        self._attention.completed[key] = command
         return "completed"
 
     @complete_step.validator
     def _may_complete(self, command: Command) -> None:
         if not command.outcome:
             raise ApplicationError("an outcome is needed", type="BadOutcome")
-        if command.step is None or command.step != self._course.open_task:
-            raise ApplicationError(
-                f"step {command.step!r} isn't open; open is {self._course.open_task!r}", type="NotOpen"
-            )
+        open_steps = self._course.acts.open_tasks.values()
+        if command.step not in open_steps:
+            there = ", ".join(sorted(set(open_steps))) or "none"
+            raise ApplicationError(f"step {command.step!r} isn't open; open is {there}", type="NotOpen")
 
     @workflow.update(description="Put off the present wait until a moment.")
     async def snooze(self, command: Command) -> str:
         """Let the present wait last at least until `until`."""
         assert command.until is not None
-        self._attention.snoozed_until, self._attention.snooze_news = command.until, True
+        self._attention.snooze(command.until)
         self._log.note(self._log.current or "run", "snooze", "snoozed", _by(command))
         return "snoozed"
 
@@ -134,41 +154,60 @@ class PlaybookRun:
             "playbook": self._start.playbook,
             "version": self._start.version,
             "step": self._log.current,
-            "paused": self._attention.paused,
+            "paused": bool(self._attention.holds),
             "lines": [line.model_dump(mode="json") for line in self._log.lines],
         }
 
     async def _finish(self, end: RunEnd) -> RunEnd:
-        end = await workflow.execute_activity_method(
-            RunBooks.finish,
-            EndCall(
-                run_id=self._start.run_id,
-                execution_id=workflow.info().first_execution_run_id,
-                end=end,
-                played=self._start.clock == "played",
-            ),
-            start_to_close_timeout=BOOK_TIMEOUT,
-            retry_policy=PATIENT,
-            summary=f"end: {end.outcome}",
+        call = EndCall(
+            run_id=self._start.run_id,
+            execution_id=workflow.info().first_execution_run_id,
+            end=end,
+            played=self._start.clock == "played",
         )
+        end = await book("Run.finish", call, RunEnd, f"end: {end.outcome}")
         self._log.close(end.outcome, end.reason)
         return end
 
-    def _continue_if_long(self) -> None:
-        """Histories have limits: a run that was rung very often goes on in a fresh one."""
-        if (
-            self._attention.rings < CONTINUE_AFTER_SIGNALS
-            and not workflow.info().is_continue_as_new_suggested()
-        ):
-            return
+    async def _migrate(self, to_version: str) -> NoReturn:
+        """Go on with another version, where the run finds its place in it; else finish this one."""
+        call = MigrateCall(
+            run_id=self._start.run_id,
+            execution_id=workflow.info().first_execution_run_id,
+            from_version=self._start.version,
+            to_version=to_version,
+            done=self._course.done,
+            since=self._desk.since,
+        )
+        found = await book("Run.migrate", call, Migration, f"migrate: {to_version}")
+        if found.steps is None:
+            self._log.note("run", "migrate", "finishes the old version", found.reason)
+            await self._go_on(self._start)
+        self._course.done, self._desk.since = found.done, found.since
+        workflow.upsert_search_attributes([VERSION.value_set(to_version)])
+        self._log.note("run", "migrate", "migrated", to_version)
+        moved = {
+            "version": to_version,
+            "steps": found.steps,
+            "variants": found.variants,
+            "goal_by": found.goal_by,
+            "max_overdue_seconds": found.max_overdue_seconds,
+        }
+        await self._go_on(self._start.model_copy(update=moved))
+
+    async def _go_on(self, start: RunInput) -> NoReturn:
+        """Go on in a fresh history with all that this one knows."""
         resume = Resumption(
             inbox_read=self._attention.read,
             done=self._course.done,
-            since=self._course.since,
-            paused=self._attention.paused,
-            trace=tuple(self._log.lines[-100:]),
+            since=self._desk.since,
+            paused=PERSON in self._attention.holds,
+            held_at=self._attention.held_at,
+            playbook_paused=PLAYBOOK in self._attention.holds,
+            trace=tuple(self._log.lines[-KEPT_LINES:]),
         )
-        workflow.continue_as_new(self._start.model_copy(update={"resume": resume}))
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        workflow.continue_as_new(start.model_copy(update={"resume": resume}))
 
 
 def _by(command: Command) -> str:
