@@ -29,7 +29,7 @@ soak: $(STAMP) ## the long tests
 	@$(VENV)/bin/python -m pytest -m soak --timeout 0 $(ARGS)
 
 histories: $(STAMP) ## record the histories that every later workflow must replay
-	@HOLDFAST_RECORD_HISTORIES=tests/histories $(VENV)/bin/python -m pytest tests/integration/test_run.py -q
+	@HOLDFAST_RECORD_HISTORIES=tests/histories $(VENV)/bin/python -m pytest tests/integration/test_run.py tests/integration/test_course.py -q
 
 lock: ## work out requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
