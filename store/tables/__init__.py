@@ -1,0 +1,47 @@
+"""Every table, as SQLAlchemy knows it. Migrations make them; a test holds the two together.
+
+Times are timestamptz; ids that leave the system are random UUIDs; what grows without end (events, signal history,
+decisions) is partitioned by month.
+"""
+
+from store.tables.access import api_keys
+from store.tables.columns import metadata
+from store.tables.customers import (
+    SIGNAL_COLUMNS,
+    consents,
+    customers,
+    signal_history,
+    signals,
+    suppressions,
+)
+from store.tables.decisions import (
+    alerts,
+    comparisons,
+    decision_counts,
+    decisions,
+    due,
+    entry_requests,
+    evaluations,
+    standings,
+    upkeep,
+)
+from store.tables.events import dead_letters, event_ids, events, tallies
+from store.tables.ledger import deliveries, rewards, tasks
+from store.tables.playbooks import file_problems, governance, playbook_versions, playbooks, publications
+from store.tables.runs import (
+    doorbells,
+    exposures,
+    intervention_executions,
+    run_inbox,
+    run_steps,
+    runs,
+    waits,
+)
+
+__all__ = [
+    "SIGNAL_COLUMNS", "alerts", "api_keys", "comparisons", "consents", "customers", "dead_letters",
+    "decision_counts", "decisions", "deliveries", "doorbells", "due", "entry_requests", "evaluations", "event_ids",
+    "events", "exposures", "file_problems", "governance", "intervention_executions", "metadata",
+    "playbook_versions", "playbooks", "publications", "rewards", "run_inbox", "run_steps", "runs",
+    "signal_history", "signals", "standings", "suppressions", "tallies", "tasks", "upkeep", "waits",
+]  # fmt: skip

@@ -1,0 +1,103 @@
+"""Customers, what is known of them, and what they agreed to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Boolean, CheckConstraint, Column, Date, Double, Index, Table, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+from sqlalchemy.types import TypeEngine
+
+from store.tables.columns import EMPTY_OBJECT, customer, instant, metadata
+
+customers = Table(
+    "customers",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("external_id", Text, nullable=False, unique=True),
+    Column("first_name", Text),
+    Column("business_name", Text),
+    Column("email", Text),
+    Column("phone", Text),
+    Column("timezone", Text),
+    Column("locale", Text),
+    Column("csm", Text),
+    Column("traits", JSONB, nullable=False, server_default=EMPTY_OBJECT),
+    Column("demo", Boolean, nullable=False, server_default=text("false")),
+    Column("created_at", instant(), nullable=False),
+    CheckConstraint("external_id <> ''", name="external_id_not_empty"),
+)
+
+# The catalogue's core signals have typed columns; others live in `custom`. A test keeps this list and the
+# catalogue in step.
+NUMBER, TEXT_, BOOL, TIME, DATE, LIST = "number", "text", "bool", "time", "date", "list"
+
+SIGNAL_COLUMNS: dict[str, str] = {
+    "plan": TEXT_, "subscription_status": TEXT_, "monthly_price": NUMBER, "team_size": NUMBER,
+    "vendor_type": TEXT_, "segment": TEXT_, "country": TEXT_, "tags": LIST, "renewal_date": DATE,
+    "trial_ends_at": TIME, "signed_up_at": TIME, "last_login": TIME, "last_milestone_at": TIME,
+    "session_count_30d": NUMBER, "active_days_30d": NUMBER, "avg_session_minutes": NUMBER,
+    "usage_drop_percent": NUMBER, "unique_features_used": NUMBER, "features_adopted": NUMBER,
+    "forms_created": NUMBER, "clients_imported": NUMBER, "journeys_created": NUMBER, "templates_used": NUMBER,
+    "clients_total": NUMBER, "clients_active_30d": NUMBER, "form_completion_rate": NUMBER,
+    "journey_performance": NUMBER, "support_tickets_30d": NUMBER, "open_tickets": NUMBER,
+    "last_support_rating": NUMBER, "avg_support_rating_30d": NUMBER, "failed_payments_30d": NUMBER,
+    "milestones_completed": NUMBER, "critical_milestones_done": NUMBER, "critical_milestones_total": NUMBER,
+    "health_score": NUMBER, "risk_level": TEXT_, "health_trend": TEXT_, "avg_health_30d": NUMBER,
+    "churn_probability": NUMBER, "churn_risk_level": TEXT_, "predicted_churn_date": DATE, "ltv_at_risk": NUMBER,
+    "recent_features": LIST, "best_templates": LIST, "referrals": NUMBER, "recent_viral_activity": BOOL,
+    "influencer": BOOL,
+}  # fmt: skip
+
+_COLUMN_TYPES: dict[str, TypeEngine[Any]] = {
+    NUMBER: Double(),
+    TEXT_: Text(),
+    BOOL: Boolean(),
+    TIME: instant(),
+    DATE: Date(),
+    LIST: ARRAY(Text),
+}
+
+signals = Table(
+    "signals",
+    metadata,
+    customer(primary_key=True),
+    *(Column(name, _COLUMN_TYPES[kind]) for name, kind in SIGNAL_COLUMNS.items()),
+    Column("custom", JSONB, nullable=False, server_default=EMPTY_OBJECT),
+    # When each last-writer-wins signal was last set, by the time of the event that set it.
+    Column("stamps", JSONB, nullable=False, server_default=EMPTY_OBJECT),
+    Column("changed_at", instant(), nullable=False),
+    CheckConstraint("health_score BETWEEN 0 AND 100", name="health_score_range"),
+    CheckConstraint("churn_probability BETWEEN 0 AND 1", name="churn_probability_range"),
+    Index("signals_risk_level_idx", "risk_level"),
+)
+
+signal_history = Table(
+    "signal_history",
+    metadata,
+    Column("customer_id", UUID(as_uuid=False), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("values", JSONB, nullable=False),
+    Column("known_at", instant(), nullable=False),
+    postgresql_partition_by="RANGE (day)",
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    customer(primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("topic", Text, primary_key=True, server_default=""),
+    Column("granted", Boolean, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("at", instant(), nullable=False),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("address_hash", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("at", instant(), nullable=False),
+)

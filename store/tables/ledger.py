@@ -1,0 +1,89 @@
+"""What runs did to the world: messages, work for people, rewards."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Index, Integer, Numeric, Table, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+
+from store.tables.columns import EMPTY_OBJECT, customer, instant, metadata, one_of
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("run_id", UUID(as_uuid=False), ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    customer(),
+    Column("step", Text, nullable=False),
+    Column("occurrence", Integer, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("topic", Text),
+    Column("template", Text),
+    Column("address_hash", Text),
+    Column("content", JSONB, nullable=False, server_default=EMPTY_OBJECT),
+    Column("provider", Text),
+    Column("provider_id", Text),
+    Column("error_code", Text),
+    Column("error", Text),
+    Column("cost", Numeric(12, 6), nullable=False, server_default=text("0")),
+    Column("created_at", instant(), nullable=False),
+    Column("claimed_at", instant()),
+    Column("settled_at", instant()),
+    Column("reconciled_at", instant()),
+    Column("seen_at", instant()),
+    UniqueConstraint("run_id", "step", "occurrence"),
+    one_of("state", "state", "claimed", "retrying", "accepted", "failed", "unknown", "skipped"),
+    Index("deliveries_customer_id_idx", "customer_id", "claimed_at"),
+    Index("deliveries_unsettled_idx", "claimed_at", postgresql_where=text("state IN ('claimed', 'unknown')")),
+    Index("deliveries_provider_id_idx", "provider", "provider_id"),
+    Index("deliveries_created_at_idx", "created_at"),
+    Index("deliveries_settled_at_idx", "settled_at"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("run_id", UUID(as_uuid=False), ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    customer(),
+    Column("step", Text, nullable=False),
+    Column("occurrence", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("about", Text, nullable=False, server_default=""),
+    Column("assignee", Text, nullable=False),
+    Column("escalated_to", Text),
+    Column("outcomes", ARRAY(Text), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("outcome", Text),
+    Column("notes", Text, nullable=False, server_default=""),
+    Column("completed_by", Text),
+    Column("created_at", instant(), nullable=False),
+    Column("due_at", instant(), nullable=False),
+    Column("escalate_at", instant()),
+    Column("give_up_at", instant(), nullable=False),
+    Column("closed_at", instant()),
+    UniqueConstraint("run_id", "step", "occurrence"),
+    one_of("kind", "kind", "call", "task"),
+    one_of("state", "state", "open", "done", "overdue", "cancelled"),
+    Index("tasks_assignee_idx", "assignee", "due_at", postgresql_where=text("state = 'open'")),
+)
+
+rewards = Table(
+    "rewards",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("run_id", UUID(as_uuid=False), ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    customer(),
+    Column("step", Text, nullable=False),
+    Column("occurrence", Integer, nullable=False),
+    Column("feature", Text, nullable=False),
+    Column("granted_at", instant(), nullable=False),
+    # None: for good.
+    Column("until", instant()),
+    Column("revoked_at", instant()),
+    UniqueConstraint("run_id", "step", "occurrence"),
+    Index("rewards_customer_id_idx", "customer_id", "feature"),
+    Index("rewards_until_idx", "until", postgresql_where=text("revoked_at IS NULL")),
+)
