@@ -9,7 +9,7 @@ from schemas.condition import AllOf
 from schemas.condition_parser import ConditionParser
 from schemas.form import AGAIN, CLOCK, DAILY, DURATION, PERCENT, WINDOW, Form, FormError
 from schemas.language import Language
-from schemas.problem import Report
+from schemas.problem import Report, did_you_mean
 from schemas.template_file import MessageTemplate
 from schemas.yaml_source import Path
 
@@ -49,6 +49,13 @@ class Compilation:
         except FormError as error:
             self.report.form_error((*path, key), "PB104", error)
             return None
+
+    def check_signal(self, name: str, path: Path) -> None:
+        """Report a `name` at `path` that is no signal of the catalogue."""
+        signals = self.language.catalogue.signals
+        if name not in signals:
+            hint = did_you_mean(name, signals, otherwise="`schemas/signals.yaml` lists all signals.")
+            self.report.error(path, "PB201", f"There is no signal `{name}`.", hint)
 
     def text(self, data: Mapping[str, Any], key: str, default: str = "") -> str:
         """The text under `key`."""

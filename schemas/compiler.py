@@ -11,7 +11,9 @@ from schemas.entry_compiler import compile_enter, compile_exits, compile_goal, c
 from schemas.errors import Problem
 from schemas.language import Language
 from schemas.plan import CompiledPlaybook
+from schemas.plan_size import check_size
 from schemas.problem import Report
+from schemas.reference import PlaybookName
 from schemas.shape import report_shape
 from schemas.step_compiler import StepCompiler
 from schemas.template_file import MessageTemplate
@@ -23,11 +25,15 @@ STATUSES = ("draft", "shadow", "live", "paused", "retired")
 
 @dataclass(frozen=True)
 class Compiled:
-    """What became of a file: `playbook` is None where it or a template in `waits_for` has errors."""
+    """What became of a file: `playbook` is None where it or a template in `waits_for` has errors.
+
+    `named`: the playbooks that its steps name, for `schemas.reference` to look for once all files are known.
+    """
 
     playbook: CompiledPlaybook | None
     problems: list[Problem]
     waits_for: frozenset[str] = frozenset()
+    named: tuple[PlaybookName, ...] = ()
 
 
 def compile_playbook(
@@ -46,17 +52,20 @@ def compile_playbook(
     report = Report(source, problems)
     deferred = report_shape(report, language.playbook_validator)
     compilation = Compilation(report, language, templates)
-    playbook = _compile(source.data, compilation, name) if isinstance(source.data, dict) else None
+    named: list[PlaybookName] = []
+    playbook = _compile(source.data, compilation, name, named) if isinstance(source.data, dict) else None
     for fault in deferred:
         # The condition parser has its own words for these; this is the net beneath it.
         if not report.has_fault_within(fault.path):
             report.error(fault.path, fault.code, fault.message, fault.hint, key=fault.at_key)
     problems = sorted(report.problems, key=lambda problem: (problem.line, problem.column, problem.code))
     good = not report.failed and not compilation.waits_for
-    return Compiled(playbook if good else None, problems, frozenset(compilation.waits_for))
+    return Compiled(playbook if good else None, problems, frozenset(compilation.waits_for), tuple(named))
 
 
-def _compile(data: dict[str, Any], compilation: Compilation, name: str | None) -> CompiledPlaybook | None:
+def _compile(
+    data: dict[str, Any], compilation: Compilation, name: str | None, named: list[PlaybookName]
+) -> CompiledPlaybook | None:
     report = compilation.report
     written = compilation.text(data, "playbook")
     if name is not None and written and written != name:
@@ -70,6 +79,8 @@ def _compile(data: dict[str, Any], compilation: Compilation, name: str | None) -
     send = compile_send(data, (), compilation)
     steps = StepCompiler(compilation, send, explicit_ids=data.get("on_change") == "migrate")
     compiled = steps.compile(data.get("steps"))
+    named.extend(steps.acts.named)
+    check_size(compiled, report, steps.places.paths)
     overdue = compilation.form(DURATION, data, "max_overdue", ())
     if report.failed:
         return None

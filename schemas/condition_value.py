@@ -16,7 +16,8 @@ from schemas.yaml_source import Path, format_path
 Operator = Literal["eq", "ne", "lt", "le", "gt", "ge"]
 OPERATORS: Mapping[str, Operator] = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "!=": "ne"}
 
-_NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+# No longer than a number can be exact.
+_NUMBER = r"[-+]?(?:[0-9]{1,16}(?:\.[0-9]{1,16})?|\.[0-9]{1,16})"
 _COMPARISON = re.compile(r"(<=|>=|!=|<|>)\s*(.*)", re.DOTALL)
 _MISSPELT = {"=>": ">=", "=<": "<=", "≥": ">=", "≤": "<=", "≠": "!=", "<>": "!=", "==": "", "=": ""}
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*")

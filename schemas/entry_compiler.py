@@ -8,6 +8,7 @@ from schemas.compilation import AGAIN, DAILY, DURATION, PERCENT, WINDOW, Compila
 from schemas.condition import AllOf
 from schemas.form import parse_days
 from schemas.plan import Again, Enter, EventMatch, Exit, Goal, SendWindow
+from schemas.problem import did_you_mean
 from schemas.yaml_source import Path
 
 
@@ -23,12 +24,29 @@ def compile_enter(data: dict[str, Any], compilation: Compilation) -> Enter | Non
         "holdout_percent": compilation.form(PERCENT, enter, "holdout", path) or 0.0,
     }
     signals = tuple(name for name in listed(enter, "signals") if isinstance(name, str))
-    key = enter.get("key")
     if when is None:
         return None
-    return Enter.model_validate(
-        {"when": when, "signals": signals, "key": key if isinstance(key, str) else None, **limits}
-    )
+    key = _key(enter, compilation)
+    return Enter.model_validate({"when": when, "signals": signals, "key": key, **limits})
+
+
+def _key(enter: dict[str, Any], compilation: Compilation) -> str | None:
+    """The signal that keeps a customer's runs apart."""
+    name, path, report = enter.get("key"), ("enter", "key"), compilation.report
+    if not isinstance(name, str) or report.is_faulty(path):
+        return None
+    signal = compilation.language.catalogue.signals.get(name)
+    if signal is None:
+        close = did_you_mean(name, compilation.language.catalogue.signals, otherwise=" ").strip()
+        hint = f"{close} A property of an event becomes a signal by a line in `schemas/signals.yaml`.".strip()
+        report.error(path, "PB237", f"There is no signal `{name}` to keep runs apart.", hint)
+    elif signal.personal:
+        what = f"`{name}` is personal, and a run's key is shown wherever the run is."
+        report.error(path, "PB237", what, "Use an id that means nothing outside.")
+    elif signal.type in ("list", "bool") or not signal.playbooks:
+        what = f"`{name}` can't keep runs apart."
+        report.error(path, "PB237", what, "Use a signal that holds a text, a number, a date or a time.")
+    return name
 
 
 def _again(enter: dict[str, Any], compilation: Compilation) -> Again:
@@ -92,17 +110,20 @@ def compile_send(data: dict[str, Any], path: Path, compilation: Compilation) -> 
         return None
     days = send.get("days")
     good = days is not None and not compilation.report.has_fault_within((*where, "days"))
-    return SendWindow(
-        between=compilation.form(WINDOW, send, "between", where),
-        weekdays=parse_days(cast("str | list[str]", days)) if good else None,
-        at_most_late_seconds=compilation.form(DURATION, send, "at_most_late", where),
-        topic=compilation.text(send, "topic") or None,
-    )
+    best = send.get("best_time")
+    rules = {
+        "between": compilation.form(WINDOW, send, "between", where),
+        "weekdays": parse_days(cast("str | list[str]", days)) if good else None,
+        "at_most_late_seconds": compilation.form(DURATION, send, "at_most_late", where),
+        "topic": compilation.text(send, "topic") or None,
+        "best_time": best if isinstance(best, bool) else None,
+    }
+    # Only what was written: the rest may come from the playbook.
+    return SendWindow.model_validate({name: rule for name, rule in rules.items() if rule is not None})
 
 
 def merge_send(own: SendWindow | None, around: SendWindow | None) -> SendWindow | None:
-    """A step's own rules over those of its playbook."""
+    """A step's own rules over those of its playbook, word by word."""
     if own is None or around is None:
         return own or around
-    given = {name: value for name, value in own.model_dump().items() if value is not None}
-    return around.model_copy(update=given)
+    return around.model_copy(update=own.model_dump(exclude_unset=True))

@@ -64,7 +64,11 @@ def build_policy_schema() -> Schema:
             "costs": {
                 "type": "object", "minProperties": 1,
                 "description": "What a message costs by channel, and a minute of a CSM.",
-                "properties": {name: {"type": "number", "minimum": 0} for name in (*channels, "csm_minute")},
+                "properties": {
+                    **{channel: {"type": "number", "minimum": 0, "description": f"What one message by {channel} costs."}
+                       for channel in channels},
+                    "csm_minute": {"type": "number", "minimum": 0, "description": "What a minute of a CSM costs."},
+                },
                 "additionalProperties": False,
             },
         },

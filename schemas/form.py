@@ -66,7 +66,7 @@ def format_duration(seconds: int) -> str:
 
 
 def _duration_hint(text: str) -> str:
-    loose = re.fullmatch(r"\s*([0-9]+)(?:\.0)?\s*(m|h|d|w)[a-z]*\.?\s*", text.lower())
+    loose = re.fullmatch(r"\s*([0-9]{1,9})(?:\.0)?\s*(m|h|d|w)[a-z]*\.?\s*", text.lower())
     if loose and "month" not in text.lower():
         return f"Write {int(loose[1])}{loose[2]}."
     return "Write a whole number and m (minutes), h, d (24 h) or w, as in 30m, 12h, 3d, 2w."

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from schemas.catalogue import Catalogue
 from schemas.file_schema import build_policy_schema, build_template_schema
 from schemas.playbook_schema import build_playbook_schema
+from schemas.shape_check import make_validator
 from schemas.step_type import StepTypes
 
 # What a template finds under each name; see `activities.messages`.
@@ -32,17 +33,17 @@ class Language:
     @cached_property
     def playbook_validator(self) -> Draft202012Validator:
         """Checks the shape of a playbook."""
-        return Draft202012Validator(build_playbook_schema(self.catalogue, self.step_types))
+        return make_validator(build_playbook_schema(self.catalogue, self.step_types))
 
     @cached_property
     def policy_validator(self) -> Draft202012Validator:
         """Checks the shape of `policy.yaml`."""
-        return Draft202012Validator(build_policy_schema())
+        return make_validator(build_policy_schema())
 
     @cached_property
     def template_validator(self) -> Draft202012Validator:
         """Checks the shape of a template."""
-        return Draft202012Validator(build_template_schema())
+        return make_validator(build_template_schema())
 
     @cached_property
     def template_names(self) -> dict[str, Collection[str]]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gc
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.catalogue import Catalogue
-from schemas.compiler import compile_playbook
+from schemas.compiled_cache import CompiledCache
 from schemas.errors import Problem, SettingError
+from schemas.file_compiler import FileCompiler, Templates
 from schemas.language import Language
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
-from schemas.policy_file import read_policy
 from schemas.problem import nearest
+from schemas.reference import check_playbook_names
 from schemas.step_type import StepTypes
-from schemas.template_file import MessageTemplate, read_template
-from schemas.yaml_source import MAX_BYTES, Source, read_bytes
+from schemas.template_file import MessageTemplate
+from schemas.yaml_file import read_content, unreadable
 
 POLICY_FILE = "policy.yaml"
 TEMPLATES = "templates"
@@ -46,41 +50,70 @@ class Loaded:
         return any(problem.severity == "error" for problem in self.problems)
 
 
-def load_playbooks(directory: Path, catalogue: Catalogue, step_types: StepTypes) -> Loaded:
+def load_playbooks(
+    directory: Path, catalogue: Catalogue, step_types: StepTypes, cache: CompiledCache | None = None
+) -> Loaded:
     """Everything in `directory`: its playbooks, `policy.yaml` and `templates/`.
 
+    cache: where to find, and to keep, what files were compiled to; the answer is the same without it.
     Raises SettingError where there is no such directory.
     """
-    return load_paths([directory], catalogue, step_types)
+    return load_paths([directory], catalogue, step_types, cache)
 
 
-def load_paths(paths: Iterable[Path], catalogue: Catalogue, step_types: StepTypes) -> Loaded:
+def load_paths(
+    paths: Iterable[Path], catalogue: Catalogue, step_types: StepTypes, cache: CompiledCache | None = None
+) -> Loaded:
     """The files named and those in the directories named.
 
     Beside a playbook lie its `policy.yaml` and `templates/`; of files that weren't named only those problems
     are told for which a playbook that was named can't be used.
     Raises SettingError for a path that isn't there.
     """
-    loader = _Loader(Language(catalogue, step_types))
-    for path in paths:
-        loader.add(path)
-    return loader.finish()
+    loader = _Loader(FileCompiler(Language(catalogue, step_types), cache))
+    with _collecting_seldom():
+        for path in paths:
+            loader.add(path)
+        loaded = loader.finish()
+    if cache is not None:
+        cache.trim()
+    return loaded
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Let the garbage collector wait: plans are many small objects that stay, and it would look at them for ever.
+
+    It isn't turned off, so that thousands of hostile files don't pile up.
+    """
+    usual = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 class _Loader:
-    def __init__(self, language: Language) -> None:
-        self.language = language
+    def __init__(self, compiler: FileCompiler) -> None:
+        self.compiler = compiler
         self.loaded = Loaded()
         self.playbook_files: dict[Path, None] = {}
         self.template_files: dict[Path, None] = {}
         self.policy_files: dict[Path, None] = {}
-        self.homes: dict[Path, dict[str, MessageTemplate]] = {}
+        self.homes: dict[Path, Templates] = {}
         self.unnamed: dict[tuple[Path, str], list[Problem]] = {}
+        self.beside: dict[Path, frozenset[str]] = {}
 
     def add(self, path: Path) -> None:
-        if path.is_dir():
+        try:
+            directory, there = path.is_dir(), path.exists() or path.is_symlink()
+        except OSError:
+            # It lies where nobody may look; reading it says why.
+            directory, there = False, True
+        if directory:
             self._add_directory(path)
-        elif not path.exists():
+        elif not there:
             near = (
                 nearest(path.name, [item.name for item in path.parent.iterdir()])
                 if path.parent.is_dir()
@@ -105,27 +138,21 @@ class _Loader:
             return
         for path in self._yaml_files(directory):
             (self.policy_files if path.name == POLICY_FILE else self.playbook_files)[path] = None
-        if (directory / TEMPLATES).is_dir():
+        if os.path.isdir(directory / TEMPLATES):  # noqa: PTH112 - False also where nobody may look
             self.template_files.update(dict.fromkeys(self._yaml_files(directory / TEMPLATES)))
 
     def _yaml_files(self, directory: Path) -> list[Path]:
-        found = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+        try:
+            found = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+        except OSError as error:
+            self._tell(unreadable(directory, (error.strerror or str(error)).lower()))
+            return []
         for path in found:
             if path.suffix == ".yml":
                 hint = f"Rename it to {path.stem}.yaml."
-                self._tell(
-                    Problem(
-                        str(path),
-                        1,
-                        1,
-                        "PB014",
-                        "",
-                        "This file is not read: its name ends in .yml.",
-                        hint,
-                        "warning",
-                    )
-                )
-        return [path for path in found if path.suffix == ".yaml" and not path.is_dir()]
+                what = "This file is not read: its name ends in .yml."
+                self._tell(Problem(str(path), 1, 1, "PB014", "", what, hint, "warning"))
+        return [path for path in found if path.suffix == ".yaml"]
 
     def finish(self) -> Loaded:
         for path in self.template_files:
@@ -135,7 +162,7 @@ class _Loader:
         for path in self.playbook_files:
             self._read_playbook(path)
         for home in dict.fromkeys(path.parent for path in self.playbook_files):
-            if home / POLICY_FILE not in self.policy_files and (home / POLICY_FILE).is_file():
+            if home / POLICY_FILE not in self.policy_files and os.path.isfile(home / POLICY_FILE):  # noqa: PTH113
                 self._read_policy(home / POLICY_FILE, named=False)
         names = {path.stem for path in self.playbook_files}
         self.loaded.invalid = frozenset(names - self.loaded.playbooks.keys())
@@ -145,37 +172,49 @@ class _Loader:
         return self.loaded
 
     def _read_playbook(self, path: Path) -> None:
-        source, problems = self._read(path)
-        name = path.stem
-        if source is None:
-            self._tell(*problems)
+        content = self._read(path)
+        if isinstance(content, Problem):
+            self._tell(content)
             return
-        templates = self._templates_of(path.parent)
-        compiled = compile_playbook(source, self.language, templates, name=name, problems=problems)
-        self._tell(*compiled.problems)
+        compiled, text = self.compiler.compile_playbook(path, content, self._templates_of(path.parent))
+        missing = []
+        if compiled.named:
+            missing = check_playbook_names(str(path), path.stem, compiled.named, self._beside(path.parent))
+        self._tell(*compiled.problems, *missing)
         for template in sorted(compiled.waits_for):
             self._tell(*self.unnamed.pop((path.parent, template), []))
+        name = path.stem
+        if text is None:
+            return
         if name in self.loaded.sources:
             hint = "Rename one of them; a name is given once."
             self._tell(Problem(str(path), 1, 1, "PB220", "", f"There is another playbook `{name}`.", hint))
             return
-        self.loaded.sources[name] = source.text
-        if compiled.playbook:
+        self.loaded.sources[name] = text
+        if compiled.playbook and not any(problem.severity == "error" for problem in missing):
             self.loaded.playbooks[name] = compiled.playbook
 
-    def _templates_of(self, home: Path) -> dict[str, MessageTemplate]:
+    def _beside(self, home: Path) -> frozenset[str]:
+        """The names of the playbooks in `home`."""
+        if home not in self.beside:
+            files = [path for path in _unhidden(home) if path.name != POLICY_FILE]
+            self.beside[home] = frozenset(path.stem for path in files)
+        return self.beside[home]
+
+    def _templates_of(self, home: Path) -> Templates:
         """The templates beside the playbooks in `home`, read once."""
         if home in self.homes:
             return self.homes[home]
-        found = self.homes[home] = {}
-        directory = home / TEMPLATES
-        files = self._unhidden(directory) if directory.is_dir() else []
-        for path in files:
-            source, problems = self._read(path, count=path in self.template_files)
-            template = None
-            if source is not None:
-                template, problems = read_template(source, self.language, path.stem, problems)
-            found[path.stem] = template or MessageTemplate(path.stem, {}, broken=True)
+        found = self.homes[home] = Templates()
+        # A file that was named and isn't listed, as one that vanished, has its say too.
+        named = [path for path in self.template_files if path.parent == home / TEMPLATES]
+        for path in sorted({*_unhidden(home / TEMPLATES), *named}):
+            content = self._read(path, count=path in self.template_files)
+            if isinstance(content, Problem):
+                template, problems, digest = None, [content], ""
+            else:
+                template, problems, digest = self.compiler.read_template(path, content)
+            found.add(template or MessageTemplate(path.stem, {}, broken=True), digest)
             if path in self.template_files:
                 self._tell(*problems)
             elif template is None:
@@ -183,29 +222,27 @@ class _Loader:
         self.loaded.templates.update({name: item for name, item in found.items() if not item.broken})
         return found
 
-    def _unhidden(self, directory: Path) -> list[Path]:
-        return [path for path in sorted(directory.glob("*.yaml")) if not path.name.startswith(".")]
-
     def _read_policy(self, path: Path, *, named: bool) -> None:
-        source, problems = self._read(path, count=named)
-        policy = None
-        if source is not None:
-            policy, problems = read_policy(source, self.language, problems)
+        content = self._read(path, count=named)
+        if isinstance(content, Problem):
+            policy, problems = None, [content]
+        else:
+            policy, problems = self.compiler.read_policy(path, content)
         self.loaded.policy = policy
         if named:
             self._tell(*problems)
 
-    def _read(self, path: Path, *, count: bool = True) -> tuple[Source | None, list[Problem]]:
+    def _read(self, path: Path, *, count: bool = True) -> bytes | Problem:
         self.loaded.files += count
-        try:
-            with path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            what = f"The file can't be read: {(error.strerror or str(error)).lower()}."
-            return None, [
-                Problem(str(path), 1, 1, "PB014", "", what, "Check that it is a file, and its permissions.")
-            ]
-        return read_bytes(content, str(path))
+        return read_content(path)
 
     def _tell(self, *problems: Problem) -> None:
         self.loaded.problems.extend(problems)
+
+
+def _unhidden(directory: Path) -> list[Path]:
+    """The YAML files of a directory; none where it can't be looked into."""
+    try:
+        return [path for path in sorted(directory.glob("*.yaml")) if not path.name.startswith(".")]
+    except OSError:
+        return []

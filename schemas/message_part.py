@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pydantic import Field
 
 from schemas.frozen import Frozen
@@ -33,3 +35,8 @@ MESSAGE_OUTCOMES = (
     "sent", "held_quiet_hours", "capped", "unreachable", "no_consent", "suppressed", "failed", "unknown",
 )  # fmt: skip
 HELD_OUTCOMES = ("held_quiet_hours", "capped")
+
+
+def is_message(channel: str | None, outcomes: Collection[str]) -> bool:
+    """Whether a step type sends the customer a message: it has a channel, or picks one when it is due."""
+    return channel is not None or any(name in outcomes for name in HELD_OUTCOMES)

@@ -20,6 +20,14 @@ NO_DATE = "no_date"
 # A guarded step that isn't an Act stands inside a Branch; this makes the Branch's id of the step's.
 GUARD_SUFFIX = ".if"
 
+# Where what follows a step without outcomes stands.
+_FOLLOWS = {
+    **dict.fromkeys(("if", "wait_for"), "What follows stands under `then` and `else`."),
+    "choose": "What follows stands under each way's `steps`, and under `else`.",
+    "experiment": "What follows stands under each variant's `steps`.",
+    **dict.fromkeys(("repeat", "together"), "Its steps have outcomes of their own."),
+}
+
 CompileSteps = Callable[[Any, Path, StepList], tuple[Step, ...]]
 
 
@@ -45,9 +53,8 @@ class OutcomeCompiler:
     ) -> dict[str, Reaction]:
         """All outcomes of a step type with what follows."""
         reactions = {name: Reaction(do="next") for name in step_type.outcomes}
-        if step_type.channel:
-            hold = Reaction(do="hold", hold_seconds=HOLD_SECONDS)
-            reactions |= {name: hold for name in HELD_OUTCOMES if name in reactions}
+        hold = Reaction(do="hold", hold_seconds=HOLD_SECONDS)
+        reactions |= {name: hold for name in HELD_OUTCOMES if name in reactions}
         if step_type.human and "declined" in reactions:
             reactions["declined"] = Reaction(do="stop")
         own = self._read(data, path, at)
@@ -85,11 +92,7 @@ class OutcomeCompiler:
     def refuse(self, data: dict[str, Any], path: Path, word: str) -> None:
         """Report outcomes of a step that has none."""
         if "outcomes" in data:
-            hint = (
-                "What follows stands under `then` and `else`."
-                if word in ("wait_for", "if")
-                else "Leave it out."
-            )
+            hint = _FOLLOWS.get(word, "Leave it out.")
             self.report.error((*path, "outcomes"), "PB226", f"`{word}` has no outcomes.", hint, key=True)
 
     def _check_name(self, step_type: StepType, name: str, path: Path) -> None:

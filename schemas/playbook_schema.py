@@ -1,8 +1,8 @@
 """The JSON Schema of a playbook file, from the catalogue, the core language and the registered step types.
 
 Editors complete from it and `validate` checks shape against it. Keywords of our own, which others ignore:
-`x-expects` says in words what belongs there, `x-later` names words of a coming version, `x-hints` says where
-a misplaced key belongs, `x-condition` and `x-step` mark what the compiler explains better.
+`x-expects` says in words what belongs there, `x-hints` says where a misplaced key belongs, `x-condition` and
+`x-step` mark what the compiler explains better; `x-playbook` and `x-signal` mark arguments of steps that name one.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def build_playbook_schema(catalogue: Catalogue, step_types: StepTypes) -> Schema
                ("when", "again", "at_most", "holdout", "group", "priority", "signals", "key")},
             "name": "Write `playbook: NAME`.", "trigger": "Write `enter:`.", "exits": "Write `exit:`.",
             "description": "Write `about:`.", "goals": "Write `goal:`.",
+            "pause": "Write `status: paused`.", "shadow": "Write `status: shadow`.",
+            "template": "A template lies in `templates/`, beside the playbooks.",
         },
         "properties": _playbook_properties(),
         "$defs": {
@@ -90,7 +92,7 @@ def _entry_definitions() -> dict[str, Schema]:
                     "type": "integer", "minimum": 0, "maximum": 100,
                     "description": "Decides inside a group and under caps; 50 where left out.",
                 },
-                "key": text("Runs are kept apart by this property too.", "renewal_id"),
+                "key": text("Runs are kept apart by this signal too.", "renewal_id"),
             },
             ["when"],
         ),
@@ -130,11 +132,15 @@ def _entry_definitions() -> dict[str, Schema]:
                         "x-expects": "weekdays, weekend, daily, or a list of days",
                     },
                     "at_most_late": DURATION.json_schema("A message later than this is skipped."),
+                    "best_time": {
+                        "type": "boolean",
+                        "description": "At the hour at which this customer answers best, inside the window and "
+                        "at most `at_most_late` after it was due.",
+                    },
                     "topic": named("What customers can unsubscribe from.", "tips"),
                 },
                 [],
             ),
-            "x-later": ["best_time"],
             "minProperties": 1,
         },
     }  # fmt: skip

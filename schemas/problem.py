@@ -8,13 +8,26 @@ from typing import Literal
 
 from schemas.errors import Problem
 from schemas.form import FormError
+from schemas.problem_limit import MOST_PROBLEMS, shorten, too_many
 from schemas.yaml_source import Path, Source, format_path
+
+# A longer word is a slip of nothing, and measuring how near it is takes as long as it is.
+_LONGEST_WORD = 100
+
+
+class TooManyProblems(Exception):  # noqa: N818 - it carries problems, it isn't one
+    """A file has more than MOST_PROBLEMS problems; the last of `problems` says so."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__(f"{len(problems)} problems")
 
 
 class Report:
     """The problems of one source.
 
     An error at a path that lies at or inside an erroneous one isn't told: it follows from the first.
+    Raises TooManyProblems instead of taking one more than MOST_PROBLEMS.
     """
 
     def __init__(self, source: Source, problems: Iterable[Problem] = ()) -> None:
@@ -44,11 +57,13 @@ class Report:
 
     def at(self, line: int, column: int, path: Path, code: str, message: str, hint: str = "") -> None:
         """Add an error at a place of its own, as inside a text; several may share a path."""
-        self.problems.append(Problem(self.source.file, line, column, code, format_path(path), message, hint))
+        self._append(line, column, path, code, message, hint, "error")
         self._mark(path)
 
     def is_faulty(self, path: Path) -> bool:
         """Whether an error was reported at `path` or around it."""
+        if not self._faulty:
+            return False
         return any(format_path(path[:end]) in self._faulty for end in range(1, len(path) + 1))
 
     def has_fault_within(self, path: Path) -> bool:
@@ -63,13 +78,28 @@ class Report:
         self, path: Path, code: str, message: str, hint: str, key: bool, severity: Literal["error", "warning"]
     ) -> None:
         line, column = self.source.key_place(path) if key else self.source.place(path)
-        self.problems.append(
-            Problem(self.source.file, line, column, code, format_path(path), message, hint, severity)
-        )
+        self._append(line, column, path, code, message, hint, severity)
+
+    def _append(
+        self,
+        line: int,
+        column: int,
+        path: Path,
+        code: str,
+        message: str,
+        hint: str,
+        severity: Literal["error", "warning"],
+    ) -> None:
+        if len(self.problems) >= MOST_PROBLEMS:
+            raise TooManyProblems([*self.problems, too_many(self.source.file, line, column)])
+        told = (shorten(format_path(path)), shorten(message), shorten(hint))
+        self.problems.append(Problem(self.source.file, line, column, code, *told, severity))
 
 
 def nearest(word: str, known: Collection[str]) -> list[str]:
     """The known words that `word` may be a slip of, most likely first."""
+    if len(word) > _LONGEST_WORD:
+        return []
     lowered = {name.lower(): name for name in known}
     plain = word.lower().replace("-", "_").replace(" ", "_")
     found = [lowered[name] for name in get_close_matches(plain, lowered, 3, 0.7)]

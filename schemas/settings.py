@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from schemas.errors import SettingError
+
+# What evaluates conditions (`rules.engines`); all answer alike.
+RulesEngine = Literal["reference", "generated", "columns", "durable_rules"]
+RULES_ENGINES: tuple[RulesEngine, ...] = get_args(RulesEngine)
 
 SHORTEST_SECRET = 32
 SHORTEST_API_KEY = 16
@@ -32,6 +37,7 @@ class Settings:
     data: Path = Path(".holdfast")
     ready_file: Path | None = None
     settle_seconds: float = 30.0
+    rules_engine: RulesEngine = "generated"
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -62,6 +68,7 @@ class Settings:
             data=_directory("HOLDFAST_DATA", given.get("HOLDFAST_DATA")) or cls.data,
             ready_file=Path(given["HOLDFAST_READY_FILE"]) if "HOLDFAST_READY_FILE" in given else None,
             settle_seconds=_seconds("HOLDFAST_SETTLE_SECONDS", given, cls.settle_seconds),
+            rules_engine=_rules_engine(given.get("HOLDFAST_RULES_ENGINE", cls.rules_engine)),
             environ=given,
         )
 
@@ -174,3 +181,12 @@ def _seconds(name: str, given: Mapping[str, str], default: float) -> float:
             f"{name} is no number of seconds.", remedy="Write a number from 0 to 86400, such as 30."
         )
     return seconds
+
+
+def _rules_engine(value: str) -> RulesEngine:
+    if value not in RULES_ENGINES:
+        raise SettingError(
+            f"HOLDFAST_RULES_ENGINE is {value!r}, which is no engine.",
+            remedy=f"Write one of {', '.join(RULES_ENGINES)}, or leave it out for generated.",
+        )
+    return value

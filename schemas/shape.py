@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -12,7 +13,8 @@ from jsonschema import Draft202012Validator
 from schemas.form import FORMS, FormError
 from schemas.message_part import NAME_PATTERN
 from schemas.problem import Report, did_you_mean, join_words, kind_of, nearest
-from schemas.step_schema import STEP_KEYS
+from schemas.problem_limit import MOST_PROBLEMS
+from schemas.shape_check import find_errors
 from schemas.yaml_source import Path
 
 # A jsonschema ValidationError; its declared types allow an Unset that `iter_errors` never yields.
@@ -22,6 +24,10 @@ _TYPES = {
     "object": "a mapping", "array": "a list", "string": "text", "integer": "a whole number",
     "number": "a number", "boolean": "true or false", "null": "nothing",
 }  # fmt: skip
+
+
+# Of the keys beside a missing one, for a slip of it.
+_LOOKED_AT = 50
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,14 @@ class ShapeFault:
 
 
 def find_shape_faults(validator: Draft202012Validator, data: Any) -> list[ShapeFault]:
-    """Everything in `data` that the schema refuses, each fault once."""
+    """What the schema refuses in `data`, each fault once; of thousands the first only."""
     found: dict[tuple[Path, str], ShapeFault] = {}
-    for error in validator.iter_errors(data):
-        for fault in _explain(error, validator):
-            found.setdefault((fault.path, fault.code), fault)
+    # One fault may come of several errors.
+    errors = find_errors(validator, data, 10 * MOST_PROBLEMS)
+    for fault in chain.from_iterable(_explain(error, validator) for error in errors):
+        found.setdefault((fault.path, fault.code), fault)
+        if len(found) > MOST_PROBLEMS:
+            break
     return list(found.values())
 
 
@@ -105,21 +114,12 @@ def _explain_choice(error: _Error, validator: Draft202012Validator) -> Iterator[
 def _unknown_key(error: _Error, path: Path, key: str, inside: bool) -> ShapeFault:
     schema = error.schema
     known = list(schema["properties"])
-    later = schema.get("x-later", [])
-    if key in later:
-        usable = [word for word in known if word not in STEP_KEYS or word == "if"]
-        hint = f"Available: {', '.join(usable)}."
-        return ShapeFault(path, "PB105", f"`{key}` is not available in this version.", hint, True, inside)
     where = f"under `{path[-2]}`" if len(path) > 1 and isinstance(path[-2], str) else "here"
     if schema.get("x-step"):
         where = "in a step"
     elif len(path) == 1:
         where = "in a file of this kind"
-    hint = schema.get("x-hints", {}).get(key)
-    close_later = nearest(key, later) if not nearest(key, known) else []
-    if not hint and close_later:
-        hint = f"{join_words(close_later)} comes in a later version."
-    hint = hint or did_you_mean(key, known)
+    hint = schema.get("x-hints", {}).get(key) or did_you_mean(key, known)
     return ShapeFault(path, "PB102", f"There is no `{key}` {where}.", hint, True, inside)
 
 
@@ -129,11 +129,15 @@ def _missing_key(error: _Error, path: Path, key: str, inside: bool) -> ShapeFaul
     hint = about.get("description", "")
     if examples and not isinstance(examples[0], list):
         hint = f"Write `{key}: {examples[0]}`, for example. {hint}".strip()
-    owner = f"`{path[-2]}`" if len(path) > 1 and isinstance(path[-2], str) else "This"
+    owner = _subject(path[:-1])
     message = f"{owner} needs `{key}`." if len(path) > 1 else f"`{key}` is missing."
     # A key that is nearly it was told as unknown already.
+    hints = error.schema.get("x-hints", {})
     slip = [
-        name for name in error.instance if nearest(name, [key]) and name not in error.schema["properties"]
+        name
+        for name in islice(error.instance, _LOOKED_AT)
+        if name not in error.schema["properties"]
+        and (nearest(name, [key]) or hints.get(name, "").startswith(f"Write `{key}:`"))
     ]
     if slip:
         return ShapeFault(
@@ -174,6 +178,10 @@ def _explain_value(error: _Error, path: Path) -> tuple[str, str, str]:
             )
         case "pattern":
             return _explain_pattern(subject, value, limit, hint)
+        case "minItems" if value:
+            return "PB107", f"{subject} has at least {limit} items, and this has {len(value)}.", hint
+        case "maxItems":
+            return "PB107", f"{subject} has at most {limit} items, and this has {len(value)}.", "Divide it."
         case "minItems" | "minProperties" | "minLength":
             return "PB106", f"{subject} is empty.", hint or "Write at least one thing, or leave it out."
         case "maxProperties":
@@ -183,6 +191,8 @@ def _explain_value(error: _Error, path: Path) -> tuple[str, str, str]:
             return "PB107", f"{subject} is at least {limit}, and this is {value}.", ""
         case "maximum" | "exclusiveMaximum":
             return "PB107", f"{subject} is at most {limit}, and this is {value}.", ""
+        case "uniqueItems":
+            return "PB104", f"{subject} names one thing twice.", "Keep one of them."
         case "maxLength":
             return "PB107", f"{subject} is longer than {limit} characters.", "Shorten it."
     return "PB101", f"{subject} is not as it should be.", hint
@@ -245,7 +255,8 @@ def _example(schema: dict[str, Any]) -> str:
 def report_shape(report: Report, validator: Draft202012Validator) -> list[ShapeFault]:
     """Report what is in the wrong shape; returns what conditions are accused of, for who parses them."""
     deferred: list[ShapeFault] = []
-    for fault in find_shape_faults(validator, report.source.data):
+    # What is wrong with the whole comes before what is wrong inside it, which may follow from it.
+    for fault in sorted(find_shape_faults(validator, report.source.data), key=lambda fault: len(fault.path)):
         if fault.in_condition:
             deferred.append(fault)
         else:

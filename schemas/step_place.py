@@ -10,9 +10,13 @@ from schemas.yaml_source import Path
 
 @dataclass
 class StepList:
-    """One list of steps; `around` is the list and the position that it stands in."""
+    """One list of steps; `around` is the list and the position that it stands in.
+
+    `sealed`: a branch of `together`, which no `goto` leaves: the others would go on without it.
+    """
 
     around: tuple[StepList, int] | None = None
+    sealed: bool = False
     ids: list[str] = field(default_factory=list)
 
 
@@ -60,16 +64,21 @@ class StepPlaces:
                 none = "" if self.written else "Give the step to go on at an `id`."
                 hint = did_you_mean(jump.target, self.written, otherwise=none)
                 self._report.error(jump.path, "PB222", f"There is no step with the id `{jump.target}`.", hint)
-            elif not self._leads_forwards(jump):
-                self._refuse(jump)
+            else:
+                forwards, leaves = _follow(jump)
+                if forwards and leaves:
+                    self._refuse_leaving(jump)
+                elif not forwards:
+                    self._refuse(jump)
 
-    def _leads_forwards(self, jump: _Jump) -> bool:
-        steps, index = jump.steps, jump.index
-        while jump.target not in steps.ids[index + 1 :]:
-            if steps.around is None:
-                return False
-            steps, index = steps.around
-        return True
+    def _refuse_leaving(self, jump: _Jump) -> None:
+        line = self._report.source.place(self._written.get(jump.target, jump.path))[0]
+        what = f"`{jump.target}` on line {line} lies outside this branch of `together`."
+        hint = (
+            "The other branches would go on without it: let this one end (`next`), or end the run (`stop`); "
+            "what comes after all of them stands below `together`."
+        )
+        self._report.error(jump.path, "PB223", what, hint)
 
     def _refuse(self, jump: _Jump) -> None:
         own = self._report.source.place(jump.path)[0]
@@ -83,3 +92,14 @@ class StepPlaces:
             return
         what = f"`{jump.target}` on line {line} lies inside another step, where `goto` can't lead."
         self._report.error(jump.path, "PB223", what, "Name a step of this list, or of one around it.")
+
+
+def _follow(jump: _Jump) -> tuple[bool, bool]:
+    """Whether a jump leads forwards to a step beside it or around it, and whether it leaves a sealed list so."""
+    steps, index, leaves = jump.steps, jump.index, False
+    while jump.target not in steps.ids[index + 1 :]:
+        if steps.around is None:
+            return False, leaves
+        leaves = leaves or steps.sealed
+        steps, index = steps.around
+    return True, leaves

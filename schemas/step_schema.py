@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas.form import CLOCK, DURATION, WEEKDAYS
-from schemas.schema_part import Schema, condition, mapping, named, steps
+from schemas.flow_schema import flow_definitions, flow_words
+from schemas.schema_part import Schema, condition, named, steps
 from schemas.step_type import StepType, StepTypes
 
 ID_PATTERN = "^[a-z][a-z0-9]*([-_][a-z0-9]+)*$"
-LATER_STEPS = (
-    "whatsapp", "push", "message", "task", "reward", "webhook",
-    "choose", "repeat", "together", "start", "set",
-)  # fmt: skip
-CORE_STEPS = ("wait", "wait_for", "if", "experiment", "stop")
-STOP_OUTCOMES = ("success", "stopped", "lost", "completed")
+FLOW_STEPS = ("wait", "wait_for", "choose", "repeat", "together", "experiment", "stop")
+CORE_STEPS = (*FLOW_STEPS, "if")
 STEP_KEYS = ("id", "if", "then", "else", "variants", "outcomes", "send", "critical", "topic")
 
 
@@ -24,16 +20,7 @@ def step_definitions(step_types: StepTypes, dates: list[str]) -> dict[str, Schem
     definitions: dict[str, Schema] = {}
     for word, step_type in sorted(step_types.items()):
         words[word] = _arguments(step_type, definitions)
-    words |= {
-        "wait": {"$ref": "#/$defs/wait"},
-        "wait_for": {"$ref": "#/$defs/wait_for"},
-        "experiment": named("The experiment's name; each customer keeps their variant.", "follow-up"),
-        "stop": {
-            "enum": list(STOP_OUTCOMES),
-            "description": "Ends this run with an outcome.",
-            "examples": ["stopped"],
-        },
-    }
+    words |= flow_words()
     shared: dict[str, Schema] = {
         "id": {
             "type": "string", "pattern": ID_PATTERN, "maxLength": 64,
@@ -42,7 +29,7 @@ def step_definitions(step_types: StepTypes, dates: list[str]) -> dict[str, Schem
         },
         "if": condition("Only if this holds. With `then` or `else` alone it chooses between them."),
         "then": steps("If it holds, or the event came."),
-        "else": steps("If it doesn't hold or is unknown, or the event didn't come."),
+        "else": steps("If it doesn't hold or is unknown, the event didn't come, or no way was chosen."),
         "variants": {
             "type": "object", "minProperties": 1, "additionalProperties": {"$ref": "#/$defs/variant"},
             "description": "The arms of the experiment by name.",
@@ -62,84 +49,26 @@ def step_definitions(step_types: StepTypes, dates: list[str]) -> dict[str, Schem
         "type": "object",
         "x-expects": "a step such as `- wait: 3d`",
         "x-step": True,
-        "x-later": list(LATER_STEPS),
         "x-hints": {
             "template": "The template stands after the channel, as in email: NAME.",
-            "steps": "Steps inside a step stand under `then`, `else` or a variant.",
+            "steps": "Steps inside a step stand under `then`, `else`, a variant, or a way of `choose`.",
             "when": "Write `if:`.",
+            "until": "`until` stands under `repeat:`.",
+            "at_most": "`at_most` stands under `repeat:`.",
+            "switch": "Write `choose:`.",
+            "case": "Write `choose:`.",
+            "loop": "Write `repeat:`.",
+            "parallel": "Write `together:`.",
+            "delay": "Write `wait:`.",
+            "sleep": "Write `wait:`.",
+            "goto": "It stands under `outcomes:`, as in no_answer: {goto: ID}.",
+            "fallback": "It stands under `outcomes:`, as in failed: {fallback: […]}.",
         },
         "additionalProperties": False,
         "anyOf": [{"required": [word]} for word in [*words, "if"]],
         "properties": {**words, **shared},
     }
-    return {**definitions, "step": step, **_flow_definitions(dates)}
-
-
-def _flow_definitions(dates: list[str]) -> dict[str, Schema]:
-    clock = CLOCK.json_schema("Local time of the customer; the time of day is kept where left out.")
-    return {
-        "wait": {
-            "description": "Stands still: 3d, {days: 3, at: \"09:30\"}, {until: friday, at: \"10:00\"}, "
-            "{business_days: 2} or {before: renewal_date, by: 14d}.",
-            "x-expects": "a duration (3d) or a mapping with days, until, business_days or before",
-            "anyOf": [
-                DURATION.json_schema(),
-                {
-                    "type": "object", "minProperties": 1, "additionalProperties": False,
-                    "x-hints": {"for": "Write the duration alone, as in wait: 3d.",
-                                "hours": "Write the duration alone, as in wait: 12h."},
-                    "properties": {
-                        "days": {"type": "integer", "minimum": 1, "maximum": 3660,
-                                 "description": "Calendar days in the customer's zone."},
-                        "business_days": {"type": "integer", "minimum": 1, "maximum": 3660,
-                                          "description": "Weekends and holidays don't count."},
-                        "until": {"enum": list(WEEKDAYS), "description": "The next such day."},
-                        "before": {"enum": dates, "description": "A signal that holds a time or date."},
-                        "by": DURATION.json_schema("How long before it; the moment itself where left out."),
-                        "at": clock,
-                    },
-                },
-            ],
-        },
-        "wait_for": {
-            **mapping(
-                "Stands still until something happens; `then` and `else` stand beside it.",
-                {
-                    "event": {"$ref": "#/$defs/event"},
-                    "when": condition("Until this holds."),
-                    "for": {**DURATION.json_schema("At most this long; then `else`."), "examples": ["3d"]},
-                },
-                ["for"],
-            ),
-            "x-hints": {word: f"`{word}` stands beside `wait_for`, not inside it: indent it less." for word in
-                        ("then", "else")},
-        },
-        "variant": mapping(
-            "One arm.",
-            {
-                "weight": {"type": "integer", "minimum": 0, "maximum": 1_000_000, "examples": [50],
-                           "description": "Its share, relative to the other arms."},
-                "steps": steps("What this arm does; may be empty."),
-            },
-            ["weight", "steps"],
-        ),
-        "reaction": {
-            "description": "next, stop, {goto: ID}, {hold: 2d} or {fallback: [steps]}.",
-            "x-expects": "next, stop, {goto: ID}, {hold: 2d} or {fallback: [steps]}",
-            "anyOf": [
-                {"type": "string", "pattern": "^(next|stop|goto:? *.+|hold:? *.+)$"},
-                {
-                    "type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": False,
-                    "x-hints": {"next": "Write the word alone.", "stop": "Write the word alone."},
-                    "properties": {
-                        "goto": {"type": "string", "description": "Go on at this id, further down."},
-                        "hold": DURATION.json_schema("Try again when it may leave, at most this long."),
-                        "fallback": steps("Do these instead, then go on.", required=True),
-                    },
-                },
-            ],
-        },
-    }  # fmt: skip
+    return {**definitions, "step": step, **flow_definitions(dates)}
 
 
 def _arguments(step_type: StepType, definitions: dict[str, Schema]) -> Schema:
@@ -150,9 +79,19 @@ def _arguments(step_type: StepType, definitions: dict[str, Schema]) -> Schema:
     mapping = {**_tidy(made), "x-expects": f"what `{step_type.word}` needs"}
     if step_type.shorthand is None:
         return {**mapping, "description": step_type.about}
-    plain = mapping["properties"][step_type.shorthand]
+    field = step_type.arguments.model_fields[step_type.shorthand]
+    plain = _scalar(mapping["properties"][field.alias or step_type.shorthand])
     expects = f"{step_type.shorthand.replace('_', ' ')} or a mapping"
     return {"description": step_type.about, "x-expects": f"a {expects}", "anyOf": [plain, mapping]}
+
+
+def _scalar(schema: Schema) -> Schema:
+    """Of a shorthand's forms those that are no mapping: a mapping after the word holds the arguments."""
+    if "anyOf" not in schema:
+        return schema
+    plain = [branch for branch in schema["anyOf"] if "$ref" not in branch and branch.get("type") != "object"]
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    return {**plain[0], **rest} if len(plain) == 1 else {**rest, "anyOf": plain}
 
 
 def _tidy(schema: Any) -> Any:

@@ -54,6 +54,8 @@ class StepType:
     `carry_out` does it, outside any transaction and within 10 s. It raises one of `channels.outcome`'s errors where it
     can't: a TransientError is tried again for six hours, an UnknownOutcomeError ends the step as `unknown` (it may have
     happened, so it isn't repeated), the others as `failed`. It is claimed in the ledger before and settled after.
+    `repeatable`: doing it twice with the same `Work.key` does no harm, as whoever receives it can tell, or because it
+    sets a value rather than adds to one; then what may or may not have happened is done again.
 
     The engine's own step types name an `activity` of theirs instead. `human`: a person completes it. `channel`: the
     message channel, if any. `sends`: it talks to somebody outside, and so belongs on the queue for sending.
@@ -64,6 +66,7 @@ class StepType:
     arguments: type[Frozen]
     outcomes: tuple[str, ...] = ("done", "failed", "unknown")
     carry_out: CarryOut | None = None
+    repeatable: bool = False
     activity: str = CARRY_OUT
     human: bool = False
     shorthand: str | None = None

@@ -43,7 +43,7 @@ _WORDS = {
 class TemplateError(InputError):
     """A template can't be used."""
 
-    code = "HF140"
+    code = "HF144"
     remedy = "`holdfast validate` shows each fault of a template with its line."
 
     def __init__(self, faults: list[TemplateFault]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,10 +31,11 @@ class MessageTemplate:
 
     def find_fault(self, part: Any, known: Mapping[str, Collection[str]], name: str) -> TemplateFault | None:
         """The first thing in a part's text that isn't among the `known` names."""
-        text = part.get("text") if isinstance(part, dict) else part
-        if not isinstance(text, str) or "steps" not in text:
-            return None
-        return next(iter(check_part(text, known=known, html=name in HTML_PARTS)), None)
+        for text in _texts_of(part):
+            if "steps" in text:
+                for fault in check_part(text, known=known, html=name in HTML_PARTS):
+                    return fault
+        return None
 
 
 def read_template(
@@ -69,6 +70,15 @@ def read_template(
                 if part != "content_sid":
                     check_text(report, value, where, language.template_names, html=part in HTML_PARTS)
     return (None if report.failed else MessageTemplate(name, channels)), report.problems
+
+
+def _texts_of(part: Any) -> Iterator[str]:
+    """The texts of a part: it is one, or {text, default}, or a mapping of names to such."""
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, dict):
+        for value in part.values():
+            yield from _texts_of(value)
 
 
 def check_parts(report: Report, channel: str, parts: Mapping[str, Any], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Warnings about steps that come too late to serve the goal, or never."""
+"""Warnings about steps that come too late to serve the goal, never, or several times at once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,23 @@ import math
 from collections.abc import Mapping
 
 from schemas.form import format_duration
+from schemas.nesting import walk
 from schemas.outcome_compiler import GUARD_SUFFIX
-from schemas.plan import Act, Branch, Goal, Reaction, Split, Step, Steps, Stop, Wait, WaitFor
+from schemas.plan import (
+    Act,
+    Branch,
+    Choose,
+    Goal,
+    Reaction,
+    Repeat,
+    Split,
+    Step,
+    Steps,
+    Stop,
+    Together,
+    Wait,
+    WaitFor,
+)
 from schemas.problem import Report
 from schemas.wait_compiler import earliest_seconds
 from schemas.yaml_source import Path
@@ -26,7 +41,7 @@ class StepTiming:
         self._warned = False
 
     def check(self, steps: Steps) -> None:
-        """Warn of the first step after the goal's window, and of steps that are never reached."""
+        """Warn of the first step after the goal's window, of steps never reached, of rounds without a wait."""
         self._walk(steps, 0)
 
     def _walk(self, steps: Steps, at: float) -> float:
@@ -53,11 +68,32 @@ class StepTiming:
                 return min(self._walk(step.then, at), self._walk(step.otherwise, at))
             case Split():
                 return min(self._walk(arm.steps, at) for arm in step.variants.values())
+            case Choose():
+                ways = [self._walk(case.steps, at) for case in step.cases]
+                return min(*ways, self._walk(step.otherwise, at))
+            case Repeat():
+                return self._repeat(step, at)
+            case Together():
+                return max(self._walk(branch, at) for branch in step.branches)
             case Stop():
                 return _NEVER
             case Act():
                 return self._react(step, at)
         return at
+
+    def _repeat(self, step: Repeat, at: float) -> float:
+        """Steps are looked at in the first round; with `until` that may be the only one."""
+        path = self._path(step)
+        if (
+            step.at_most > 1
+            and path is not None
+            and not any(_takes_time(inside) for inside in walk(step.steps))
+        ):
+            what = "Nothing in this round takes time, so that all rounds come at once."
+            hint = "Put a `wait` among its steps."
+            self._report.warn((*path, "repeat"), "PB243", what, hint, key=True)
+        after = self._walk(step.steps, at)
+        return after if step.until or after == _NEVER else at + (after - at) * step.at_most
 
     def _react(self, step: Act, at: float) -> float:
         self._note_jumps(step.outcomes, at)
@@ -93,3 +129,7 @@ class StepTiming:
 
     def _path(self, step: Step) -> Path | None:
         return self._paths.get(step.id.removesuffix(GUARD_SUFFIX))
+
+
+def _takes_time(step: Step) -> bool:
+    return isinstance(step, (Wait, WaitFor)) or (isinstance(step, Act) and step.human)

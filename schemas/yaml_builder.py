@@ -6,18 +6,20 @@ Depth, aliases and size are bounded as the events come, before anything is built
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from schemas.errors import Problem
+from schemas.problem_limit import MOST_PROBLEMS, shorten_problem, too_many
 from schemas.yaml_place import Path, Place, format_path
 from schemas.yaml_scalar import ScalarError, read_plain
 
 MAX_LEVELS = 50
 MAX_NODES = 100_000
+MAX_KEY = 200
 
 # libyaml where PyYAML was built with it: ten times faster, and the same events.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -60,34 +62,33 @@ class Builder:
         self._documents = 0
 
     def build(self) -> None:
-        for event in self._events():
-            if isinstance(event, yaml.ScalarEvent):
-                self._scalar(event)
-            elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-                self._open(event)
-            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-                self._close()
-            elif isinstance(event, yaml.AliasEvent):
-                self._alias(event)
-            elif isinstance(event, yaml.DocumentStartEvent):
-                self._documents += 1
-                if self._documents > 1:
-                    line, column = _position(event)
-                    self._stop(
-                        line,
-                        column,
-                        "PB012",
-                        "A second document begins here.",
-                        "One file holds one document: remove `---`.",
-                    )
-
-    def _events(self) -> Iterator[Any]:
+        handlers: dict[type, Callable[[Any], None]] = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._open,
+            yaml.SequenceStartEvent: self._open,
+            yaml.MappingEndEvent: self._close,
+            yaml.SequenceEndEvent: self._close,
+            yaml.AliasEvent: self._alias,
+            yaml.DocumentStartEvent: self._begin,
+        }
         loader = _LOADER(self.text)
         try:
-            while loader.check_event():
-                yield loader.get_event()
+            while True:
+                event = loader.get_event()
+                kind = type(event)
+                if kind in handlers:
+                    handlers[kind](event)
+                elif kind is yaml.StreamEndEvent:
+                    return
         finally:
             loader.dispose()
+
+    def _begin(self, event: Any) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            line, column = _position(event)
+            what, hint = "A second document begins here.", "One file holds one document: remove `---`."
+            self._stop(line, column, "PB012", what, hint)
 
     def _scalar(self, event: Any) -> None:
         line, column = _position(event)
@@ -112,6 +113,11 @@ class Builder:
     def _take_key(self, key: str, plain: bool, line: int, column: int) -> None:
         top = self._stack[-1]
         top.key, top.key_place, top.key_due, top.dropped = key, (line, column), False, False
+        if len(key) > MAX_KEY:
+            what = f"A key of {len(key):,} characters stands here, and {MAX_KEY} are the most."
+            self._report(line, column, "PB107", top.path, what, "Shorten it.")
+            top.key, top.dropped = key[:MAX_KEY], True
+            return
         path = (*top.path, key)
         if plain and key == "<<":
             self._report(
@@ -162,11 +168,12 @@ class Builder:
         place = Place(line, column)
         self._stack.append(_Open({} if mapping else [], place, self._path(), event.anchor, key_due=mapping))
 
-    def _close(self) -> None:
+    def _close(self, _: Any) -> None:
         done = self._stack.pop()
         if done.anchor:
             self._anchors[done.anchor] = (done.data, done.place)
-        self._put(done.data, done.place)
+        # What is inside was counted as it came.
+        self._put(done.data, done.place, 1)
 
     def _alias(self, event: Any) -> None:
         line, column = _position(event)
@@ -201,11 +208,12 @@ class Builder:
                 f"With this alias the file is more than {MAX_LEVELS} levels deep.",
                 "Divide it up.",
             )
-        self._put(data, Place(line, column, place.style, place.children, place.nodes, place.levels))
+        copied = Place(line, column, place.style, place.children, place.nodes, place.levels)
+        self._put(data, copied, place.nodes)
 
-    def _put(self, value: Any, place: Place) -> None:
-        self._nodes += place.nodes if place.children else 1
-        if self._nodes > MAX_NODES and place.children:
+    def _put(self, value: Any, place: Place, nodes: int = 1) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_NODES and nodes > 1:
             what = f"With its aliases written out the file has more than {MAX_NODES:,} values."
             self._stop(place.line, place.column, "PB009", what, "Use fewer aliases.")
         if self._nodes > MAX_NODES:
@@ -244,11 +252,14 @@ class Builder:
         self._stop(line, column, "PB010", f"`{tag}` is read as a YAML tag, and tags are not supported.", hint)
 
     def _report(self, line: int, column: int, code: str, path: Path, message: str, hint: str) -> None:
-        self.problems.append(Problem(self.file, line, column, code, format_path(path), message, hint))
+        if len(self.problems) >= MOST_PROBLEMS:
+            raise Unreadable(too_many(self.file, line, column))
+        problem = Problem(self.file, line, column, code, format_path(path), message, hint)
+        self.problems.append(shorten_problem(problem))
 
     def _stop(self, line: int, column: int, code: str, message: str, hint: str) -> None:
         path = "" if code == "PB003" else format_path(self._path())
-        raise Unreadable(Problem(self.file, line, column, code, path, message, hint))
+        raise Unreadable(shorten_problem(Problem(self.file, line, column, code, path, message, hint)))
 
 
 def _position(event: Any) -> tuple[int, int]:

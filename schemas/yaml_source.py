@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import yaml
 
 from schemas.errors import PlaybookError, Problem
+from schemas.problem_limit import shorten_problem
 from schemas.yaml_builder import MAX_LEVELS, MAX_NODES, Builder, Unreadable
 from schemas.yaml_fault import explain_syntax_error, find_unreadable
 from schemas.yaml_place import Path, Place, format_path
@@ -59,7 +61,7 @@ class Source:
         offset = min(last + column - 1, max(len(value) - 1, 0))
         # The parser folds, indents and unescapes; what survives all three are the visible characters.
         wanted = [char for char in value[: offset + 1] if not char.isspace()]
-        lines = self.text.splitlines(keepends=True)
+        lines = _split(self.text)
         row, col = place.line - 1, place.column - 1
         if place.style in ("|", ">"):
             row, col = row + 1, 0
@@ -84,6 +86,11 @@ class Source:
                 break
             key, place = place.children[part]
         return place, key
+
+
+@lru_cache(maxsize=4)
+def _split(text: str) -> list[str]:
+    return text.splitlines(keepends=True)
 
 
 def load_yaml(text: str, file: str) -> Source:
@@ -133,7 +140,7 @@ def read_yaml(text: str, file: str) -> tuple[Source | None, list[Problem]]:
     except Unreadable as stop:
         return None, [*builder.problems, stop.problem]
     except yaml.YAMLError as error:
-        return None, [*builder.problems, explain_syntax_error(error, text, file)]
+        return None, [*builder.problems, shorten_problem(explain_syntax_error(error, text, file))]
     if builder.places is None:
         hint = "Write something into it, or delete it."
         return None, [*builder.problems, Problem(file, 1, 1, "PB013", "", "The file is empty.", hint)]

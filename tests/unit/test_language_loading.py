@@ -19,6 +19,11 @@ GOOD = "playbook: {name}\ntitle: T\nowner: cs-ops\nstatus: draft\nsteps:\n  - em
 TIPS = "template: tips\nemail: {subject: Tips, text: Some.}\n"
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     (tmp_path / "templates").mkdir()
@@ -188,7 +193,7 @@ def test_the_schemas_in_the_repository_are_up_to_date(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     assert CliRunner().invoke(schema_command, ["--out", str(tmp_path)]).exit_code == 0
     assert {path.name for path in tmp_path.iterdir()} == {
-        "playbook.schema.json", "policy.schema.json", "template.schema.json",
+        "playbook.schema.json", "playbook-test.schema.json", "policy.schema.json", "template.schema.json",
     }  # fmt: skip
     (tmp_path / "policy.schema.json").write_text("{}")
     assert CliRunner().invoke(schema_command, ["--check", "--out", str(tmp_path)]).exit_code == 1

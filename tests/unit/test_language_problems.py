@@ -17,7 +17,7 @@ from schemas.loader import load_paths
 ROOT = Path(__file__).parents[2]
 BAD = ROOT / "tests" / "bad_playbooks"
 FILES = sorted(BAD.rglob("*.yaml"), key=str)
-WARNED_ONLY = {"late-steps", "holdout-without-goal"}
+WARNED_ONLY = {"late-steps", "holdout-without-goal", "rounds-at-once"}
 CODE = re.compile(r"PB[0-9]{3}")
 GOOD_TEMPLATES = {"tips", "nudge", "follow-up"}
 
@@ -78,5 +78,5 @@ def test_every_code_is_explained_and_shown() -> None:
     }
     assert documented == sorted(set(documented))
     assert set(documented) == used
-    # A file that can't be read at all can't lie among the others: see test_language_loading.
-    assert used - shown <= {"PB002", "PB014"}
+    # What no file of reviewable size, or no file at all, can show: see test_hostile_files and test_language_loading.
+    assert used - shown <= {"PB002", "PB014", "PB015", "PB016"}
