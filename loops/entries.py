@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,20 +14,21 @@ from activities.versions import Version
 from loops.triggers import Trigger
 from rules.assignment import arms
 from rules.calendar import midnight_before
-from rules.entry import Candidate, EntryDecision, OpenRun, decide_entries
+from rules.entry import Candidate, EntryDecision, OpenRun, decide_entries, key_of_run
 from rules.generated import compile_condition
 from rules.reference import explain
 from rules.sending import CONSENT_CHANNELS, consented
+from rules.shortfall import describe_shortfall
 from rules.wording import sentence
 from schemas.plan import CompiledPlaybook
 from store import decisions, entry_requests, runs
-from store.contact import ADDRESS_TRAITS
+from store.contact import address_of
 from store.database import Connection
 from store.decisions import Decision
 from store.entry_requests import EntryRequest
 from store.evaluations import Request
 from store.playbooks import Published
-from store.runs import NewRun, Run
+from store.runs import NewRun, PastEntry, Run
 
 # A held-out customer without a goal's window is observed for so long.
 OBSERVED = timedelta(days=30)
@@ -43,6 +44,8 @@ class Entry:
     goal: bool | None
     changed: frozenset[str]
     condition: bool | None = True
+    # What keeps the condition from being true, where it isn't.
+    shortfall: str = ""
     decision: EntryDecision | None = None
     run: NewRun | None = None
     # Somebody asked for this entry: the request's id, and why.
@@ -80,18 +83,22 @@ def consider(customer_id: str, known: Known, playbook: CompiledPlaybook, truth: 
     """The entry as it would be decided now, whatever its trigger came to."""
     goal = playbook.goal.when if playbook.goal else None
     holds = compile_condition(goal)(known.facts) if goal else None
-    return Entry(customer_id, playbook, _key(playbook, known), holds, frozenset(), condition=truth)
+    shortfall = (
+        describe_shortfall(playbook.enter.when, known.facts) if playbook.enter else "it has no trigger"
+    )
+    return Entry(
+        customer_id, playbook, _key(playbook, known), holds, frozenset(), condition=truth, shortfall=shortfall
+    )
 
 
 def _key(playbook: CompiledPlaybook, known: Known) -> str:
-    value = known.facts.signals.get(playbook.enter.key) if playbook.enter and playbook.enter.key else None
-    return "" if value is None else str(value)
+    return key_of_run(playbook, known.facts) or ""
 
 
 def _is_limited(entry: Entry) -> bool:
     """Whether this entry would happen, and takes one of the places of a day."""
     enter = entry.playbook.enter
-    entering = entry.decision is not None and entry.decision.enters
+    entering = entry.decision is not None and (entry.decision.enters or entry.decision.shadows)
     return entering and enter is not None and enter.at_most_per_day is not None
 
 
@@ -133,9 +140,9 @@ class Entries:
         by_customer: dict[str, list[Entry]] = defaultdict(list)
         for entry in matched:
             by_customer[entry.customer_id].append(entry)
-        past: dict[str, list[tuple[str, str, datetime]]] = defaultdict(list)
-        for customer_id, playbook, key, entered_at in await runs.load_entries(connection, list(by_customer)):
-            past[customer_id].append((playbook, key, entered_at))
+        past: dict[str, list[PastEntry]] = defaultdict(list)
+        for earlier in await runs.load_entries(connection, list(by_customer)):
+            past[earlier.customer_id].append(earlier)
 
         def decide_all(admitted: defaultdict[str, int]) -> list[Entry]:
             decided: list[Entry] = []
@@ -145,29 +152,32 @@ class Entries:
                     self._candidate(entry, known[customer_id], theirs, before, admitted) for entry in entries
                 ]
                 for entry, decision in zip(entries, decide_entries(candidates, now=self._now), strict=True):
-                    admitted[entry.playbook.name] += decision.enters
+                    admitted[entry.playbook.name] += decision.enters or decision.shadows
                     decided.append(replace(entry, decision=decision))
             return decided
 
         decided = decide_all(defaultdict(int))
         # The limit is the last thing that keeps anybody out: whoever is kept out by anything else needn't queue for it.
-        limited = {entry.playbook.name for entry in decided if _is_limited(entry)}
+        limited = {entry.playbook.name: entry.playbook for entry in decided if _is_limited(entry)}
         if limited:
             decided = decide_all(await self._admitted(connection, limited))
         return [
             replace(entry, run=self._run(entry, entry.decision, known[entry.customer_id]))
-            if entry.decision and entry.decision.occupies
+            if entry.decision and (entry.decision.occupies or entry.decision.shadows)
             else entry
             for entry in decided
         ]
 
-    async def _admitted(self, connection: Connection, limited: Collection[str]) -> defaultdict[str, int]:
+    async def _admitted(
+        self, connection: Connection, limited: Mapping[str, CompiledPlaybook]
+    ) -> defaultdict[str, int]:
         """How many each of these playbooks admitted today; we are their only admitter from here on."""
         admitted: defaultdict[str, int] = defaultdict(int)
-        for name in sorted(limited):
+        midnight = midnight_before(self._now, self._policy.default_zone)
+        for name, playbook in sorted(limited.items()):
             await runs.lock_admission(connection, name)
             admitted[name] = await runs.count_admitted(
-                connection, name, midnight_before(self._now, self._policy.default_zone)
+                connection, name, midnight, shadow=playbook.status == "shadow"
             )
         return admitted
 
@@ -176,22 +186,34 @@ class Entries:
         entry: Entry,
         known: Known,
         open_runs: Sequence[tuple[Run, Version]],
-        past: Sequence[tuple[str, str, datetime]],
+        past: Sequence[PastEntry],
         admitted: Mapping[str, int],
     ) -> Candidate:
-        facts = known.facts
+        facts, playbook = known.facts, entry.playbook
+        # A shadow lives beside what really happens: it sees that, and its own playbook's shadows; nobody sees it.
+        before = [
+            one
+            for one in past
+            if one.arm != "shadow" or (playbook.status == "shadow" and one.playbook == playbook.name)
+        ]
         return Candidate(
-            playbook=entry.playbook,
+            playbook=playbook,
             customer=facts.customer,
             policy=self._policy,
             condition=entry.condition,
             goal=entry.goal,
-            open_runs=[OpenRun(run.playbook, run.key or None, run.run_group) for run, _ in open_runs],
-            entries=[at for name, key, at in past if name == entry.playbook.name and key == entry.key],
-            recent_entries=[at for _, _, at in past],
+            condition_detail=entry.shortfall,
+            open_runs=[
+                OpenRun(run.playbook, run.key or None, run.run_group, run.arm == "shadow")
+                for run, _ in open_runs
+            ],
+            entries=[
+                one.entered_at for one in before if (one.playbook, one.key) == (playbook.name, entry.key)
+            ],
+            recent_entries=[one.entered_at for one in before],
             admitted_today=admitted.get(entry.playbook.name, 0),
             channels={
-                channel: bool(facts.profile.get(ADDRESS_TRAITS.get(channel, "")))
+                channel: address_of(channel, facts.profile) is not None
                 and channel not in facts.suppressed
                 and consented(self._policy, facts.consent, channel)[0]
                 for channel in CONSENT_CHANNELS
@@ -215,7 +237,7 @@ class Entries:
             customer_id=entry.customer_id,
             key=entry.key,
             run_group=playbook.group,
-            arm="held_out" if decision.held_out else "treated",
+            arm="held_out" if decision.held_out else "shadow" if decision.shadows else "treated",
             trigger={"reason": why, "changed": sorted(entry.changed)[:20]},
             variants=arms(playbook.steps, known.facts.customer),
             health_at_entry=float(health) if isinstance(health, int | float) else None,

@@ -19,19 +19,21 @@ from activities.past_scores import PastScores
 from activities.running import close_run
 from activities.steps import StepOpening
 from activities.versions import Version
-from activities.waiting import satisfied
+from activities.waiting import end_of_wait, satisfied
 from loops.entries import Entries, Entry, ask, hold
+from loops.newcomers import Newcomers
 from loops.triggers import Triggers, prepare_triggers
 from rules.reference import explain
-from schemas.plan import WaitFor
+from schemas.plan import BeforeDate, Wait, WaitFor
+from schemas.policy import Policy
 from schemas.run import RunEnd
 from store import decisions, entry_requests, evaluations, runs, signals, waits
 from store.database import Connection
 from store.evaluations import Request
-from store.playbooks import load_published, read_stamp
+from store.playbooks import Published, load_published, read_stamp
 from store.runs import Run
 
-BATCH = 100
+BATCH = 200
 
 
 @dataclass(frozen=True)
@@ -68,24 +70,41 @@ class Evaluator:
         self._opening = opening
         self._database = opening.database
         self._triggers: Triggers | None = None
+        # What is live and was not yet compared with what customers have been looked at for.
+        self._uncompared: Published | None = None
+        self._newcomers = Newcomers(opening.database)
         self._past = PastScores()
 
     async def run_once(self, limit: int = BATCH) -> Evaluated:
-        """Look at up to `limit` customers in one transaction."""
+        """Look at up to `limit` customers in one transaction; while few wait, ask for those whom an edit concerns."""
+        done = await self._look(limit)
+        if published := self._uncompared:
+            await self._newcomers.compare(published)
+            if self._uncompared is published:
+                self._uncompared = None
+        if done.customers < limit and self._newcomers.pending:
+            await self._newcomers.ask()
+            more = await self._look(limit)
+            done = Evaluated(
+                done.customers + more.customers, done.entered + more.entered, done.rung + more.rung
+            )
+        return done
+
+    async def _look(self, limit: int) -> Evaluated:
         async with self._database.transaction() as connection:
             requests = await evaluations.take_requests(connection, limit)
+            triggers = await self._refresh(connection)
             if not requests:
                 return Evaluated()
             # Read after the locks: nothing that happened to these customers before is missed.
             batch = _Batch(await self._database.clock.read(connection))
-            triggers = await self._refresh(connection)
             ids = [request.customer_id for request in requests]
             open_runs: dict[str, list[tuple[Run, Version]]] = defaultdict(list)
             for run in await runs.load_open_runs(connection, ids):
                 version = await self._opening.versions.load(connection, run.playbook, run.version)
                 open_runs[run.customer_id].append((run, version))
             known = await self._know(connection, ids, triggers, open_runs, batch.now)
-            await self._attend_runs(connection, batch, open_runs, known)
+            await self._attend_runs(connection, batch, open_runs, known, triggers.published.policy)
             matched = self._match(batch, triggers, requests, known)
             for asked in await entry_requests.load_requests(connection, ids):
                 playbook = triggers.published.playbooks.get(asked.playbook)
@@ -137,7 +156,8 @@ class Evaluator:
     async def _refresh(self, connection: Connection) -> Triggers:
         stamp = await read_stamp(connection)
         if self._triggers is None or self._triggers.published.stamp != stamp:
-            self._triggers = prepare_triggers(await load_published(connection), self._opening.catalogue)
+            self._uncompared = await load_published(connection)
+            self._triggers = prepare_triggers(self._uncompared, self._opening.catalogue)
         return self._triggers
 
     async def _attend_runs(
@@ -146,8 +166,9 @@ class Evaluator:
         batch: _Batch,
         open_runs: dict[str, list[tuple[Run, Version]]],
         known: dict[str, Known],
+        policy: Policy,
     ) -> None:
-        """Mark goals and exits of open runs, and hand waits what they wait for."""
+        """Mark goals and exits of open runs, hand waits what they wait for, and follow dates that move."""
         listening: dict[str, list[waits.OpenWait]] = defaultdict(list)
         if open_runs:
             for wait in await waits.load_waits(connection, list(open_runs)):
@@ -169,16 +190,22 @@ class Evaluator:
                 for condition in version.watched:
                     batch.look_again(customer_id, explain(condition, facts).changes_at)
                 for wait in listening.get(run.id, ()):
-                    step = version.steps[wait.step]
-                    assert isinstance(step, WaitFor)
-                    if satisfied(step, wait, facts, version):
+                    step = version.steps.get(wait.step)
+                    if isinstance(step, Wait):
+                        batch.rung += await _follow_date(
+                            connection, step, wait, known[customer_id], policy, batch.now
+                        )
+                    elif not isinstance(step, WaitFor):
+                        continue
+                    elif satisfied(step, wait, facts, version):
                         await waits.close_wait(connection, run.id, wait.step, wait.occurrence)
                         await runs.record_step(
                             connection, run.id, wait.step, wait.occurrence, "wait_for", "then", batch.now
                         )
                         await runs.post(
-                            connection, run.id, "event", batch.now, step=wait.step, outcome="then"
-                        )
+                            connection, run.id, "event", batch.now, step=wait.step, occurrence=wait.occurrence,
+                            outcome="then",
+                        )  # fmt: skip
                         batch.rung += 1
                     elif step.when is not None:
                         batch.look_again(customer_id, explain(step.when, facts).changes_at)
@@ -223,3 +250,22 @@ class Evaluator:
         await decisions.clear_standings(connection, [gone for gone in batch.cleared if gone in standing])
         await decisions.count_decisions(connection, batch.now.date(), batch.counts)
         await evaluations.set_due(connection, batch.due, partly=batch.partly)
+
+
+async def _follow_date(
+    connection: Connection, step: Wait, wait: waits.OpenWait, known: Known, policy: Policy, now: datetime
+) -> bool:
+    """Move a wait that counts from a date where the date is another now; whether the run was rung."""
+    if not isinstance(step.spec, BeforeDate) or wait.until < now:
+        return False
+    until = end_of_wait(step.spec, wait.since, known.facts, policy.default_zone)
+    if until == wait.until:
+        return False
+    if until is None:
+        await waits.close_wait(connection, wait.run_id, wait.step, wait.occurrence)
+    else:
+        await waits.move_wait(connection, wait.run_id, wait.step, wait.occurrence, until)
+    await runs.post(
+        connection, wait.run_id, "moved", now, step=wait.step, occurrence=wait.occurrence, outcome="moved"
+    )
+    return True

@@ -9,6 +9,7 @@ from activities.steps import StepOpening
 from activities.versions import Versions
 from loops.entries import Entries, consider
 from loops.triggers import prepare_triggers
+from rules.needs import trigger_needs
 from rules.reference import explain, truth_word
 from schemas.catalogue import load_catalogue
 from schemas.errors import NotFoundError
@@ -35,7 +36,8 @@ async def explain_customer(database: Database, playbook: str, external_id: str) 
                 remedy=f"Published are: {', '.join(published.playbooks) or 'none'}.",
             )
         now = await database.clock.read(connection)
-        needs = prepare_triggers(published, opening.catalogue).needs
+        # A draft lets nobody in, so what it looks at isn't among what the engine looks at.
+        needs = prepare_triggers(published, opening.catalogue).needs | trigger_needs(found)
         known = await load_known(connection, [customer.id], now, needs, opening.catalogue)
         theirs = [
             (run, await opening.versions.load(connection, run.playbook, run.version))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -27,10 +28,11 @@ def wait_ends(
 ) -> datetime | None:
     """The instant (UTC) at which a wait that began at `since` is over; it may lie in the past.
 
-    None: the date that it counts from (`signal_value`, a date or an aware datetime) is missing or none.
+    None: the date that it counts from (`signal_value`, a date or an aware datetime) is missing, no date, or at the
+    end of the calendar.
     Calendar waits go by the clocks of `zone`, or of `default_zone` where that is missing or unknown; without
     `at` they keep the local time of day. Business days are Monday to Friday without `holidays`, which the
-    caller looks up for `country`. OverflowError past the year 9999.
+    caller looks up for `country` (`rules.holidays`). OverflowError past the year 9999.
     """
     local_zone = zone_or_default(zone, default_zone)
     local = since.astimezone(local_zone).replace(tzinfo=None, fold=0)
@@ -46,7 +48,10 @@ def wait_ends(
             end = instant_at(_at(day, spec.at_minute, local), local_zone)
             return end if since < end else instant_at(_at(day + 7 * _DAY, spec.at_minute, local), local_zone)
         case BeforeDate():
-            return _before(spec, signal_value, local_zone) if isinstance(signal_value, date) else None
+            # Of a date at the end of the calendar (0001-01-01 stands for none here and there) nothing can be counted.
+            with suppress(OverflowError):
+                return _before(spec, signal_value, local_zone) if isinstance(signal_value, date) else None
+            return None
 
 
 def working_due(start: datetime, seconds: int, policy: Policy) -> datetime:

@@ -14,10 +14,12 @@ from rules.instants import later, span
 from rules.kleene import Truth
 from rules.opening import cap_frees
 from rules.sending import MESSAGE_CHANNELS
+from schemas.facts import Facts
 from schemas.form import format_duration
 from schemas.nesting import walk
 from schemas.plan import Act, Again, CompiledPlaybook, Enter, Steps
 from schemas.policy import Cap, Policy
+from schemas.signal_value import WrongType
 
 EntryReason = Literal[
     "entered", "held_out", "condition", "goal_met", "already_running", "again_rule", "group", "entries",
@@ -30,11 +32,12 @@ _ALWAYS_POSSIBLE = ("in_app", "call", "task")
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """A run that hasn't ended, treated or held out."""
+    """A run that hasn't ended: treated, held out, or a shadow, which only its own playbook's shadow sees."""
 
     playbook: str
     key: str | None = None
     group: str | None = None
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,9 @@ class Candidate:
     condition (None: unknown; a goal without condition: None); `condition_detail` names the deciding line.
     `entries` are the earlier entries of this playbook under this key, `recent_entries` those of any playbook,
     held-out ones included in both. `admitted_today` counts everyone's entries of the playbook since midnight
-    of the default zone. `channels` says of each channel that needs consent whether consent and an address are
-    there.
+    of the default zone. Where the playbook is a shadow, its own shadow entries are among all three, and nowhere
+    else. `channels` says of each channel that needs consent whether consent and an address are there. `key` is the
+    value of the signal that `enter.key` names; None: it is missing, and so nobody enters.
     """
 
     playbook: CompiledPlaybook
@@ -65,13 +69,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class EntryDecision:
-    """`enters`: a treated run starts. `held_out`: a row without a workflow. `until`: when it may be
-    otherwise.
+    """`enters`: a treated run starts. `held_out`: a row without a workflow. `shadows`: a run starts that touches
+    nobody. `until`: when it may be otherwise.
     """
 
     reason: EntryReason
     enters: bool = False
     held_out: bool = False
+    shadows: bool = False
     until: datetime | None = None
     detail: str = ""
 
@@ -81,11 +86,20 @@ class EntryDecision:
         return self.enters or self.held_out
 
 
+def key_of_run(playbook: CompiledPlaybook, facts: Facts) -> str | None:
+    """What tells this customer's runs of the playbook apart: the value of the signal in `enter.key`, as text.
+
+    None where the playbook has no key, or the signal no value that can be compared.
+    """
+    value = facts.signals.get(playbook.enter.key) if playbook.enter and playbook.enter.key else None
+    return None if value is None or isinstance(value, WrongType) else str(value)
+
+
 def decide_entry(candidate: Candidate, *, now: datetime) -> EntryDecision:
     """Decide on one candidate; the first reason against it is the answer.
 
     Eligibility is decided before, and without regard to, the arm. A shadow playbook answers `shadow` only
-    where a live one would have admitted or held out the customer.
+    where a live one would have admitted or held out the customer; where it would have admitted, a shadow run starts.
     """
     return next(_objections(candidate, now), None) or _draw(candidate, now)
 
@@ -107,14 +121,17 @@ def decide_entries(candidates: Sequence[Candidate], *, now: datetime) -> list[En
             replace(
                 candidate,
                 open_runs=(*candidate.open_runs, *entered),
-                recent_entries=(*candidate.recent_entries, *[now] * len(entered)),
+                recent_entries=(
+                    *candidate.recent_entries,
+                    *[now for run in entered if not run.shadow or _is_shadow_of(playbook, run)],
+                ),
                 admitted_today=candidate.admitted_today + admitted[playbook.name],
             ),
             now=now,
         )
-        if decision.occupies:
-            entered.append(OpenRun(playbook.name, candidate.key, playbook.group))
-        admitted[playbook.name] += decision.enters
+        if decision.occupies or decision.shadows:
+            entered.append(OpenRun(playbook.name, candidate.key, playbook.group, decision.shadows))
+        admitted[playbook.name] += decision.enters or decision.shadows
     return [decisions[index] for index in range(len(candidates))]
 
 
@@ -122,20 +139,28 @@ def _rank(candidate: Candidate) -> tuple[int, str, str]:
     return -candidate.playbook.priority, candidate.playbook.name, candidate.key or ""
 
 
+def _is_shadow_of(playbook: CompiledPlaybook, run: OpenRun) -> bool:
+    return playbook.status == "shadow" and run.shadow and run.playbook == playbook.name
+
+
 def _objections(candidate: Candidate, now: datetime) -> Iterator[EntryDecision]:
     """Every reason against entry, the weightiest first."""
     playbook = candidate.playbook
+    open_runs = [run for run in candidate.open_runs if not run.shadow or _is_shadow_of(playbook, run)]
     if playbook.status in ("draft", "paused", "retired"):
         yield EntryDecision(playbook.status, detail=f"{playbook.name} is {playbook.status}")
     if candidate.condition is not True:
         word = "unknown" if candidate.condition is None else "false"
         yield EntryDecision("condition", detail=candidate.condition_detail or f"enter.when is {word}")
+    if playbook.enter is not None and playbook.enter.key and candidate.key is None:
+        yield EntryDecision("condition", detail=f"enter.key: {playbook.enter.key} is missing")
     if playbook.goal is not None and candidate.goal is True:
         yield EntryDecision("goal_met", detail=f"the goal {playbook.goal.name} already holds")
-    if any(run.playbook == playbook.name and run.key == candidate.key for run in candidate.open_runs):
-        yield EntryDecision("already_running", detail=f"a run of {playbook.name} is open")
+    if any(run.playbook == playbook.name and run.key == candidate.key for run in open_runs):
+        under = f" for {playbook.enter.key} {candidate.key}" if playbook.enter and playbook.enter.key else ""
+        yield EntryDecision("already_running", detail=f"a run of {playbook.name}{under} is open")
     yield from _again(playbook.enter, candidate.entries, now)
-    neighbour = next((run for run in candidate.open_runs if run.group and run.group == playbook.group), None)
+    neighbour = next((run for run in open_runs if run.group and run.group == playbook.group), None)
     if neighbour is not None:
         yield EntryDecision("group", detail=f"{neighbour.playbook} runs in the group {playbook.group}")
     limit = candidate.policy.entries
@@ -183,16 +208,19 @@ def _draw(candidate: Candidate, now: datetime) -> EntryDecision:
     if enter is not None:
         shares.append((f"playbook/{playbook.name}", enter.holdout_percent, "the playbook's holdout"))
     held = next((name for salt, percent, name in shares if held_out(salt, percent, candidate.customer)), None)
-    if playbook.status == "shadow":
-        return EntryDecision(
-            "shadow", detail="would have entered" if held is None else "would have been held out"
-        )
+    shadow = playbook.status == "shadow"
     if held is not None:
-        return EntryDecision("held_out", held_out=True, detail=held)
+        return (
+            EntryDecision("shadow", detail="would have been held out")
+            if shadow
+            else EntryDecision("held_out", held_out=True, detail=held)
+        )
     limit = enter.at_most_per_day if enter is not None else None
     if limit is not None and candidate.admitted_today >= limit:
         until = next_midnight(now, candidate.policy.default_zone)
         return EntryDecision("waiting", until=until, detail=f"at_most: {limit} per day are admitted")
+    if shadow:
+        return EntryDecision("shadow", shadows=True, detail="would have entered")
     return EntryDecision("entered", enters=True)
 
 

@@ -2,21 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Self
 
 from schemas.catalogue import Catalogue
 from schemas.condition import Value
 from schemas.facts import Event
-from scoring.signals import Tally, derive_signals, move_signals, tally_events
+from schemas.signal_value import WrongType
+from scoring.signals import Tally, ages, derive_signals, move_signals, tally_events
+
+
+class DailySums:
+    """One customer's tallies, added up by name, detail and day as the store adds them up."""
+
+    def __init__(self) -> None:
+        self._days: dict[date, dict[tuple[str, str], tuple[int, float]]] = {}
+        self._rows: list[Tally] | None = []
+
+    def add(self, tallies: Iterable[Tally]) -> None:
+        """Count these, too."""
+        for name, detail, day, count, total in tallies:
+            sums = self._days.setdefault(day, {})
+            before, so_far = sums.get((name, detail), (0, 0.0))
+            sums[(name, detail)] = before + count, so_far + total
+            self._rows = None
+
+    def forget_before(self, day: date) -> None:
+        """Drop the days before `day`: no window reaches them any more."""
+        gone = [one for one in self._days if one < day]
+        for one in gone:
+            del self._days[one]
+        if gone:
+            self._rows = None
+
+    def copy(self) -> Self:
+        """Another that starts from the same sums."""
+        made = type(self)()
+        made._days = {day: dict(sums) for day, sums in self._days.items()}
+        made._rows = self._rows
+        return made
+
+    @property
+    def rows(self) -> Sequence[Tally]:
+        """All of them, one per name, detail and day."""
+        if self._rows is None:
+            self._rows = [
+                Tally(name, detail, day, count, total)
+                for day, sums in self._days.items()
+                for (name, detail), (count, total) in sums.items()
+            ]
+        return self._rows
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A customer after its past: what to store, and all signals at the end of each of the last days.
+    """A customer after its past: what to store, and all signals at the midnights of the last days.
 
-    `signals` are true at the moment replayed to; `days` maps earlier UTC days to the signals at their end.
+    `signals` are true at the moment replayed to; `days` maps a UTC day to the signals at the midnight it begins with,
+    as the daily look at everybody records them: without ages and without values of the wrong type.
     """
 
     stored: dict[str, Value]
@@ -31,7 +76,9 @@ class Replayed:
 
 
 def replay_customer(events: Sequence[Event], *, until: datetime, days: int, catalogue: Catalogue) -> Replayed:
-    """Replay one customer's `events` (identify calls included) to `until`, keeping the last `days` days."""
+    """Replay one customer's `events` (identify calls included) to `until`; `days` is how many of the last midnights
+    are looked at, today's among them.
+    """
     ordered = [event for event in sorted(events, key=lambda event: event.at) if event.at <= until]
     stored: dict[str, Value] = {}
     stamps: dict[str, datetime] = {}
@@ -43,10 +90,10 @@ def replay_customer(events: Sequence[Event], *, until: datetime, days: int, cata
     midnights = [
         datetime.combine(today - timedelta(days=back), time(), UTC) for back in range(days - 1, -1, -1)
     ]
+    signals: dict[str, Value] = {}
     for moment in [*midnights, until]:
         end = taken
-        # The last moment includes what happens at it; a day ends just before the next midnight.
-        while end < len(ordered) and (ordered[end].at < moment or moment is until):
+        while end < len(ordered) and ordered[end].at <= moment:
             end += 1
         fresh = ordered[taken:end]
         taken = end
@@ -56,12 +103,24 @@ def replay_customer(events: Sequence[Event], *, until: datetime, days: int, cata
         tallies.extend(tally_events(fresh, catalogue))
         if not stored:
             continue
-        at = moment if moment is until else moment - timedelta(microseconds=1)
-        derived = derive_signals(stored, tallies, now=at, catalogue=catalogue, previous=scores)
+        derived = derive_signals(
+            rightly_typed(stored), tallies, now=moment, catalogue=catalogue, previous=scores
+        )
         signals = {**stored, **derived}
         if moment is until:
-            return Replayed(stored, stamps, tallies, signals, kept)
-        kept[at.date()] = signals
+            break
+        kept[moment.date()] = day_values(signals, moment, catalogue)
         score = derived["health_score"]
-        scores[at.date()] = score if isinstance(score, int) else 0
-    return Replayed(stored, stamps, tallies, {}, kept)
+        scores[moment.date()] = score if isinstance(score, int) else 0
+    return Replayed(stored, stamps, tallies, signals, kept)
+
+
+def rightly_typed(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Without values of the wrong type: nothing is worked out from those."""
+    return {name: value for name, value in values.items() if not isinstance(value, WrongType)}
+
+
+def day_values(signals: Mapping[str, Value], now: datetime, catalogue: Catalogue) -> dict[str, Value]:
+    """What a day keeps of the signals at its midnight `now`: no ages (they go on by themselves), nothing wrong."""
+    passing = ages(signals, now, catalogue)
+    return {name: value for name, value in rightly_typed(signals).items() if name not in passing}

@@ -11,11 +11,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from schemas.catalogue import Catalogue
 from schemas.condition import Value
 from schemas.facts import Event
+from schemas.signal_value import WrongType, normalise
 from scoring.churn import churn_signals
 from scoring.derivations import (
     COUNT,
@@ -61,8 +62,8 @@ def move_signals(
 ) -> Moved:
     """Move one customer's stored signals on by new `events`, each given once, in any order.
 
-    Identify and group calls come as events of that name with the traits as properties. Properties and traits
-    that are missing or of the wrong type change nothing.
+    Identify and group calls come as events of that name with the traits as properties. Properties and traits that
+    are missing change nothing. One of the wrong type is there, and the latest that is known: a `WrongType`.
     """
     plan = compile_derivations(catalogue)
     moved: dict[str, Value] = {}
@@ -92,14 +93,15 @@ def move_signals(
 def _read_value(move: Move, event: Event) -> Value | None:
     if move.kind == "constant":
         return move.value
+    wrong: Value | None = None
     for name in move.names:
-        raw = event.properties.get(name)
-        if raw is None:
-            continue
-        value = move.signal.read(raw)
-        if value is not None and (not move.among or value in move.among):
+        value = normalise(event.properties.get(name), move.signal.type)
+        if isinstance(value, WrongType):
+            # Where only some values mean anything, others say nothing of the signal.
+            wrong = wrong if wrong is not None or move.among else cast("Value", value)
+        elif value is not None and (not move.among or value in move.among):
             return value
-    return None
+    return wrong
 
 
 def _number(value: Any) -> float:

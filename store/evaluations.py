@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,15 +33,18 @@ _TAKE = text(
 
 
 async def take_requests(connection: AsyncConnection, limit: int) -> list[Request]:
-    """Take up to `limit` requests; their customers are locked first: no deadlock with intake is possible."""
+    """Take up to `limit` requests, those who wait longest first; their customers are locked before: no deadlock with
+    intake is possible.
+    """
     ids = [row[0] for row in await connection.execute(_LOCK, {"limit": limit})]
     if not ids:
         return []
     rows = await connection.execute(_TAKE, {"ids": ids})
-    return [
+    requests = [
         Request(customer_id, since, frozenset(changed), everything)
         for customer_id, since, changed, everything in rows
     ]
+    return sorted(requests, key=lambda request: (request.since, request.customer_id))
 
 
 async def request_everything(
@@ -55,6 +58,39 @@ async def request_everything(
             "ORDER BY id ON CONFLICT (customer_id) DO UPDATE SET everything = true"
         ),
         {"now": now, "customer": customer_id},
+    )
+    return int(done.rowcount)
+
+
+async def request_some(connection: AsyncConnection, now: datetime, after: str, limit: int) -> str | None:
+    """Ask for a look at the next `limit` customers by id after `after`; returns the last of them, None at the end."""
+    rows = await connection.execute(
+        text(
+            "WITH page AS (SELECT id FROM customers WHERE id > CAST(:after AS uuid) ORDER BY id LIMIT :limit), "
+            "asked AS (INSERT INTO evaluations (customer_id, since, changed, everything) "
+            "SELECT id, :now, '{}', true FROM page ORDER BY id "
+            "ON CONFLICT (customer_id) DO UPDATE SET everything = true) "
+            "SELECT count(*) AS n, (SELECT id::text FROM page ORDER BY id DESC LIMIT 1) AS last FROM page"
+        ),
+        {"after": after, "limit": limit, "now": now},
+    )
+    row = rows.one()
+    return row.last if row.n == limit else None
+
+
+async def request_kept_out(connection: AsyncConnection, now: datetime, playbooks: Sequence[str]) -> int:
+    """Ask for a look at those whom a rule other than the condition keeps out of `playbooks`; returns how many."""
+    done = await connection.execute(
+        text(
+            "INSERT INTO evaluations (customer_id, since, changed, everything) "
+            "SELECT customer_id, coalesce(min(at) FILTER (WHERE reason = 'waiting'), :now), '{}', true "
+            "FROM standings WHERE playbook = ANY(:playbooks) "
+            "AND reason IN ('waiting', 'again_rule', 'entries', 'group', 'no_consent') "
+            "GROUP BY customer_id ORDER BY customer_id "
+            "ON CONFLICT (customer_id) DO UPDATE SET everything = true, "
+            "since = least(evaluations.since, excluded.since)"
+        ),
+        {"playbooks": list(playbooks), "now": now},
     )
     return int(done.rowcount)
 
@@ -90,14 +126,19 @@ _SET_DUE = text(
 
 
 async def queue_due(connection: AsyncConnection, now: datetime, limit: int) -> int:
-    """Move customers whose moment has come into the queue; returns how many."""
+    """Move customers whose moment has come into the queue; returns how many.
+
+    Who waits for a place under an entry limit is queued as of when that began: first come, first served.
+    """
     rows = await connection.execute(
         text(
             "WITH come AS (DELETE FROM due WHERE customer_id IN (SELECT customer_id FROM due WHERE at <= :now "
             "ORDER BY at LIMIT :limit FOR UPDATE SKIP LOCKED) RETURNING customer_id) "
             "INSERT INTO evaluations (customer_id, since, changed, everything) "
-            "SELECT customer_id, :now, '{}', true FROM come "
-            "ON CONFLICT (customer_id) DO UPDATE SET everything = true RETURNING 1"
+            "SELECT customer_id, coalesce((SELECT min(at) FROM standings s WHERE s.customer_id = come.customer_id "
+            "AND s.reason = 'waiting'), :now), '{}', true FROM come "
+            "ON CONFLICT (customer_id) DO UPDATE SET everything = true, "
+            "since = least(evaluations.since, excluded.since) RETURNING 1"
         ),
         {"now": now, "limit": limit},
     )
@@ -124,3 +165,31 @@ async def mark_upkeep(connection: AsyncConnection, name: str, at: datetime, day_
         {"name": name, "at": at, "start": day_start},
     )
     return bool(done.rowcount)
+
+
+# What has been looked at for the present state of a playbook's entry rules is remembered among the upkeep.
+_LOOKED = "looked"
+
+
+async def load_looked(connection: AsyncConnection) -> set[tuple[str, str, str]]:
+    """(what, playbook, digest) of all that customers have been looked at for."""
+    rows = await connection.execute(
+        text("SELECT name FROM upkeep WHERE name LIKE :pattern"), {"pattern": f"{_LOOKED}/%"}
+    )
+    parts = (row.name.split("/") for row in rows)
+    return {(what, playbook, digest) for _, what, playbook, digest in parts}
+
+
+async def mark_looked(
+    connection: AsyncConnection, looked: Collection[tuple[str, str, str]], now: datetime
+) -> None:
+    """Customers have been looked at for these (what, playbook, digest); what was before is forgotten."""
+    for what, playbook, digest in sorted(looked):
+        prefix = f"{_LOOKED}/{what}/{playbook}/"
+        await connection.execute(
+            text("DELETE FROM upkeep WHERE starts_with(name, :prefix)"), {"prefix": prefix}
+        )
+        await connection.execute(
+            text("INSERT INTO upkeep (name, at) VALUES (:name, :now) ON CONFLICT (name) DO NOTHING"),
+            {"name": prefix + digest, "now": now},
+        )

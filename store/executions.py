@@ -25,7 +25,12 @@ async def record_execution(
     cost: float,
     retention_value: float | None,
 ) -> None:
-    """Write the run's row of `intervention_executions`; a repetition changes nothing. Costs are in the policy's currency."""
+    """Write the run's row of `intervention_executions`; a repetition changes nothing. Costs are in the policy's currency.
+
+    A shadow run has none: it was no intervention, and nothing that is measured may count it.
+    """
+    if run.arm == "shadow":
+        return
     await connection.execute(
         text(
             "INSERT INTO intervention_executions (run_id, playbook, version, customer_id, arm, triggered_at, trigger_reason, "

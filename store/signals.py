@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.condition import Value
+from schemas.signal_value import LARGEST_NUMBER, WrongType
 from store.database import encode
 from store.tables import SIGNAL_COLUMNS
 
@@ -26,6 +27,10 @@ class StoredSignals:
     values: Mapping[str, Value] = field(default_factory=dict)
     stamps: Mapping[str, datetime] = field(default_factory=dict)
 
+
+# Values of the wrong type, core ones too, stand in `custom` under this key; a signal's own value is never an object.
+_WRONG = "wrong_type"
+LONGEST_WRONG = 100
 
 _COLUMNS = (*SIGNAL_COLUMNS, "custom", "stamps", "changed_at")
 _SAVE = text(
@@ -51,6 +56,9 @@ async def load(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Sto
     found: dict[str, StoredSignals] = {}
     for customer_id, custom, stamps, *columns in rows:
         values: dict[str, Value] = _decode(custom)
+        for name, given in values.items():
+            if isinstance(given, dict):
+                values[name] = cast("Value", WrongType(given[_WRONG]))
         for (name, kind), value in zip(_KINDS, columns, strict=True):
             if value is None:
                 continue
@@ -72,13 +80,22 @@ async def save(connection: AsyncConnection, rows: Sequence[StoredSignals], at: d
         record: dict[str, Any] = {"customer_id": row.customer_id, "changed_at": at, "stamps": row.stamps}
         custom: dict[str, Any] = {}
         for name, value in row.values.items():
-            if name in SIGNAL_COLUMNS:
+            if isinstance(value, WrongType):
+                custom[name] = {_WRONG: _bounded(value.raw)}
+            elif name in SIGNAL_COLUMNS:
                 record[name] = value
             else:
                 custom[name] = value
         record["custom"] = custom
         records.append(record)
     await connection.execute(_SAVE, {"rows": encode(records)})
+
+
+def _bounded(raw: Any) -> Any:
+    """What was given where another type belongs, no longer than an explanation needs; nothing compares it."""
+    if isinstance(raw, bool) or (isinstance(raw, int | float) and -LARGEST_NUMBER <= raw <= LARGEST_NUMBER):
+        return raw
+    return (raw if isinstance(raw, str) else repr(raw))[:LONGEST_WRONG]
 
 
 # A customer has hundreds of tallies: one text of them reaches Python for a tenth of the price of a row each. The
@@ -145,19 +162,32 @@ def _read_day(written: str) -> tuple[date, Value]:
 async def record_day(
     connection: AsyncConnection, day: date, values: Mapping[str, Mapping[str, Value]], known_at: datetime
 ) -> None:
-    """Write (or correct) these customers' values for `day`."""
+    """Write these customers' values for `day`, unless the day has some.
+
+    A day's value stands at the day's midnight (UTC), so the first that is known of it is the nearest, and of a
+    customer who came during the day there is none. Values of the wrong type are left out: such a day is a gap.
+    """
     if not values:
         return
     await connection.execute(
         text(
             "INSERT INTO signal_history (customer_id, day, values, known_at) "
-            "SELECT customer_id, :day, values, :known_at "
+            "SELECT r.customer_id, :day, r.values, :known_at "
             "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(customer_id uuid, values jsonb) "
-            "ON CONFLICT (customer_id, day) DO UPDATE SET values = excluded.values, known_at = excluded.known_at"
+            "JOIN customers c ON c.id = r.customer_id AND c.created_at <= CAST(:day AS timestamp) AT TIME ZONE 'UTC' "
+            "ON CONFLICT (customer_id, day) DO NOTHING"
         ),
         {
             "day": day,
             "known_at": known_at.astimezone(UTC),
-            "rows": encode([{"customer_id": id_, "values": dict(v)} for id_, v in values.items()]),
+            "rows": encode(
+                [
+                    {
+                        "customer_id": id_,
+                        "values": {n: v for n, v in given.items() if not isinstance(v, WrongType)},
+                    }
+                    for id_, given in values.items()
+                ]
+            ),
         },
     )

@@ -12,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 @dataclass(frozen=True, slots=True)
 class OpenWait:
-    """A run's `wait_for` step that has begun; what it waits for is in the run's version."""
+    """A step that a run stands at, for an event, a condition or a date that may move; what for is in the run's
+    version.
+    """
 
     run_id: str
     step: str
@@ -49,6 +51,19 @@ async def open_wait(
         )
     ).one()
     return OpenWait(run_id, step, occurrence, row.since, row.until)
+
+
+async def move_wait(
+    connection: AsyncConnection, run_id: str, step: str, occurrence: int, until: datetime
+) -> bool:
+    """The wait ends at another moment now; False if nobody waits any more."""
+    done = await connection.execute(
+        text(
+            "UPDATE waits SET until = :until WHERE run_id = :run AND step = :step AND occurrence = :occurrence"
+        ),
+        {"run": run_id, "step": step, "occurrence": occurrence, "until": until},
+    )
+    return bool(done.rowcount)
 
 
 async def close_wait(connection: AsyncConnection, run_id: str, step: str, occurrence: int) -> bool:

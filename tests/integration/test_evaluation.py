@@ -4,84 +4,33 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from activities.facts import load_known
-from activities.steps import StepOpening
-from activities.versions import Versions
-from loops.evaluator import Evaluator
 from rules.needs import Needs
 from schemas.catalogue import load_catalogue
 from schemas.condition import Age, AllOf, EventCount
 from schemas.incoming import IncomingEvent
-from schemas.plan import CompiledPlaybook, Elapsed, Enter, Wait
-from schemas.policy import Policy
+from schemas.plan import Enter
 from scoring.moving import make_mover
 from store import evaluations
-from store.database import Database, PlayedClock
 from store.intake import take_in
-from store.playbooks import publish
-
-START = datetime(2026, 3, 2, 9, tzinfo=UTC)
-DAY = 86400
-
-
-@dataclass
-class Desk:
-    """An evaluator whose clock is ours."""
-
-    database: Database
-    clock: PlayedClock
-    evaluator: Evaluator
-
-    async def publish(self, name: str, enter: Enter) -> None:
-        """Make one playbook live whose runs only stand and wait."""
-        wait = Wait(id="stand", spec=Elapsed(seconds=90 * DAY))
-        playbook = CompiledPlaybook(
-            name=name, title=name, owner="cs", status="live", steps=(wait,), enter=enter
-        )
-        async with self.database.transaction() as connection:
-            await publish(connection, {name: playbook}, {}, Policy(), author="test", now=self.clock.now)
-
-    async def send(self, customer: str, name: str, **traits: Any) -> None:
-        """One event, or what is said of a customer, taken in and decided."""
-        now = self.clock.now
-        event = IncomingEvent("test", str(uuid.uuid4()), customer, name, now, now, now.date(), {}, traits)
-        await take_in(self.database, [event], move=make_mover(load_catalogue()))
-        await self.evaluate()
-
-    async def evaluate(self, *, everybody: bool = False) -> None:
-        """Decide on whoever waits."""
-        if everybody:
-            async with self.database.transaction() as connection:
-                await evaluations.request_everything(connection, self.clock.now)
-        while (await self.evaluator.run_once()).customers:
-            pass
-
-    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """What a query gives."""
-        async with self.database.transaction() as connection:
-            return [tuple(row) for row in await connection.execute(text(sql))]
+from tests.integration.evaluation_desk import DAY, START, Desk, open_desk, playbook
 
 
 @pytest.fixture
 async def desk(database_url: str) -> AsyncIterator[Desk]:
-    clock = PlayedClock(START)
-    database = Database(database_url, connections=3, clock=clock)
-    yield Desk(database, clock, Evaluator(StepOpening(database, load_catalogue(), Versions())))
-    await database.close()
+    async with open_desk(database_url) as desk:
+        yield desk
 
 
 async def test_an_event_that_a_playbook_doesnt_look_at_doesnt_cost_it_the_moment_it_waits_for(
     desk: Desk,
 ) -> None:
     line = Age(signal="renewal_date", op="due_within", seconds=45 * DAY, path="enter.when.renewal_date")
-    await desk.publish("renewal-ahead", Enter(when=AllOf(items=(line,)), signals=("renewal_date",)))
+    await desk.publish(playbook("renewal-ahead", Enter(when=AllOf(items=(line,)), signals=("renewal_date",))))
     await desk.send("ada", "identify", renewal_date="2026-05-01")
     due = [(datetime(2026, 3, 17, tzinfo=UTC),)]
     assert await desk.rows("SELECT at FROM due") == due
@@ -97,7 +46,7 @@ async def test_an_event_that_a_playbook_doesnt_look_at_doesnt_cost_it_the_moment
 
 async def test_a_moment_that_no_longer_holds_is_forgotten_when_the_playbook_is_asked(desk: Desk) -> None:
     line = Age(signal="renewal_date", op="due_within", seconds=45 * DAY, path="enter.when.renewal_date")
-    await desk.publish("renewal-ahead", Enter(when=AllOf(items=(line,)), signals=("renewal_date",)))
+    await desk.publish(playbook("renewal-ahead", Enter(when=AllOf(items=(line,)), signals=("renewal_date",))))
     await desk.send("ada", "identify", renewal_date="2026-05-01")
     desk.clock.now += timedelta(minutes=1)
     await desk.send("ada", "identify", renewal_date="2026-06-01")
@@ -107,7 +56,7 @@ async def test_a_moment_that_no_longer_holds_is_forgotten_when_the_playbook_is_a
 
 async def test_no_more_enter_than_a_day_allows_however_many_are_decided_together(desk: Desk) -> None:
     asked = EventCount(name="help_wanted", path="enter.when.event.help_wanted")
-    await desk.publish("helping", Enter(when=AllOf(items=(asked,)), at_most_per_day=2))
+    await desk.publish(playbook("helping", Enter(when=AllOf(items=(asked,)), at_most_per_day=2)))
     for name in ("ada", "bob", "cleo", "dora", "emil"):
         await desk.send(name, "identify", plan="pro")
     now = desk.clock.now

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rules.calendar import midnight_before, next_midnight, wait_ends, working_due
+from rules.holidays import has_holidays, holidays_for, holidays_within
 from schemas.plan import BeforeDate, CalendarDays, Elapsed, UntilWeekday, WaitSpec
 from schemas.policy import Policy, WorkingHours
 
@@ -152,3 +153,65 @@ def test_days_of_the_default_zone() -> None:
     assert midnight_before(now, BERLIN) == local("2026-03-29T00:00")
     assert next_midnight(now, BERLIN) == local("2026-03-30T00:00")
     assert next_midnight(now, BERLIN) - midnight_before(now, BERLIN) == timedelta(hours=23)
+
+
+@pytest.mark.parametrize("value", [date(1, 1, 1), datetime(1, 1, 1, tzinfo=UTC), "2026-05-01", None, 5])
+def test_what_is_no_date_or_lies_outside_the_calendar_has_no_day_before_it(value: object) -> None:
+    assert (
+        ends(BeforeDate(signal="renewal_date", seconds=14 * DAY), "2026-03-10T10:00", signal_value=value)
+        is None
+    )
+
+
+def business(days: int, since: str, country: str | None, region: str | None = None) -> datetime | None:
+    spec = CalendarDays(days=days, business=True)
+    free = holidays_within(spec, local(since), country, region)
+    return ends(spec, since, holidays=free)
+
+
+@pytest.mark.parametrize(
+    ("country", "region", "until"),
+    [
+        # Good Friday and Easter Monday are free in Germany, neither in the United States.
+        ("DE", None, "2026-04-08T15:00"),
+        ("de", "BY", "2026-04-08T15:00"),
+        ("US", None, "2026-04-06T15:00"),
+        (None, None, "2026-04-06T15:00"),
+        ("XX", None, "2026-04-06T15:00"),
+    ],
+)
+def test_business_days_leave_out_the_holidays_of_the_country(
+    country: str | None, region: str | None, until: str
+) -> None:
+    assert business(2, "2026-04-02T15:00", country, region) == local(until)
+
+
+def test_a_region_has_holidays_of_its_own() -> None:
+    # Epiphany, in Bavaria and not in Berlin; a subdivision may carry its country's code.
+    day = date(2026, 1, 6)
+    found = {
+        region: day in holidays_for("DE", region, day, day)
+        for region in ("BY", "de-by", "BE", "nowhere", None)
+    }
+    assert found == {"BY": True, "de-by": True, "BE": False, "nowhere": False, None: False}
+
+
+def test_holidays_across_the_turn_of_the_year_include_substitute_days() -> None:
+    found = holidays_for("GB", "ENG", date(2027, 12, 25), date(2028, 1, 3))
+    assert found == {date(2027, 12, 25), date(2027, 12, 26), date(2027, 12, 27), date(2027, 12, 28)} | {
+        date(2028, 1, 1), date(2028, 1, 3),
+    }  # fmt: skip
+
+
+def test_a_country_is_known_by_its_code_alone() -> None:
+    codes = ("DE", " de ", "DEU", "GB", "Germany", "", None, "XX", "../x")
+    assert [code for code in codes if has_holidays(code)] == ["DE", " de ", "DEU", "GB"]
+
+
+def test_only_business_days_ask_for_holidays() -> None:
+    assert holidays_within(Elapsed(seconds=DAY), local("2026-04-02T15:00"), "DE", None) == frozenset()
+
+
+def test_a_wait_of_a_year_of_business_days_leaves_out_all_holidays_on_its_way() -> None:
+    # 260 weekdays remain of 2026, six of them free; New Year is a Friday, and six more days are to come.
+    assert business(260, "2026-01-01T09:00", "DE") == local("2027-01-11T09:00")

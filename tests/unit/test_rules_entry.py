@@ -258,3 +258,44 @@ def test_keys_of_one_playbook_share_its_entry_limit() -> None:
     decisions = decide_entries([candidate(book, key="r2"), candidate(book, key="r1")], now=NOW)
     assert [decision.reason for decision in decisions] == ["waiting", "entered"]
     assert decide_entries([], now=NOW) == []
+
+
+def shadow(**more: Any) -> CompiledPlaybook:
+    return playbook(status="shadow", **more)
+
+
+def test_a_shadow_starts_a_run_where_a_live_one_would_have_admitted_and_none_for_the_held_out() -> None:
+    decision = decide_entry(candidate(shadow()), now=NOW)
+    assert (decision.reason, decision.shadows, decision.occupies) == ("shadow", True, False)
+    held = decide_entry(candidate(shadow(enter={"holdout_percent": 100})), now=NOW)
+    assert (held.reason, held.shadows, held.detail) == ("shadow", False, "would have been held out")
+
+
+def test_nobody_is_kept_out_by_a_shadow_but_its_own_playbooks_shadow() -> None:
+    ghosts = [OpenRun("rescue", None, "g", shadow=True), OpenRun("other", None, "g", shadow=True)]
+    assert reason(candidate(playbook(group="g"), open_runs=ghosts)) == "entered"
+    assert reason(candidate(shadow(group="g"), open_runs=ghosts[1:])) == "shadow"
+    assert reason(candidate(shadow(group="g"), open_runs=ghosts[:1])) == "already_running"
+    assert reason(candidate(shadow(group="g"), open_runs=[OpenRun("other", None, "g")])) == "group"
+
+
+def test_in_one_evaluation_a_shadow_takes_no_place_from_the_others() -> None:
+    policy = Policy(entries=Cap(times=1, seconds=7 * DAY))
+    first = playbook("a", group="g", priority=90, status="shadow")
+    decisions = decide_entries(
+        [candidate(first, policy=policy), candidate(playbook("b", group="g"), policy=policy)], now=NOW
+    )
+    assert [decision.reason for decision in decisions] == ["shadow", "entered"]
+
+
+def test_a_shadow_waits_for_its_own_places() -> None:
+    book = shadow(enter={"at_most_per_day": 1, "key": "renewal_id"})
+    decisions = decide_entries([candidate(book, key="r2"), candidate(book, key="r1")], now=NOW)
+    assert [decision.reason for decision in decisions] == ["waiting", "shadow"]
+
+
+def test_who_lacks_the_key_doesnt_enter() -> None:
+    book = playbook(enter={"key": "renewal_id"})
+    decision = decide_entry(candidate(book), now=NOW)
+    assert (decision.reason, decision.detail) == ("condition", "enter.key: renewal_id is missing")
+    assert reason(candidate(book, key="r1")) == "entered"

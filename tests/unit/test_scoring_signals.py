@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from schemas.catalogue import load_catalogue
 from schemas.condition import Value
 from schemas.facts import Event
+from schemas.signal_value import WrongType
 from scoring.replay import replay_customer
 from scoring.signals import ages, derive_signals, move_signals, tally_events
 
@@ -110,10 +111,26 @@ def test_signals_do_not_depend_on_the_order_of_arrival(order: list[Event], size:
     assert str(stored["renewal_date"]) == "2027-06-19"
 
 
-def test_a_value_of_the_wrong_type_changes_nothing() -> None:
-    wrong = [ago(1, "identify", plan=3, team_size="two", tags="vip", renewal_date="soon", email=["x"])]
-    moved = move_signals({}, {}, wrong, CATALOGUE)
-    assert (moved.signals, moved.stamps) == ({}, {})
+def test_a_value_of_the_wrong_type_is_there_and_the_latest_that_is_known() -> None:
+    wrong = ago(1, "identify", plan=3, team_size="two", tags="vip", renewal_date="soon", email=["x"])
+    moved = move_signals({"team_size": 2}, {"team_size": ago(2, "").at}, [wrong], CATALOGUE)
+    assert moved.signals == {
+        "plan": WrongType(3), "team_size": WrongType("two"), "tags": WrongType("vip"),
+        "renewal_date": WrongType("soon"),
+    }  # fmt: skip
+    mended = move_signals(moved.signals, moved.stamps, [ago(0, "identify", team_size=2)], CATALOGUE)
+    assert mended.signals == {"team_size": 2}
+    late = move_signals({"team_size": 2}, {"team_size": NOW}, [wrong], CATALOGUE)
+    assert "team_size" not in late.signals
+
+
+def test_of_names_for_one_trait_the_one_of_the_right_type_counts() -> None:
+    told = ago(1, "identify", team_size="two", teamSize=2)
+    assert move_signals({}, {}, [told], CATALOGUE).signals == {"team_size": 2}
+
+
+def test_an_event_whose_property_means_another_signal_says_nothing() -> None:
+    assert move_signals({}, {}, [ago(1, "plan_changed", to=5)], CATALOGUE).signals == {}
 
 
 def test_a_window_of_30_days_is_today_and_the_29_before() -> None:
@@ -213,5 +230,30 @@ def test_a_replay_ends_where_the_same_events_end_at_once() -> None:
     for name in ("health_score", "features_adopted", "plan", "clients_total", "days_since_last_login"):
         assert replayed.signals[name] == at_once[name], name
     scores = replayed.history("health_score")
-    assert [day for day, _ in scores] == [NOW.date() - timedelta(days=back) for back in range(20, 0, -1)]
+    assert [day for day, _ in scores] == [NOW.date() - timedelta(days=back) for back in range(19, -1, -1)]
     assert "health_trend" in replayed.signals
+
+
+def test_a_day_of_a_replay_stands_for_its_midnight_as_the_daily_look_records_it() -> None:
+    midnight = NOW.replace(hour=0)
+    past = [
+        *EVENTS,
+        Event("ticket_opened", midnight, {}),
+        Event("ticket_opened", midnight + timedelta(hours=1), {}),
+    ]
+    days = replay_customer(past, until=NOW, days=31, catalogue=CATALOGUE).days
+    at_midnight = [event for event in past if event.at <= midnight]
+    then = replay_customer(at_midnight, until=midnight, days=31, catalogue=CATALOGUE).signals
+    assert days[NOW.date()]["open_tickets"] == then["open_tickets"]
+    assert days[NOW.date()]["health_score"] == then["health_score"]
+    # Ages go on by themselves: no day keeps them.
+    assert "days_since_last_login" in then
+    assert "days_since_last_login" not in days[NOW.date()]
+
+
+def test_a_value_of_the_wrong_type_is_worked_with_nowhere_and_kept_by_no_day() -> None:
+    past = [*EVENTS, ago(3, "identify", monthly_price="a lot")]
+    replayed = replay_customer(past, until=NOW, days=31, catalogue=CATALOGUE)
+    assert isinstance(replayed.signals["monthly_price"], WrongType)
+    assert "monthly_price" not in replayed.days[NOW.date()]
+    assert "ltv_at_risk" not in replayed.signals
