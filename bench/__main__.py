@@ -1,4 +1,4 @@
-"""`make bench`: latency, throughput and length of histories in one run, as ratios to what is wanted.
+"""`make bench`: latency, throughput, length of histories and loading in one run, as ratios to what is wanted.
 
 `python -m bench --quick` is a smoke test of the benchmark itself: its figures mean nothing.
 """
@@ -14,13 +14,13 @@ import time
 from functools import partial
 from pathlib import Path
 
-from bench import history, latency, throughput
+from bench import history, latency, loading, throughput
 from bench.base import load_base
 from bench.report import Report, describe_machine, format_table
 from bench.system import run_system
 from cli.leaving import leave
 
-PARTS = ("history", "latency", "throughput")
+PARTS = ("history", "latency", "throughput", "loading")
 
 
 def say(line: str) -> None:
@@ -49,6 +49,9 @@ async def measure(arguments: argparse.Namespace) -> Report:
             if "throughput" in parts:
                 rate, seconds = (100.0, 4.0) if quick else (arguments.rate, arguments.seconds)
                 report.throughput = await throughput.measure(system, say, seconds=seconds, rate=rate)
+    if "loading" in parts:
+        say("loading: playbook files, anew and unchanged")
+        report.loading = loading.measure(say, **({"files": 40, "validated": 20, "times": 1} if quick else {}))
     report.machine = {**report.machine, "load_after": os.getloadavg()[0]}
     return report
 

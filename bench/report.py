@@ -16,6 +16,12 @@ import psutil  # type: ignore[import-untyped]
 
 from bench.history import Histories
 from bench.latency import Latency
+from bench.loading import (
+    CACHED_LIMIT_SECONDS,
+    COLD_LIMIT_SECONDS,
+    VALIDATE_LIMIT_SECONDS,
+    Loading,
+)
 from bench.throughput import Throughput
 
 P50_LIMIT_MS = 150.0
@@ -30,6 +36,7 @@ class Report:
     latency: Latency | None = None
     throughput: Throughput | None = None
     history: Histories | None = None
+    loading: Loading | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with the ratios."""
@@ -40,6 +47,8 @@ class Report:
             told["throughput"] = asdict(self.throughput)
         if self.history:
             told["history"] = asdict(self.history)
+        if self.loading:
+            told["loading"] = asdict(self.loading)
         told["ratios"] = {row.what: row.ratio for row in self.rows() if row.ratio is not None}
         return told
 
@@ -52,6 +61,8 @@ class Report:
             rows += _throughput_rows(self.throughput)
         if self.history:
             rows += _history_rows(self.history)
+        if self.loading:
+            rows += _loading_rows(self.loading)
         return rows
 
 
@@ -108,6 +119,35 @@ def _history_rows(found: Histories) -> list[Row]:
     holds = found.ratio <= 1
     wanted = f"{found.rival:.1f} by hand"
     return [Row("Temporal events of a run", f"{found.engine:.1f}", wanted, found.ratio, holds)]
+
+
+def _loading_rows(found: Loading) -> list[Row]:
+    def row(what: str, measured: float, limit: float) -> Row:
+        return Row(what, f"{measured:.2f} s", f"under {limit:.0f} s", measured / limit, measured < limit)
+
+    rival = found.rival_seconds
+    wanted = f"{rival:.2f} s by PyYAML and jsonschema"
+    return [
+        row(f"{found.files} playbooks loaded, cold", found.cold_seconds, COLD_LIMIT_SECONDS),
+        Row("  cold, against the rival", f"{found.cold_seconds:.2f} s", wanted, found.cold_seconds / rival),
+        row(f"{found.files} playbooks loaded, unchanged", found.cached_seconds, CACHED_LIMIT_SECONDS),
+        Row(
+            "  unchanged, against the rival",
+            f"{found.cached_seconds:.2f} s",
+            wanted,
+            found.cached_seconds / rival,
+        ),
+        row(
+            f"`validate` of {found.validated_files} files, cold",
+            found.validate_seconds,
+            VALIDATE_LIMIT_SECONDS,
+        ),
+        row(
+            f"`validate` of {found.validated_files} files, unchanged",
+            found.validate_cached_seconds,
+            VALIDATE_LIMIT_SECONDS,
+        ),
+    ]
 
 
 def format_table(rows: Sequence[Row]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from schemas.nesting import inner
 from schemas.plan import Split, Steps
@@ -45,12 +46,13 @@ def assign(experiment: str, weights: Mapping[str, int], customer: str) -> str:
     return arms_in_order[-1][0]
 
 
-def arms(steps: Steps, customer: str) -> dict[str, str]:
+def arms(steps: Steps, customer: str, kept: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """The arm of each experiment that `customer` may come to in `steps`, by experiment.
 
-    Experiments inside an arm count only where that arm was drawn: nobody else is exposed to them.
+    Experiments inside an arm count only where that arm was drawn: nobody else is exposed to them. An arm that is
+    `kept` isn't drawn again.
     """
-    found: dict[str, str] = {}
+    found = dict(kept)
     _collect(steps, customer, found)
     return found
 

@@ -28,13 +28,20 @@ def quiet_ends(quiet: tuple[int, int] | None, at: datetime, zones: Collection[Zo
     """
     found = at
     while quiet is not None:
-        ends = [_quiet_end_in(quiet, found, zone) for zone in zones if _is_quiet(quiet, found, zone)]
+        ends = [_next_time(quiet[1], found, zone) for zone in zones if _is_quiet(quiet, found, zone)]
         if not ends:
             break
         found = max(ends)
         if found - at > _SEARCH:
             return None
     return found
+
+
+def quiet_begins(quiet: tuple[int, int] | None, at: datetime, zones: Collection[ZoneInfo]) -> datetime | None:
+    """The first instant after `at` at which the quiet hours begin in any of `zones`; None where there are none."""
+    if quiet is None or quiet[0] == quiet[1]:
+        return None
+    return min((_next_time(quiet[0], at, zone) for zone in zones), default=None)
 
 
 def window_opens(window: SendWindow | None, at: datetime, zone: ZoneInfo) -> datetime | None:
@@ -76,8 +83,8 @@ def _is_quiet(quiet: tuple[int, int], at: datetime, zone: ZoneInfo) -> bool:
     return start <= minute < end if start <= end else minute >= start or minute < end
 
 
-def _quiet_end_in(quiet: tuple[int, int], at: datetime, zone: ZoneInfo) -> datetime:
-    """The next time clocks in `zone` show the end of the quiet hours."""
+def _next_time(minute: int, at: datetime, zone: ZoneInfo) -> datetime:
+    """The next time clocks in `zone` show that minute of the day."""
     today = at.astimezone(zone).date()
-    ends = (instant_at(on_day(today + _DAY * ahead, quiet[1]), zone) for ahead in range(3))
-    return next((end for end in ends if end > at), at + _DAY)
+    times = (instant_at(on_day(today + _DAY * ahead, minute), zone) for ahead in range(3))
+    return next((time for time in times if time > at), at + _DAY)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
+from rules.best_time import LATE_SECONDS, BestTime, find_best_time
 from rules.instants import later, span
-from rules.opening import cap_frees, quiet_ends, window_opens
+from rules.opening import cap_frees, quiet_begins, quiet_ends, window_opens
 from rules.zones import find_zone, possible_zones, zone_or_default
 from schemas.form import format_duration
 from schemas.plan import SendWindow
@@ -33,6 +35,8 @@ class SendRequest:
     `consent` has the latest word by channel (`email`), channel and topic (`email:tips`) or topic (`tips`);
     `suppressed` is why the address may not be used; `recent` are messages sent before, by channel and
     instant; `hold_seconds` is how long after `due_at` quiet hours and caps may hold it (None: not at all).
+    `visits` says on how many days the customer was there in each of the 24 local hours, for windows that ask
+    for the best time (empty: nothing is known).
     `country` (ISO 3166-1) narrows down where a customer of unknown zone may be; else the phone number in
     `address` does.
     """
@@ -50,13 +54,15 @@ class SendRequest:
     window: SendWindow | None = None
     recent: Sequence[tuple[str, datetime]] = ()
     hold_seconds: int | None = 2 * 86_400
+    visits: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SendDecision:
     """What is to become of a message: `sent` may go now.
 
-    `held_quiet_hours` (also for a closed send window) and `capped` name in `until` when to decide again;
+    `held_quiet_hours` (also for a closed send window, and for a better hour) and `capped` name in `until` when
+    to decide again;
     without it the hold can't end in time and the step is over at once.
     """
 
@@ -75,12 +81,27 @@ def decide_send(request: SendRequest, *, now: datetime) -> SendDecision:
     by_quiet = None if opens is None else _quiet_until(request, opens)
     by_cap, cap_name = (None, "") if by_quiet is None else _caps_until(request, by_quiet)
     free = None if by_cap is None else _all_free_from(request, by_cap)
+    best = _best_time(request, free, customer_zone) if free is not None else None
     if free is not None and free <= now:
-        return SendDecision("sent")
+        if best is None or best.at <= now:
+            return SendDecision("sent")
+        return SendDecision("held_quiet_hours", best.at, _tell_best(best))
     outcome, detail = _holder(request, now, opens, by_quiet, cap_name)
     if free is None or not _in_time(request, free):
         return SendDecision(outcome, None, f"{detail}; that doesn't end in time")
+    if best is not None and best.at > free:
+        return SendDecision(outcome, best.at, f"{detail}; then {_tell_best(best)}")
     return SendDecision(outcome, free, detail)
+
+
+def valid_seconds(request: SendRequest, *, now: datetime) -> int | None:
+    """How long a provider may keep a message that leaves now, before quiet hours begin; None: no matter how long.
+
+    At least a minute, as what is out of date at once would be lost without a word.
+    """
+    zones = _quiet_zones(request)
+    begins = None if zones is None else quiet_begins(request.policy.quiet_hours, now, zones)
+    return None if begins is None else max(60, int((begins - now).total_seconds()))
 
 
 def consented(
@@ -114,15 +135,21 @@ def _refusal(request: SendRequest) -> SendDecision | None:
 
 
 def _quiet_until(request: SendRequest, at: datetime) -> datetime | None:
+    zones = _quiet_zones(request)
+    return at if zones is None else quiet_ends(request.policy.quiet_hours, at, zones)
+
+
+def _quiet_zones(request: SendRequest) -> Collection[ZoneInfo] | None:
+    """Where it must be day for this message; None where the night doesn't matter."""
     policy = request.policy
     exempt = request.critical and policy.critical_in_quiet_hours
     if request.channel not in CONSENT_CHANNELS or exempt:
-        return at
+        return None
     zone = find_zone(request.zone)
     if zone is None and request.channel in _WAKING_CHANNELS:
         phone = None if request.channel == "push" else request.address
-        return quiet_ends(policy.quiet_hours, at, possible_zones(request.country, phone))
-    return quiet_ends(policy.quiet_hours, at, [zone or zone_or_default(None, policy.default_zone)])
+        return possible_zones(request.country, phone)
+    return [zone or zone_or_default(None, policy.default_zone)]
 
 
 def _caps_until(request: SendRequest, at: datetime) -> tuple[datetime | None, str]:
@@ -170,6 +197,28 @@ def _holder(
         )
     cap = request.policy.caps[cap_name]
     return "capped", f"{cap_name}: {cap.times} within {format_duration(cap.seconds)} are used up"
+
+
+def _best_time(request: SendRequest, free: datetime, zone: ZoneInfo) -> BestTime | None:
+    """The best instant at which it may leave, from `free` on, where the window asks for it and it is known."""
+    window = request.window
+    if window is None or not window.best_time:
+        return None
+    bound = LATE_SECONDS if window.at_most_late_seconds is None else window.at_most_late_seconds
+    latest = later(request.due_at, span(bound))
+    if latest is None:
+        return None
+    return find_best_time(
+        request.visits, lambda at: _all_free_from(request, at), earliest=free, latest=latest, zone=zone
+    )
+
+
+def _tell_best(best: BestTime) -> str:
+    hours = f"{best.hour:02d}:00 and {(best.hour + 1) % 24:02d}:00"
+    return (
+        f"the best time is between {hours} of the customer's day "
+        f"({best.visits} of {best.of} visits were around then)"
+    )
 
 
 def _in_time(request: SendRequest, free: datetime) -> bool:

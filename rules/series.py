@@ -7,7 +7,8 @@ stands at `now` itself. Days without a number are gaps, as if nothing were known
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from typing import TypeGuard
 
 from rules.instants import TICK, earliest, later, span
@@ -19,7 +20,7 @@ from schemas.facts import Facts
 Point = tuple[datetime, int | float]
 
 # Differences of decimals are compared to this many places: a rise from 0.4 to 0.7 is one of 0.3.
-_PLACES = 9
+PLACES = 9
 
 
 def crossed(leaf: Crossing, facts: Facts) -> Truth:
@@ -44,7 +45,7 @@ def changed(leaf: Change, facts: Facts) -> Truth:
     current, window = _window(leaf, facts)
     if current is None or not window:
         return None
-    return any(_far_enough(leaf, value, current) for _, value in window)
+    return any(far_enough(leaf, value, current) for _, value in window)
 
 
 def change_changes_at(leaf: Change, facts: Facts) -> datetime | None:
@@ -52,7 +53,7 @@ def change_changes_at(leaf: Change, facts: Facts) -> datetime | None:
     current, window = _window(leaf, facts)
     if current is None:
         return None
-    deciding = [at for at, value in window if _far_enough(leaf, value, current)] or [at for at, _ in window]
+    deciding = [at for at, value in window if far_enough(leaf, value, current)] or [at for at, _ in window]
     leaves = later(max(deciding), span(leaf.within_seconds) + TICK) if deciding else None
     return earliest([leaves, _next_point(leaf.signal, facts)])
 
@@ -60,7 +61,7 @@ def change_changes_at(leaf: Change, facts: Facts) -> datetime | None:
 def _standing_since(leaf: Crossing, facts: Facts) -> datetime | Truth:
     """When the crossing that counts took place; False where there is none, None where that can't be known."""
     current = facts.signals.get(leaf.signal)
-    earlier = _earlier(leaf.signal, facts)
+    earlier = earlier_points(leaf.signal, facts)
     if not is_number(current) or not earlier:
         return None
     sign = -1 if leaf.direction == "below" else 1
@@ -85,20 +86,29 @@ def _window(leaf: Change, facts: Facts) -> tuple[int | float | None, Sequence[Po
     if not is_number(current):
         return None, ()
     length = span(leaf.within_seconds)
-    return current, [point for point in _earlier(leaf.signal, facts) if facts.now - point[0] <= length]
+    earlier = earlier_points(leaf.signal, facts)
+    return current, [point for point in earlier if facts.now - point[0] <= length]
 
 
-def _far_enough(leaf: Change, before: int | float, current: int | float) -> bool:
+def far_enough(leaf: Change, before: int | float, current: int | float) -> bool:
+    """Whether `current` lies as far from `before` as the line asks."""
     moved = before - current if leaf.direction == "drop" else current - before
-    return round(moved, _PLACES) >= leaf.by
+    return round(moved, PLACES) >= leaf.by
 
 
-def _earlier(signal: str, facts: Facts) -> list[Point]:
+def earlier_points(signal: str, facts: Facts) -> list[Point]:
+    """The signal's stored numbers before `now`, in order of time."""
+    now = facts.now
     return [
         (at, value)
         for day, value in facts.history.get(signal, ())
-        if is_number(value) and (at := instant_of(day)) is not None and at < facts.now
+        if is_number(value) and (at := _instant_of_day(day)) is not None and at < now
     ]
+
+
+@lru_cache(maxsize=4096)
+def _instant_of_day(day: date) -> datetime | None:
+    return instant_of(day)
 
 
 def _next_point(signal: str, facts: Facts) -> datetime | None:
