@@ -12,7 +12,7 @@ from schemas.step_type import StepType
 
 
 class Escalation(Frozen):
-    """Who is told when the call isn't made."""
+    """Who takes over when it isn't done."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -21,7 +21,7 @@ class Escalation(Frozen):
 
 
 class CallArguments(Frozen):
-    """What the caller sees, who calls, and until when."""
+    """What is to be said, by whom, and until when."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -29,7 +29,7 @@ class CallArguments(Frozen):
         description="One line for the list; Jinja2.",
         examples=['"{{ customer.first_name }}: usage is down"'],
     )
-    about: Part | None = Field(None, description="What the caller should know and say; Jinja2.")
+    about: Part | None = Field(None, description="What whoever does it should know; Jinja2.")
     assign: str = Field(
         "csm", min_length=1, max_length=100,
         description="csm (the customer's own, where left out), a role or a person.",

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.messages import compose, context_of
+from activities.messages import ANY_CHANNEL, CHOSEN, choice_of, compose, context_of, make_message
+from activities.routing import Route, channels_of, find_route, topic_of
 from activities.steps import Opened, StepOpening
-from activities.transmission import Claimed, Transmission, Unsettled, make_message
+from activities.transmission import Claimed, Transmission, Unsettled, record_sent
 from channels.outcome import Channel
 from channels.rendering import RenderError
-from rules.sending import SendRequest, decide_send
-from schemas.plan import Act, SendWindow
+from schemas.plan import Act
 from schemas.run import StepCall, StepResult
 from store import deliveries, runs
-from store.contact import ADDRESS_TRAITS
+from store.contact import address_of
 from store.customers import load_customers
 from store.database import DATABASE_AWAY, Connection
 from store.deliveries import Delivery, delivery_id, hash_address
@@ -28,7 +29,6 @@ from store.playbooks import load_policy
 # A provider is given 10 s; SETTLE later a claim without a word from its sender is lost, and looked up.
 PROVIDER_SECONDS = 10.0
 SETTLE_SECONDS = 30.0
-RECENT = timedelta(days=31)
 
 # What the ledger's final states are called as outcomes of a step.
 OUTCOMES = {"accepted": "sent", "failed": "failed", "unknown": "unknown"}
@@ -76,94 +76,109 @@ class MessageDelivery:
             if isinstance(opened, StepResult):
                 return opened
             state = await self._prepare(connection, call, opened)
-            if isinstance(state, StepResult):
-                return state
-            await deliveries.settle(
-                connection, state.delivery.id, state.delivery.attempt, "accepted", opened.now,
-                provider="in_app", cost=state.cost,
-            )  # fmt: skip
-            return await self._note(connection, call, state.delivery.channel, "sent", opened.now)
+        # Nobody else takes part in it, so that it is over here.
+        assert isinstance(state, StepResult)
+        return state
 
     async def _prepare(
         self, connection: Connection, call: StepCall, opened: Opened
     ) -> StepResult | Claimed | Unsettled:
-        """Decide under the customer's lock, and claim."""
+        """Decide under the customer's lock, and claim; what is shown in-app, or only recorded, is done with that."""
         step = opened.version.steps[call.step]
         assert isinstance(step, Act)
-        channel, now = step.word, opened.now
+        now = opened.now
         key = delivery_id(call.run_id, call.step, call.occurrence)
         row = await deliveries.lock_delivery(connection, key)
         if row and row.state in ("accepted", "failed", "skipped"):
             # The step's outcome says more: what was refused for want of consent is `failed` in the ledger.
             said = await runs.load_outcome(connection, call.run_id, call.step, call.occurrence)
             outcome = said or OUTCOMES.get(row.state) or row.error_code or "skipped"
-            return StepResult(outcome=outcome, at=row.settled_at or now)
-        address = _address(channel, opened.known.customer.profile)
-        cost = opened.policy.costs.get(channel, 0.0)
+            return StepResult(outcome=outcome, at=row.settled_at or now, detail=choice_of(row))
         if row and row.state in ("claimed", "unknown"):
             if row.reconciled_at:
                 return StepResult(outcome="unknown", at=row.reconciled_at)
-            return self._take_up(row, address, cost, now)
-        about: dict[str, Any] = {
-            "delivery": key,
-            "run_id": call.run_id,
-            "customer_id": opened.run.customer_id,
-            "step": call.step,
-            "occurrence": call.occurrence,
-            "channel": channel,
-            "topic": step.args.get("topic")
-            or (step.send or opened.version.playbook.send or SendWindow()).topic,
-            "template": step.args.get("template"),
-        }
-        if step.guard and not opened.version.holds(step.guard, opened.known.facts):
-            return await self._skip(connection, call, about, "skipped", "guard", "its `if` doesn't hold", now)
-        if channel != "in_app" and channel not in self._channels:
-            return await self._skip(
-                connection,
-                call,
-                about,
-                "failed",
-                "no_provider",
-                f"no provider is configured for {channel}",
-                now,
-            )
-        recent = await deliveries.load_recent_sends(connection, opened.run.customer_id, now - RECENT, but=key)
-        decision = decide_send(
-            _request(step, opened, channel, address, about["topic"], recent, call.due_at), now=now
+            address = address_of(row.channel, opened.known.customer.profile)
+            return self._take_up(row, address, opened.policy.costs.get(row.channel, 0.0), now)
+        # What is tried again stays on its channel: two channels for one message would be two messages.
+        kept = row.channel if row else None
+        skipping = _Skipping(
+            word=step.word,
+            about={
+                "delivery": key,
+                "run_id": call.run_id,
+                "customer_id": opened.run.customer_id,
+                "step": call.step,
+                "occurrence": call.occurrence,
+                "channel": kept or channels_of(step, opened)[0],
+                "topic": topic_of(step, opened),
+                "template": step.args.get("template"),
+            },
         )
-        if decision.outcome != "sent":
-            if decision.until is not None:
-                # Told at the time it became due: a run that is started anew holds it from then.
-                told = f"{decision.outcome}, until {decision.until:%Y-%m-%d %H:%M} UTC"
-                await runs.record_step(
-                    connection, call.run_id, call.step, call.occurrence, channel, "holding", call.due_at, told
-                )
-                return StepResult(
-                    outcome=decision.outcome, at=now, until=decision.until, detail=decision.detail
-                )
-            return await self._skip(
-                connection,
-                call,
-                about,
-                "skipped",
-                decision.outcome,
-                decision.detail,
-                now,
-                outcome=decision.outcome,
+        if step.guard and not opened.version.holds(step.guard, opened.known.facts):
+            return await skipping.note(connection, call, now, "skipped", "guard", "its `if` doesn't hold")
+        route = await find_route(connection, opened, step, call, available=self._channels, only=kept)
+        skipping.about["channel"] = route.channel
+        decision = route.decision
+        if route.unprovided:
+            return await skipping.note(connection, call, now, "failed", "no_provider", decision.detail)
+        if decision.until is not None:
+            # Told at the time it became due: a run that is started anew holds it from then.
+            told = f"{decision.outcome}, until {decision.until:%Y-%m-%d %H:%M} UTC; {decision.detail}"
+            await runs.record_step(
+                connection, call.run_id, call.step, call.occurrence, step.word, "holding", call.due_at, told
             )
+            return StepResult(outcome=decision.outcome, at=now, until=decision.until, detail=decision.detail)
+        if decision.outcome != "sent":
+            return await skipping.note(
+                connection, call, now, "skipped", decision.outcome, decision.detail, outcome=decision.outcome
+            )
+        return await self._make(connection, call, opened, step, route, skipping)
+
+    async def _make(
+        self,
+        connection: Connection,
+        call: StepCall,
+        opened: Opened,
+        step: Act,
+        route: Route,
+        skipping: _Skipping,
+    ) -> StepResult | Claimed:
+        """The message may leave: render it and claim it."""
+        now = opened.now
         try:
-            content = compose(opened.version.playbook, step, await context_of(connection, opened))
+            context = await context_of(connection, opened)
+            content = compose(opened.version.playbook, step, route.channel, context)
         except RenderError as error:
-            return await self._skip(connection, call, about, "failed", "template", error.message, now)
+            return await skipping.note(connection, call, now, "failed", "template", error.message)
+        if step.word == ANY_CHANNEL:
+            content[CHOSEN] = route.why
+        if opened.run.arm == "shadow":
+            told = "; ".join(filter(None, ("a shadow run sends nothing", route.why)))
+            return await skipping.note(
+                connection, call, now, "skipped", "shadow", told, outcome="shadow", content=content
+            )
         claimed = await deliveries.claim(
             connection,
-            **about,
+            **skipping.about,
             content=content,
             now=now,
-            address_hash=hash_address(channel, address) if address else None,
+            address_hash=hash_address(route.channel, route.address) if route.address else None,
         )
+        cost = opened.policy.costs.get(route.channel, 0.0)
+        if route.channel == "in_app":
+            return await self._show(connection, call, claimed, cost, now)
         usable_until = time.monotonic() + self._settle.total_seconds() / 2
-        return Claimed(claimed, make_message(claimed, address or ""), cost, usable_until)
+        message = make_message(claimed, route.address or "", valid_for_seconds=route.valid_for_seconds)
+        return Claimed(claimed, message, cost, usable_until)
+
+    async def _show(
+        self, connection: Connection, call: StepCall, claimed: Delivery, cost: float, now: datetime
+    ) -> StepResult:
+        await deliveries.settle(
+            connection, claimed.id, claimed.attempt, "accepted", now, provider="in_app", cost=cost
+        )
+        await record_sent(connection, call, claimed, now)
+        return StepResult(outcome="sent", at=now, detail=choice_of(claimed))
 
     async def _leave(
         self, connection: Connection, call: StepCall, interrupted: StepResult
@@ -175,7 +190,7 @@ class MessageDelivery:
         if row is None or row.state not in ("claimed", "unknown") or row.reconciled_at:
             return interrupted
         customers = await load_customers(connection, [row.customer_id])
-        address = _address(row.channel, customers[row.customer_id].profile) if customers else None
+        address = address_of(row.channel, customers[row.customer_id].profile) if customers else None
         cost = (await load_policy(connection)).costs.get(row.channel, 0.0)
         return self._take_up(row, address, cost, interrupted.at)
 
@@ -195,66 +210,32 @@ class MessageDelivery:
         same = address is not None and hash_address(row.channel, address) == row.address_hash
         return Unsettled(row, make_message(row, address) if address and same else None, cost)
 
-    async def _skip(
+
+@dataclass(frozen=True)
+class _Skipping:
+    """How a message that doesn't leave is noted: its row in the ledger, and what the step came to."""
+
+    word: str
+    about: dict[str, Any]
+
+    async def note(
         self,
         connection: Connection,
         call: StepCall,
-        about: Mapping[str, Any],
+        now: datetime,
         state: str,
         reason: str,
         detail: str,
-        now: datetime,
         *,
         outcome: str | None = None,
+        content: Mapping[str, Any] | None = None,
     ) -> StepResult:
         await deliveries.record_skipped(
-            connection, **about, state=state, reason=reason, detail=detail, now=now
+            connection, **self.about, state=state, reason=reason, detail=detail, now=now, content=content
         )
-        await self._note(connection, call, about["channel"], outcome or state, now, detail)
-        return StepResult(outcome=outcome or state, at=now, detail=reason)
-
-    async def _note(
-        self, connection: Connection, call: StepCall, word: str, outcome: str, now: datetime, detail: str = ""
-    ) -> StepResult:
+        said = outcome or state
         await runs.record_step(
-            connection, call.run_id, call.step, call.occurrence, word, outcome, now, detail
+            connection, call.run_id, call.step, call.occurrence, self.word, said, now, detail
         )
-        return StepResult(outcome=outcome, at=now, detail=detail)
-
-
-def _address(channel: str, profile: Mapping[str, Any]) -> str | None:
-    trait = ADDRESS_TRAITS.get(channel)
-    value = profile.get(trait) if trait else None
-    return value if isinstance(value, str) and value else None
-
-
-def _request(
-    step: Act,
-    opened: Opened,
-    channel: str,
-    address: str | None,
-    topic: str | None,
-    recent: list[tuple[str, datetime]],
-    due_at: datetime,
-) -> SendRequest:
-    facts = opened.known.facts
-    zone = facts.profile.get("timezone")
-    reactions = step.outcomes
-    hold = max(
-        (r.hold_seconds or 0 for name in ("held_quiet_hours", "capped") if (r := reactions.get(name))),
-        default=0,
-    )
-    return SendRequest(
-        channel=channel,
-        topic=topic,
-        critical=bool(step.args.get("critical")),
-        address=address,
-        consent=facts.consent,
-        suppressed=facts.suppressed.get(channel),
-        zone=zone if isinstance(zone, str) else None,
-        policy=opened.policy,
-        window=step.send or opened.version.playbook.send,
-        recent=recent,
-        hold_seconds=hold,
-        due_at=due_at,
-    )
+        told = detail if self.word == ANY_CHANNEL and state == "skipped" else reason
+        return StepResult(outcome=said, at=now, detail=told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache, reduce
 from operator import or_
 from types import MappingProxyType
@@ -14,7 +14,8 @@ from activities.past_scores import PastScores, load_scores
 from rules.needs import Needs
 from schemas.catalogue import Catalogue
 from schemas.condition import Value
-from schemas.facts import Facts
+from schemas.facts import Event, Facts
+from schemas.signal_value import WrongType
 from scoring.signals import Tally, ages, derive_signals
 from store import contact, events, signals
 from store.customers import Customer, load_customers
@@ -22,6 +23,8 @@ from store.database import Connection
 from store.signals import StoredSignals
 
 HISTORY_DAYS = 120
+# What a playbook may list among its `signals` for a score that is another now.
+TOLD_AS = {"health_score": "health_changed", "churn_probability": "churn_scored"}
 
 
 @dataclass(frozen=True)
@@ -72,37 +75,64 @@ async def load_known(
     happened |= await events.load_events(
         connection, [id_ for id_ in ids if id_ in more], all_needs.events, now
     )
-    passing, personal = derived_names(catalogue), _profile_names(catalogue)
-    known: dict[str, Known] = {}
-    for id_, customer in customers.items():
-        row = stored.get(id_) or StoredSignals(id_)
-        days = history.get(id_, {})
-        # What was derived at an earlier moment isn't a fact of this one.
-        base = {name: value for name, value in row.values.items() if name not in passing}
-        derived = derive_signals(
-            base,
+    known = {
+        id_: assemble(
+            customer,
+            stored.get(id_) or StoredSignals(id_),
             # The store's rows have a tally's fields in its order.
             cast("Sequence[Tally]", tallies.get(id_, ())),
             now=now,
             catalogue=catalogue,
-            previous=scores[id_],
-        )
-        values: dict[str, Value] = {**base, **derived}
-        ages_now = ages(values, now, catalogue)
-        facts = Facts(
-            customer=customer.external_id,
-            now=now,
-            signals=_with_profile(values, customer.profile, personal),
+            scores=scores[id_],
+            history=history.get(id_, {}),
             events=happened.get(id_, ()),
-            history=days,
-            ages=ages_now,
-            profile=customer.profile,
         )
-        before = row.values
-        changed = frozenset([name for name, value in values.items() if before.get(name) != value])
-        kept = {name: value for name, value in values.items() if name not in ages_now}
-        known[id_] = Known(customer, facts, StoredSignals(id_, kept, row.stamps), changed, kept != before)
+        for id_, customer in customers.items()
+    }
     return await load_reachability(connection, known) if reachability else known
+
+
+def assemble(
+    customer: Customer,
+    row: StoredSignals,
+    tallies: Sequence[Tally],
+    *,
+    now: datetime,
+    catalogue: Catalogue,
+    scores: Mapping[date, int],
+    history: Mapping[str, Sequence[tuple[date, Value]]],
+    events: Sequence[Event],
+) -> Known:
+    """What follows at `now` from what is stored of one customer; consent and suppression aren't looked at.
+
+    `scores` are the health scores of earlier UTC days, `tallies` reach back `catalogue.tally_days`.
+    """
+    passing = derived_names(catalogue)
+    # What was derived at an earlier moment isn't a fact of this one.
+    base = {name: value for name, value in row.values.items() if name not in passing}
+    derived = derive_signals(
+        {name: value for name, value in base.items() if not isinstance(value, WrongType)},
+        tallies,
+        now=now,
+        catalogue=catalogue,
+        previous=scores,
+    )
+    values: dict[str, Value] = {**base, **derived}
+    ages_now = ages(values, now, catalogue)
+    facts = Facts(
+        customer=customer.external_id,
+        now=now,
+        signals=_with_profile(values, customer.profile, _profile_names(catalogue)),
+        events=events,
+        history=history,
+        ages=ages_now,
+        profile=customer.profile,
+    )
+    before = row.values
+    changed = frozenset([name for name, value in values.items() if before.get(name) != value])
+    changed |= {told for name, told in TOLD_AS.items() if name in changed}
+    kept = {name: value for name, value in values.items() if name not in ages_now}
+    return Known(customer, facts, StoredSignals(row.customer_id, kept, row.stamps), changed, kept != before)
 
 
 async def load_reachability(connection: Connection, known: Mapping[str, Known]) -> dict[str, Known]:

@@ -6,47 +6,97 @@ from collections.abc import Mapping
 from typing import Any
 
 from activities.steps import Opened
-from channels.rendering import render_email, render_in_app, render_sms
+from channels.outcome import OutgoingMessage
+from channels.rendering import render_email, render_in_app, render_push, render_sms, render_whatsapp
+from schemas.message_part import CHANNEL_PARTS
 from schemas.plan import Act, CompiledPlaybook
+from schemas.signal_value import WrongType
 from store.database import Connection
+from store.deliveries import Delivery
 from store.runs import load_steps
 
 Context = Mapping[str, Any]
 
+# The word of the step that picks its channel; the others are called as theirs.
+ANY_CHANNEL = "message"
+# Where a message keeps why it took its channel.
+CHOSEN = "chosen"
+
 
 async def context_of(connection: Connection, opened: Opened) -> Context:
-    """What templates may use: customer (profile), signals, run, steps (outcomes so far) and links."""
-    steps = {row["step"]: {"outcome": row["outcome"]} for row in await load_steps(connection, opened.run.id)}
-    facts = opened.known.facts
+    """What templates may use: customer (profile), signals, run, steps (outputs and outcomes so far) and links."""
+    steps = {
+        row["step"]: {**row["output"], "outcome": row["outcome"]}
+        for row in await load_steps(connection, opened.run.id)
+    }
+    facts, variants = opened.known.facts, list(opened.run.variants.values())
     return {
         "customer": {**facts.profile, "id": facts.customer},
-        "signals": dict(facts.signals),
+        # A value of the wrong type is nothing to speak of.
+        "signals": {name: v for name, v in facts.signals.items() if not isinstance(v, WrongType)},
         "run": {
             "playbook": opened.run.playbook,
             "title": opened.version.playbook.title,
             "entered_at": opened.run.entered_at,
             "reason": opened.run.trigger.get("reason"),
+            # Of several experiments none is the run's own.
+            "variant": variants[0] if len(variants) == 1 else None,
         },
         "steps": steps,
         "links": {},
     }
 
 
-def parts_of(playbook: CompiledPlaybook, step: Act) -> Mapping[str, Any]:
-    """The source parts of a message step: its own, or its template's for the channel."""
+def parts_of(playbook: CompiledPlaybook, step: Act, channel: str) -> Mapping[str, Any]:
+    """The source parts of a message on this channel: the step's own, or its template's; empty where it has none."""
     template = step.args.get("template")
     if template:
-        return playbook.templates.get(template, {}).get(step.word, {})
-    return {name: step.args[name] for name in ("subject", "text", "html", "title") if step.args.get(name)}
+        return playbook.templates.get(template, {}).get(channel, {})
+    return {name: step.args[name] for name in CHANNEL_PARTS.get(channel, ()) if step.args.get(name)}
 
 
-def compose(playbook: CompiledPlaybook, step: Act, context: Context) -> dict[str, Any]:
+def compose(playbook: CompiledPlaybook, step: Act, channel: str, context: Context) -> dict[str, Any]:
     """The rendered message, ready to store and send. Raises RenderError."""
-    parts = parts_of(playbook, step)
-    if step.word == "email":
-        email = render_email(parts, context)
-        return {"subject": email.subject, "text": email.text, "html": email.html}
-    if step.word == "in_app":
-        title, text = render_in_app(parts, context)
-        return {"title": title, "text": text}
+    parts = parts_of(playbook, step, channel)
+    match channel:
+        case "email":
+            email = render_email(parts, context)
+            return {"subject": email.subject, "text": email.text, "html": email.html}
+        case "in_app" | "push":
+            title, text = (render_in_app if channel == "in_app" else render_push)(parts, context)
+            return {"title": title, "text": text}
+        case "whatsapp":
+            content_sid, variables = render_whatsapp(parts, context)
+            # The words are WhatsApp's; what can be shown of them here is what they are filled in with.
+            filled = [f"{name}: {value}" for name, value in variables.items()]
+            shown = "\n".join([f"WhatsApp template {content_sid}", *filled])
+            return {"content_sid": content_sid, "variables": variables, "text": shown}
     return {"text": render_sms(parts, context)}
+
+
+def make_message(
+    delivery: Delivery, address: str, *, valid_for_seconds: int | None = None
+) -> OutgoingMessage:
+    """What a channel is handed for a row of the ledger."""
+    content = delivery.content
+    return OutgoingMessage(
+        delivery_id=delivery.id,
+        recipient=address,
+        text=str(content.get("text", "")),
+        subject=str(content.get("subject") or content.get("title") or ""),
+        html=content.get("html"),
+        content_sid=str(content.get("content_sid", "")),
+        variables=content.get("variables") or {},
+        valid_for_seconds=valid_for_seconds,
+        attempt=delivery.attempt,
+    )
+
+
+def word_of(delivery: Delivery) -> str:
+    """The word of the step that a message belongs to: one that chose its channel says so."""
+    return ANY_CHANNEL if CHOSEN in delivery.content else delivery.channel
+
+
+def choice_of(delivery: Delivery) -> str:
+    """Why a message took its channel; empty where the step names the channel."""
+    return str(delivery.content.get(CHOSEN, ""))

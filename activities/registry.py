@@ -12,7 +12,7 @@ from pathlib import Path
 import activities
 from schemas.errors import SettingError
 from schemas.step_schema import CORE_STEPS, STEP_KEYS
-from schemas.step_type import StepType, StepTypes
+from schemas.step_type import CARRY_OUT, StepType, StepTypes
 
 # Words that the language itself gives a meaning in a step.
 RESERVED = frozenset({*CORE_STEPS, *STEP_KEYS})
@@ -57,6 +57,13 @@ def _check(step_type: object, module: str) -> None:
         remedy = "Choose a word of lower-case letters that the language doesn't use itself."
         raise SettingError(
             f"{where} declares the step `{step_type.word}`, which can't be a word.", remedy=remedy
+        )
+    if (step_type.carry_out is None) == (step_type.activity == CARRY_OUT):
+        remedy = "Declare `carry_out=…`, an async function that takes a Work and returns a Done."
+        raise SettingError(f"{where} doesn't say how `{step_type.word}` is carried out.", remedy=remedy)
+    if not step_type.outcomes:
+        raise SettingError(
+            f"The step `{step_type.word}` in {where} has no outcomes.", remedy="Name at least one."
         )
     if step_type.shorthand is not None and step_type.shorthand not in step_type.arguments.model_fields:
         remedy = "Name one of the arguments, or leave `shorthand` out."

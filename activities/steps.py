@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 
 from activities.facts import Known, load_known
 from activities.interruptions import find_interruption
 from activities.versions import Version, Versions
 from schemas.catalogue import Catalogue
+from schemas.plan import Act
 from schemas.policy import Policy
 from schemas.run import Interruption, StepCall, StepResult
+from scoring.moving import make_mover
 from store import runs
 from store.customers import lock_customers
-from store.database import Connection, Database
+from store.database import DATABASE_AWAY, Connection, Database, Waker
 from store.playbooks import load_policy
 from store.runs import Run
+
+EVALUATE = "holdfast_evaluate"
+_Written = TypeVar("_Written")
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,9 @@ class StepOpening:
         self.database = database
         self.catalogue = catalogue
         self.versions = versions
+        # What a step brings about is an event like any other, and somebody is to look at it at once.
+        self.move = make_mover(catalogue)
+        self.evaluation = Waker(database, EVALUATE)
 
     async def open(self, connection: Connection, call: StepCall) -> Opened | StepResult:
         """Lock, bind and read; a StepResult with an interruption when the run is to end instead."""
@@ -58,11 +69,62 @@ class StepOpening:
             return interrupted(now, found)
         return Opened(run, version, known, await load_policy(connection), now)
 
+    async def open_act(self, connection: Connection, call: StepCall) -> tuple[Opened, Act] | StepResult:
+        """As `open`, for a step of a registered type: a StepResult, too, where its outcome is on record already (an
+        earlier attempt's, whose answer was lost) or its `if` doesn't hold.
+        """
+        opened = await self.open(connection, call)
+        if isinstance(opened, StepResult):
+            return opened
+        step = opened.version.steps[call.step]
+        assert isinstance(step, Act)
+        said = await runs.load_word(connection, call.run_id, call.step, call.occurrence)
+        if said and said not in runs.UNFINISHED:
+            return StepResult(outcome=said, at=opened.now)
+        # What is under way was let in by its `if`, then.
+        if said is None and step.guard and not opened.version.holds(step.guard, opened.known.facts):
+            return await note(connection, call, step.word, "skipped", opened.now, "its `if` doesn't hold")
+        return opened, step
+
+    async def write_surely(self, write: Callable[[Connection], Awaitable[_Written]]) -> _Written:
+        """What `write` gives in a transaction of its own, tried for some 10 s while the database is away: what was done
+        outside and isn't on record would be unknown.
+        """
+        for attempt in range(40):
+            try:
+                async with self.database.transaction() as connection:
+                    return await write(connection)
+            except DATABASE_AWAY:
+                if attempt == 39:
+                    raise
+                await asyncio.sleep(0.25)
+        raise AssertionError("unreachable")
+
     async def read_now(self, connection: Connection, call: StepCall) -> datetime:
         """A played run's moment is the workflow's; a live one's the later of what was due and the database's clock."""
         if call.played:
             return call.at
         return max(call.at, await self.database.clock.read(connection))
+
+
+async def note(
+    connection: Connection,
+    call: StepCall,
+    word: str,
+    outcome: str,
+    now: datetime,
+    detail: str = "",
+    output: Mapping[str, Any] | None = None,
+    *,
+    private: bool = False,
+) -> StepResult:
+    """Put on record what the step came to, and say so. `private`: the detail stays in the record, as a run's history
+    holds no personal data.
+    """
+    await runs.record_step(
+        connection, call.run_id, call.step, call.occurrence, word, outcome, now, detail, output
+    )
+    return StepResult(outcome=outcome, at=now, detail="" if private else detail)
 
 
 def superseded(now: datetime) -> Interruption:

@@ -7,12 +7,13 @@ from datetime import timedelta
 from temporalio import activity
 
 from activities.messages import context_of
-from activities.steps import Opened, StepOpening
-from channels.rendering import RenderError, render_line
+from activities.steps import Opened, StepOpening, note
+from channels.header import clean_text
+from channels.rendering import RenderError, render_line, render_part
 from rules.calendar import working_due
 from schemas.plan import Act
 from schemas.run import StepCall, StepResult
-from store import runs, tasks
+from store import tasks
 from store.tasks import Task, task_id
 
 UNASSIGNED = "unassigned"
@@ -31,37 +32,22 @@ class HumanTasks:
     async def assign(self, call: StepCall) -> StepResult:
         """Put this step's work on its assignee's list; outcome `open`, or the outcome it already has."""
         async with self._database.transaction() as connection:
-            opened = await self._opening.open(connection, call)
-            if isinstance(opened, StepResult):
-                return opened
-            step = opened.version.steps[call.step]
-            assert isinstance(step, Act)
-            if step.guard and not opened.version.holds(step.guard, opened.known.facts):
-                await runs.record_step(
-                    connection, call.run_id, call.step, call.occurrence, step.word, "skipped", opened.now
-                )
-                return StepResult(outcome="skipped", at=opened.now, detail="its `if` doesn't hold")
+            begun = await self._opening.open_act(connection, call)
+            if isinstance(begun, StepResult):
+                return begun
+            opened, step = begun
             try:
                 context = await context_of(connection, opened)
                 title = render_line(step.args["title"], context)
-                about = render_line(step.args["about"], context) if step.args.get("about") else ""
+                about = render_part(step.args["about"], context, html=False) if step.args.get("about") else ""
             except RenderError as error:
-                await runs.record_step(
-                    connection,
-                    call.run_id,
-                    call.step,
-                    call.occurrence,
-                    step.word,
-                    "failed",
-                    opened.now,
-                    error.message,
-                )
+                await note(connection, call, step.word, "failed", opened.now, error.message)
                 return StepResult(outcome="failed", at=opened.now, detail="template")
-            task = await tasks.open_task(connection, self._task(call, opened, step, title, about))
+            if opened.run.arm == "shadow":
+                return await note(connection, call, step.word, "shadow", opened.now, title, private=True)
+            task = await tasks.open_task(connection, self._task(call, opened, step, title, clean_text(about)))
             if task.state == "open":
-                await runs.record_step(
-                    connection, call.run_id, call.step, call.occurrence, step.word, "open", opened.now, title
-                )
+                await note(connection, call, step.word, "open", opened.now, title)
             escalation = step.args.get("escalate") or {}
             return StepResult(
                 outcome=task.outcome or "open" if task.state == "done" else task.state,
@@ -93,10 +79,7 @@ class HumanTasks:
                 outcome = call.outcome or "overdue"
                 state = "overdue" if outcome == "overdue" else "done"
                 await tasks.close_task(connection, key, state, now, outcome=outcome, by=call.by)
-                await runs.record_step(
-                    connection, call.run_id, call.step, call.occurrence, task.kind, outcome, now, task.title
-                )
-                return StepResult(outcome=outcome, at=now)
+                return await note(connection, call, task.kind, outcome, now, task.title, private=True)
             return StepResult(outcome=task.outcome or task.state, at=task.closed_at or now)
 
     def _task(self, call: StepCall, opened: Opened, step: Act, title: str, about: str) -> Task:

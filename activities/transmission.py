@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from temporalio.exceptions import ApplicationError
 
+from activities.messages import choice_of, word_of
 from activities.steps import StepOpening
 from channels.outcome import UNANSWERABLE, Channel, ChannelError, OutgoingMessage, Receipt, Unanswerable
 from schemas.run import StepCall, StepResult
@@ -191,9 +192,12 @@ class Transmission:
                 connection, delivery.id, delivery.attempt, final, now, reconciled=reconciled, **told
             )
             # Only what stands is the step's outcome: the rest is tried again, or looked up.
-            if final in ("accepted", "failed") or reconciled:
+            if final == "accepted":
+                await record_sent(connection, call, delivery, now, said)
+                return StepResult(outcome=said, at=now, detail=choice_of(delivery))
+            if final == "failed" or reconciled:
                 await runs.record_step(
-                    connection, call.run_id, call.step, call.occurrence, delivery.channel, said, now,
+                    connection, call.run_id, call.step, call.occurrence, word_of(delivery), said, now,
                     str(told.get("error") or ""),
                 )  # fmt: skip
             # A provider's words may name the recipient: the run's history gets the code only.
@@ -214,13 +218,11 @@ class Transmission:
         raise AssertionError("unreachable")
 
 
-def make_message(delivery: Delivery, address: str) -> OutgoingMessage:
-    content = delivery.content
-    return OutgoingMessage(
-        delivery_id=delivery.id,
-        recipient=address,
-        text=str(content.get("text", "")),
-        subject=str(content.get("subject", "")),
-        html=content.get("html"),
-        attempt=delivery.attempt,
-    )
+async def record_sent(
+    connection: Connection, call: StepCall, delivery: Delivery, now: datetime, outcome: str = "sent"
+) -> None:
+    """Put on record that the step's message left; later steps may ask which way it took."""
+    await runs.record_step(
+        connection, call.run_id, call.step, call.occurrence, word_of(delivery), outcome, now,
+        choice_of(delivery), {"channel": delivery.channel},
+    )  # fmt: skip

@@ -9,9 +9,10 @@ from temporalio import activity
 from activities.steps import StepOpening
 from activities.versions import Version
 from rules.calendar import wait_ends
+from rules.holidays import holidays_within
 from rules.matching import event_matches
 from schemas.facts import Facts
-from schemas.plan import Act, BeforeDate, Branch, Choose, Repeat, Wait, WaitFor
+from schemas.plan import Act, BeforeDate, Branch, Choose, Repeat, Wait, WaitFor, WaitSpec
 from schemas.run import StepCall, StepResult
 from store import runs, waits
 from store.database import Connection
@@ -49,15 +50,7 @@ class Waiting:
             step = opened.version.steps[call.step]
             assert isinstance(step, Wait)
             facts = opened.known.facts
-            value = facts.signals.get(step.spec.signal) if isinstance(step.spec, BeforeDate) else None
-            until = wait_ends(
-                step.spec,
-                since=call.due_at,
-                zone=_text(facts.profile.get("timezone")),
-                default_zone=opened.policy.default_zone,
-                country=_text(facts.signals.get("country")),
-                signal_value=value,
-            )
+            until = end_of_wait(step.spec, call.due_at, facts, opened.policy.default_zone)
             if until is None:
                 await runs.record_step(
                     connection, call.run_id, call.step, call.occurrence, "wait", "no_date", opened.now
@@ -150,6 +143,21 @@ def decide_way(step: Branch | Choose | Repeat, version: Version, facts: Facts) -
             return str(next(holding, "else"))
         case Repeat():
             return "done" if step.until and version.holds(step.until, facts) else "again"
+
+
+def end_of_wait(spec: WaitSpec, since: datetime, facts: Facts, default_zone: str) -> datetime | None:
+    """When a wait that began at `since` is over in the customer's own time, by what is known now; None: no date."""
+    country = _text(facts.signals.get("country")) or _text(facts.profile.get("country"))
+    region = _text(facts.profile.get("region")) or _text(facts.profile.get("state"))
+    return wait_ends(
+        spec,
+        since=since,
+        zone=_text(facts.profile.get("timezone")),
+        default_zone=default_zone,
+        country=country,
+        signal_value=facts.signals.get(spec.signal) if isinstance(spec, BeforeDate) else None,
+        holidays=holidays_within(spec, since, country, region),
+    )
 
 
 def satisfied(step: WaitFor, wait: waits.OpenWait, facts: Facts, version: Version) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import ClassVar, Literal, Protocol
@@ -16,6 +17,8 @@ FailureClass = Literal["transient", "unknown", "recipient", "consent", "content"
 class OutgoingMessage:
     """One rendered message for one recipient; `delivery_id` is the ledger's and goes along to the provider.
 
+    subject: the headline of an e-mail or a push notification.
+    content_sid, variables: the provider's own template that a WhatsApp message fills in.
     valid_for_seconds: how long the provider may keep it back before it is of no use (the next quiet hours).
     attempt: counts the claims of this delivery from 1.
     """
@@ -25,6 +28,8 @@ class OutgoingMessage:
     text: str
     subject: str = ""
     html: str | None = None
+    content_sid: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
     unsubscribe_url: str | None = None
     valid_for_seconds: int | None = None
     attempt: int = 1

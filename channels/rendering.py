@@ -103,6 +103,23 @@ def render_sms(parts: Mapping[str, Any], context: Mapping[str, Any]) -> str:
     return text
 
 
+def render_push(parts: Mapping[str, Any], context: Mapping[str, Any]) -> tuple[str, str]:
+    """Title and text of a push notification."""
+    title = render_line(_get(parts, "title", "push notification"), context)
+    text = clean_text(render_part(_get(parts, "text", "push notification"), context, html=False)).strip()
+    if not text:
+        raise RenderError("The push notification is empty.")
+    return title, text
+
+
+def render_whatsapp(parts: Mapping[str, Any], context: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """The sid of the provider's template, and its variables: one line each, as WhatsApp allows no more."""
+    variables = parts.get("variables") or {}
+    return str(_get(parts, "content_sid", "WhatsApp message")), {
+        str(name): render_line(part, context) for name, part in variables.items()
+    }
+
+
 def render_in_app(parts: Mapping[str, Any], context: Mapping[str, Any]) -> tuple[str, str]:
     """Title and text of a message inside the product; plain text, to be escaped by whoever shows it."""
     title = render_line(_get(parts, "title", "in-app message"), context)

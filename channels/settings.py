@@ -14,6 +14,7 @@ from schemas.errors import SettingError
 
 # stricter than RFC 5322, but with localhost, from which a development machine may send
 _SENDER = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_WHATSAPP_SENDER = re.compile(r"(whatsapp:)?\+[1-9]\d{6,14}|MG[0-9a-fA-F]{32}")
 _STARTTLS_WORDS = {"always": True, "true": True, "1": True, "never": False, "false": False, "0": False}
 
 
@@ -27,12 +28,15 @@ class ChannelSettings:
     twilio_auth_token: str = field(default="", repr=False)
     twilio_from: str = ""
     twilio_messaging_service_sid: str = ""
+    twilio_whatsapp_from: str = ""
     twilio_base_url: str = ""
+    google_credentials: str = ""
+    fcm_base_url: str = ""
     public_url: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> ChannelSettings:
-        """Read SMTP_URL, HOLDFAST_MAIL_FROM, TWILIO_…, HOLDFAST_PUBLIC_URL."""
+        """Read SMTP_URL, HOLDFAST_MAIL_FROM, TWILIO_…, GOOGLE_…, FCM_BASE_URL, HOLDFAST_PUBLIC_URL."""
         return cls(
             smtp_url=environ.get("SMTP_URL", "").strip(),
             mail_from=environ.get("HOLDFAST_MAIL_FROM", "").strip(),
@@ -40,7 +44,10 @@ class ChannelSettings:
             twilio_auth_token=environ.get("TWILIO_AUTH_TOKEN", "").strip(),
             twilio_from=environ.get("TWILIO_FROM", "").strip(),
             twilio_messaging_service_sid=environ.get("TWILIO_MESSAGING_SERVICE_SID", "").strip(),
+            twilio_whatsapp_from=environ.get("TWILIO_WHATSAPP_FROM", "").strip(),
             twilio_base_url=environ.get("TWILIO_BASE_URL", "").strip().rstrip("/"),
+            google_credentials=environ.get("GOOGLE_APPLICATION_CREDENTIALS", "").strip(),
+            fcm_base_url=environ.get("FCM_BASE_URL", "").strip().rstrip("/"),
             public_url=environ.get("HOLDFAST_PUBLIC_URL", "").strip().rstrip("/"),
         )
 
@@ -97,6 +104,15 @@ def parse_sender(mail_from: str) -> tuple[str, str]:
     if not _SENDER.fullmatch(address):
         raise SettingError("HOLDFAST_MAIL_FROM must look like Name <name@example.com>, in ASCII.")
     return name, address
+
+
+def parse_whatsapp_sender(sender: str) -> str:
+    """A number (`+49…`, with or without `whatsapp:`) or a messaging service (`MG…`); raises SettingError."""
+    if not _WHATSAPP_SENDER.fullmatch(sender):
+        raise SettingError(
+            "TWILIO_WHATSAPP_FROM must look like +491701234567, or like MG and 32 hexadecimal digits."
+        )
+    return sender
 
 
 def parse_base_url(name: str, url: str) -> str:

@@ -34,7 +34,10 @@ CODE_CLASSES: dict[int, FailureClass] = {
     30007: "content",  # filtered by a carrier
     30008: "transient",  # unknown error at the carrier
     30034: "account",  # unregistered sender
+    63003: "recipient",  # no WhatsApp account at this number
+    63007: "account",  # the sender is no WhatsApp sender
     63016: "content",  # outside WhatsApp's window without a template
+    63018: "transient",  # too many at once for this sender
     63024: "recipient",  # not a WhatsApp user
     63049: "content",  # WhatsApp's marketing limit
 }

@@ -14,6 +14,8 @@ from typing import Any
 
 import click
 
+from loops.bulletin import VARIABLE as BULLETIN
+from loops.bulletin import follow
 from loops.data_directory import DataDirectory
 from loops.development import DEFAULT_PORTS, Development, Wanted
 from schemas.errors import HoldfastError, SettingError
@@ -37,7 +39,7 @@ Try next
   look at the runs  {holdfast} runs
   ask why           {holdfast} explain rescue-declining-supplier --customer demo-story-2
   play a month      {holdfast} dev --fast   (in well under a minute, after Ctrl-C here)
-  edit a playbook   {playbooks}: `{holdfast} validate` checks it, the next start makes it live
+  edit a playbook   {playbooks}: saving makes it live; a file with errors changes nothing, and is told here
 """
 _STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -128,13 +130,14 @@ async def live(wanted: Wanted, then: Callable[[Development], Coroutine[Any, Any,
 
 
 async def stay(development: Development) -> None:
-    """Everything up, the page printed, then nothing more until the end."""
+    """Everything up, the page printed, then what becomes of edited playbooks, until the end."""
     await development.bring_up_stores()
+    following = asyncio.create_task(follow(Path(development.environ[BULLETIN]), development.say))
     await development.bring_up_processes()
     addresses = development.addresses()
     development.data.write_addresses(addresses)
     click.echo(page(addresses, development.environ))
-    await asyncio.Event().wait()
+    await following
 
 
 async def play(development: Development) -> None:

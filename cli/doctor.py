@@ -68,9 +68,11 @@ def examine(playbooks: Path | None) -> Iterator[Finding]:
     yield _system(settings)
     yield from _guarded("secrets", lambda: _secrets(settings))
     yield from _guarded("database", lambda: _database(settings))
+    yield from _guarded("rules", lambda: _rules(settings))
     yield from _guarded("temporal", lambda: _temporal(settings))
     yield from _guarded("playbooks", lambda: _playbooks(playbooks or settings.playbooks))
     yield from _guarded("providers", lambda: _providers(settings))
+    yield from _guarded("webhooks", lambda: _webhooks(settings, playbooks or settings.playbooks))
     yield from _guarded("ports", lambda: _ports(settings))
 
 
@@ -128,10 +130,42 @@ def _database(settings: Settings) -> Iterator[Finding]:
     )
     if has == newest:
         yield Finding("migrations", True, f"at {newest}")
+        yield asyncio.run(_comparison(bounded))
     else:
         yield Finding(
             "migrations", False, f"at {has or 'none'}, this version needs {newest}", "Run `holdfast migrate`."
         )
+
+
+async def _comparison(url: str) -> Finding:
+    """The nightly comparison of the evaluators, and every alert that is open."""
+    from store.alerts import load_open_alerts
+    from store.comparisons import load_last_comparison
+    from store.database import Database
+
+    database = Database(url, connections=1)
+    try:
+        async with database.transaction() as connection:
+            last, alerts = await load_last_comparison(connection), await load_open_alerts(connection)
+    finally:
+        await database.close()
+    found = "none made yet"
+    if last:
+        found = (
+            f"{last.customers} customers on {last.at:%Y-%m-%d}, {len(last.differences)} of {last.answers} "
+            "answers differ"
+        )
+    found += "".join(f"; open alert of {alert.at:%Y-%m-%d}: {alert.message}" for alert in alerts)
+    remedy = "Report it with the customer's facts; HOLDFAST_RULES_ENGINE=reference decides by the contract meanwhile."
+    return Finding("comparison", not alerts, found, remedy)
+
+
+def _rules(settings: Settings) -> Iterator[Finding]:
+    if settings.rules_engine == "durable_rules":
+        from rules.durable import load_library
+
+        load_library()
+    yield Finding("rules", True, f"conditions are evaluated by {settings.rules_engine}")
 
 
 def _temporal(settings: Settings) -> Iterator[Finding]:
@@ -186,6 +220,34 @@ def _providers(settings: Settings) -> Iterator[Finding]:
         yield Finding("providers", False, problem, "Set it in the environment of every process.")
     if not problems:
         yield Finding("providers", True, "e-mail and SMS are configured")
+
+
+def _webhooks(settings: Settings, directory: Path) -> Iterator[Finding]:
+    """Whether the webhooks of the playbooks may be sent; nothing where there are none."""
+    from activities.registry import find_step_types
+    from channels.webhook import WebhookSettings, host_of
+    from schemas.catalogue import load_catalogue
+    from schemas.loader import load_playbooks
+    from schemas.nesting import walk
+    from schemas.plan import Act
+
+    allowed = WebhookSettings.from_environ(settings.environ)
+    loaded = load_playbooks(directory, load_catalogue(), find_step_types()) if directory.is_dir() else None
+    urls = {
+        str(url["text"] if isinstance(url, dict) else url)
+        for playbook in (loaded.playbooks.values() if loaded else ())
+        for step in walk(playbook.steps)
+        if isinstance(step, Act) and step.word == "webhook" and (url := step.args["url"])
+    }
+    if not urls:
+        return
+    if not allowed.keys:
+        remedy = "Set it to a secret of Standard Webhooks (whsec_…) in the environment of every worker."
+        yield Finding("webhooks", False, "playbooks send webhooks, HOLDFAST_WEBHOOK_SECRET is not set", remedy)
+    # A host that depends on the customer is only known when the request is made.
+    refused = sorted({host for url in urls if (host := host_of(url)) and not allowed.allows(host)})
+    found = f"not among HOLDFAST_WEBHOOK_HOSTS: {', '.join(refused)}" if refused else "their hosts are listed"
+    yield Finding("webhooks", not refused, found, "List it there, in the environment of every worker.")
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from activities.registry import find_step_types
-from rules.generated import Matcher, compile_many
-from rules.reference import explain
+from rules.engines import MatchAll, match_with
 from schemas.catalogue import load_catalogue
-from schemas.condition import Condition
 from schemas.errors import SettingError
 from schemas.facts import Facts
 from schemas.facts_json import FactsError, read_facts
 from schemas.loader import load_playbooks
+from schemas.settings import RULES_ENGINES, RulesEngine
 
 
-def match_by_reference(named: Mapping[str, Condition]) -> Matcher:
-    """As `rules.generated.compile_many`, by the reference evaluator."""
-
-    def match(facts: Facts) -> tuple[list[str], list[str]]:
-        results = {name: explain(condition, facts).result for name, condition in sorted(named.items())}
-        return [name for name, result in results.items() if result], [
-            name for name, result in results.items() if result is None
-        ]
-
-    return match
-
-
-ENGINES: Mapping[str, Callable[[Mapping[str, Condition]], Matcher]] = {
-    "reference": match_by_reference,
-    "generated": compile_many,
-}
-# Named by the contract, so that scripts may ask for them.
-COMING_ENGINES = ("columns", "durable_rules")
+# Columns are worked out for many customers at once; the others answer line by line, as lines come.
+_AT_ONCE = {"columns": 1000}
 
 
 @click.command()
@@ -60,13 +43,13 @@ COMING_ENGINES = ("columns", "durable_rules")
 )
 @click.option(
     "--engine",
-    type=click.Choice([*ENGINES, *COMING_ENGINES]),
+    type=click.Choice(RULES_ENGINES),
     default="generated",
     show_default=True,
     help="What evaluates the conditions; all answer alike.",
 )
 @click.pass_context
-def command(context: click.Context, facts_file: str, directory: Path, engine: str) -> None:
+def command(context: click.Context, facts_file: str, directory: Path, engine: RulesEngine) -> None:
     """Say which playbooks' triggers hold for each line of facts, and which can't be decided.
 
     Looks at every playbook whatever its status, at its enter.when alone. Files and lines with errors are
@@ -77,10 +60,6 @@ def command(context: click.Context, facts_file: str, directory: Path, engine: st
       echo '{"customer": "c1", "signals": {"health_score": 35}}' | holdfast match --facts -
       {"customer": "c1", "matches": ["rescue"], "unknown": []}
     """
-    if engine in COMING_ENGINES:
-        raise click.UsageError(
-            f"The engine {engine} is not available in this version; use {' or '.join(ENGINES)}."
-        )
     catalogue = load_catalogue()
     try:
         loaded = load_playbooks(directory, catalogue, find_step_types())
@@ -89,9 +68,13 @@ def command(context: click.Context, facts_file: str, directory: Path, engine: st
     for problem in loaded.problems:
         if problem.severity == "error":
             click.echo(str(problem), err=True)
-    match = ENGINES[engine](
-        {name: playbook.enter.when for name, playbook in loaded.playbooks.items() if playbook.enter}
-    )
+    triggers = {name: playbook.enter.when for name, playbook in loaded.playbooks.items() if playbook.enter}
+    try:
+        match = match_with(engine, triggers)
+    except SettingError as error:
+        raise click.UsageError(f"{error.message} {error.remedy}") from error
+    at_once = _AT_ONCE.get(engine, 1)
+    waiting: list[Facts] = []
     # One moment for all lines that name none.
     now = datetime.now(UTC)
     failed = loaded.failed
@@ -105,6 +88,14 @@ def command(context: click.Context, facts_file: str, directory: Path, engine: st
                 failed = True
                 click.echo(f"{facts_file}:{number}: {error.message}", err=True)
                 continue
-            matches, unknown = match(facts)
-            click.echo(json.dumps({"customer": facts.customer, "matches": matches, "unknown": unknown}))
+            waiting.append(facts)
+            if len(waiting) >= at_once:
+                _tell(waiting, match)
+                waiting.clear()
+    _tell(waiting, match)
     context.exit(1 if failed else 0)
+
+
+def _tell(customers: Sequence[Facts], match: MatchAll) -> None:
+    for facts, (matches, unknown) in zip(customers, match(customers), strict=True):
+        click.echo(json.dumps({"customer": facts.customer, "matches": matches, "unknown": unknown}))

@@ -71,6 +71,8 @@ def _table(runs: Sequence[RunRow]) -> str:
         state = run.outcome or (
             "paused" if run.paused else "held out" if run.arm == "held_out" else run.state
         )
+        if run.arm == "shadow":
+            state = f"shadow, {state}"
         rows.append(
             (
                 run.id,

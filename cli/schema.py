@@ -11,16 +11,25 @@ import click
 import schemas.catalogue
 from activities.registry import find_step_types
 from schemas.catalogue import load_catalogue
+from schemas.editor_schema import adapt_for_editors
 from schemas.file_schema import build_policy_schema, build_template_schema
 from schemas.playbook_schema import build_playbook_schema
+from schemas.playbook_test_schema import build_playbook_test_schema
 
 
 def build_schemas() -> dict[str, dict[str, Any]]:
     """File name -> schema, for every kind of file."""
+    step_types = find_step_types()
+    outcomes = {outcome for step_type in step_types.values() for outcome in step_type.outcomes}
     return {
-        "playbook.schema.json": build_playbook_schema(load_catalogue(), find_step_types()),
-        "policy.schema.json": build_policy_schema(),
-        "template.schema.json": build_template_schema(),
+        "playbook.schema.json": adapt_for_editors(
+            build_playbook_schema(load_catalogue(), step_types), outcomes
+        ),
+        "playbook-test.schema.json": adapt_for_editors(
+            build_playbook_test_schema(load_catalogue(), step_types)
+        ),
+        "policy.schema.json": adapt_for_editors(build_policy_schema()),
+        "template.schema.json": adapt_for_editors(build_template_schema()),
     }
 
 
@@ -36,7 +45,7 @@ def build_schemas() -> dict[str, dict[str, Any]]:
 )
 @click.pass_context
 def command(context: click.Context, check: bool, directory: Path) -> None:
-    """Write the JSON Schemas of playbooks, policy and templates.
+    """Write the JSON Schemas of playbooks, their tests, policy and templates.
 
     An editor completes and checks a playbook whose first line is
     `# yaml-language-server: $schema=../schemas/playbook.schema.json`.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
 
 from activities.registry import find_step_types
 from schemas.catalogue import load_catalogue
+from schemas.compiled_cache import open_cache
 from schemas.errors import Problem, SettingError
 from schemas.loader import Loaded, load_paths
 
@@ -32,8 +34,11 @@ from schemas.loader import Loaded, load_paths
     metavar="DIR",
     help="What is checked where no PATH is given.",
 )
+@click.option("--no-cache", is_flag=True, help="Check every file anew, also those that were checked before.")
 @click.pass_context
-def command(context: click.Context, paths: tuple[Path, ...], form: str, directory: Path) -> None:
+def command(
+    context: click.Context, paths: tuple[Path, ...], form: str, directory: Path, no_cache: bool
+) -> None:
     """Tell all problems of playbooks, policy and templates in one pass.
 
     A PATH is a file, a directory, or the name of a playbook. Exits with 1 where there are errors;
@@ -46,14 +51,15 @@ def command(context: click.Context, paths: tuple[Path, ...], form: str, director
       holdfast validate --format json | jq .message
     """
     try:
-        loaded = load_paths(_find(paths, directory), load_catalogue(), find_step_types())
+        cache = None if no_cache else open_cache(os.environ)
+        loaded = load_paths(_find(paths, directory), load_catalogue(), find_step_types(), cache)
     except SettingError as error:
         click.echo(f"holdfast validate: {error.message} {error.remedy}", err=True)
         context.exit(2)
     for problem in loaded.problems:
-        click.echo(
-            json.dumps(problem.to_json(), ensure_ascii=False) if form == "json" else _describe(problem)
-        )
+        told = json.dumps(problem.to_json(), ensure_ascii=False) if form == "json" else _describe(problem)
+        # A file's name needn't be UTF-8, but what is printed is.
+        click.echo(told.encode("utf-8", "backslashreplace").decode())
     click.echo(_summarise(loaded), err=True)
     context.exit(1 if loaded.failed else 0)
 

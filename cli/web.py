@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -38,6 +39,7 @@ def command(host: str, port: int) -> None:
 
 async def _serve(settings: Settings, host: str, port: int) -> None:
     from activities.registry import find_step_types
+    from loops.rollback import roll_back as put_back
     from schemas.catalogue import load_catalogue
     from schemas.loader import load_playbooks
     from scoring.moving import make_mover
@@ -53,6 +55,10 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
             return ()
         return load_playbooks(settings.playbooks, catalogue, steps).problems
 
+    async def roll_back(playbook: str, version: str, author: str) -> Mapping[str, Any]:
+        done = await put_back(database, settings.playbooks, catalogue, playbook, version, author=author)
+        return {**vars(done), "written": str(done.written) if done.written else None}
+
     def tell(address: str) -> None:
         click.echo(f"holdfast web listens on {address}", err=True)
         mark_ready(settings.ready_file)
@@ -61,7 +67,9 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     listener = bind(host, port)
     database = Database(settings.require_database_url(), connections=15)
     try:
-        app = build_application(settings, database, move=make_mover(catalogue), find_problems=find_problems)
+        app = build_application(
+            settings, database, move=make_mover(catalogue), find_problems=find_problems, roll_back=roll_back
+        )
         await WebServer(app, listening=tell).serve([listener])
     finally:
         await database.close()

@@ -46,6 +46,7 @@ class DataDirectory:
         self.postgres = self.path / "postgres"
         self.temporal = self.path / "temporal.db"
         self.running = self.path / "run"
+        self.push_account = self.path / "push-account.json"
         self.addresses = self.path / "dev.json"
         self._lock: int | None = None
 

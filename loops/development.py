@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from loops import bulletin
 from loops.child import Child, end_orphan
 from loops.data_directory import DataDirectory
 from loops.embedded_postgres import DATABASE, EmbeddedPostgres
 from loops.embedded_temporal import EmbeddedTemporal, plain_environ
 from loops.ports import HOST, choose_port
+from loops.push_sink import make_account
 from loops.supervisor import Supervisor
 from schemas.errors import UnavailableError
 from schemas.settings import Settings
@@ -27,6 +29,8 @@ DEFAULT_PORTS: Mapping[str, int] = {
 PLAYED = "holdfast_played"
 DEMO_MAIL_FROM = "Holdfast <care@holdfast.example>"
 DEMO_SENDER = "+15005550006"  # Twilio's own number for tests
+# Providers' settings without a prefix of their own, for `dev.json`.
+PROVIDERS = ("SMTP_URL", "GOOGLE_APPLICATION_CREDENTIALS")
 
 # Who stops first, and after how many seconds from the start of stopping the rest of a stage is killed.
 STAGES = ((("web",), 1.2), (("worker",), 2.6), (("temporal", "postgres", "sinks"), 4.0))
@@ -51,7 +55,7 @@ class Development:
     def __init__(self, wanted: Wanted, say: Callable[[str], None]) -> None:
         self._wanted = wanted
         self.data = wanted.data
-        self._say = say
+        self.say = say
         self._settings = Settings.read(wanted.environ)
         self.supervisor = Supervisor(say)
         self.ports: dict[str, int] = {}
@@ -65,7 +69,7 @@ class Development:
         for name, usual in {**DEFAULT_PORTS, "web": self._wanted.port}.items():
             port = choose_port(usual, last.get(name), taken=self.ports.values())
             if port != usual:
-                self._say(f"port {usual} is busy, so {name} takes {port}")
+                self.say(f"port {usual} is busy, so {name} takes {port}")
             self.ports[name] = port
         self.data.write_ports(self.ports)
 
@@ -87,7 +91,7 @@ class Development:
     async def bring_up_processes(self) -> None:
         """The worker and the web process, which need what `bring_up_stores` brings."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._start(self._process("worker", self._has_ready_file("worker"))))
+            group.create_task(self._start(self._process("worker", self._has_ready_file("worker"), "--watch")))
             web = self._process("web", self._answers_health, "--port", str(self.ports["web"]))
             group.create_task(self._start(web))
 
@@ -126,7 +130,7 @@ class Development:
             "environment": {
                 name: value
                 for name, value in self.environ.items()
-                if name.startswith(("HOLDFAST_", "TEMPORAL_", "TWILIO_")) or name == "SMTP_URL"
+                if name.startswith(("HOLDFAST_", "TEMPORAL_", "TWILIO_", "FCM_")) or name in PROVIDERS
             },
         }
 
@@ -149,11 +153,11 @@ class Development:
         await self._start(self.temporal.child())
 
     async def _start(self, child: Child) -> None:
-        self._say(f"starting {child.name}")
+        self.say(f"starting {child.name}")
         await self.supervisor.start(child)
 
     async def _run(self, what: str, command: str) -> None:
-        self._say(what)
+        self.say(what)
         await self.supervisor.run(
             Child(what, self._command(command), self._log(command), environ=self.environ),
         )
@@ -177,7 +181,7 @@ class Development:
             name="sinks",
             argv=(
                 sys.executable, "-m", "loops.sinks", "--smtp-port", str(smtp), "--sms-port", str(sms),
-                "--outbox", str(self.data.outbox),
+                "--outbox", str(self.data.outbox), "--push-account", str(self.data.push_account),
             ),
             log=self._log("sinks"),
             ready=lambda: listens(smtp) and listens(sms),
@@ -201,6 +205,8 @@ class Development:
         environ["HOLDFAST_DATA"] = str(self.data.path)
         # This is one person's own machine: its pages ask for no key.
         environ.setdefault("HOLDFAST_PAGES", "open")
+        # Where the worker tells this terminal what became live.
+        environ[bulletin.VARIABLE] = str(self.data.path / "bulletin")
         environ["PYTHONUNBUFFERED"] = "1"
         # So that `python -m cli.main` finds this code from whatever directory.
         code = str(Path(__file__).resolve().parent.parent)
@@ -217,8 +223,13 @@ class Development:
             environ["TWILIO_ACCOUNT_SID"] = keys.twilio_account_sid
             environ["TWILIO_AUTH_TOKEN"] = keys.twilio_auth_token
             environ["TWILIO_BASE_URL"] = f"http://{HOST}:{self.ports['sms']}"
-            environ["TWILIO_FROM"] = DEMO_SENDER
+            environ["TWILIO_FROM"] = environ["TWILIO_WHATSAPP_FROM"] = DEMO_SENDER
             environ.pop("TWILIO_MESSAGING_SERVICE_SID", None)
+        sink = f"http://{HOST}:{self.ports['sms']}"
+        make_account(self.data.push_account, sink)
+        if self._wanted.demo or not environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+            environ["GOOGLE_APPLICATION_CREDENTIALS"] = str(self.data.push_account)
+            environ["FCM_BASE_URL"] = sink
         return environ
 
     def _clear_remains(self) -> None:

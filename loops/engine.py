@@ -1,4 +1,4 @@
-"""The loops of one worker process: evaluator, dispatcher, upkeep, repair; woken by bells, polling as the truth."""
+"""The loops of one worker process: evaluator, dispatcher, upkeep, repair, comparison; woken by bells, polling as the truth."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from activities.steps import StepOpening
+from loops.comparison import NightlyComparison
 from loops.dispatcher import Dispatcher
 from loops.evaluator import BATCH, Evaluated, Evaluator
 from loops.upkeep import Upkeep
@@ -20,6 +21,8 @@ POLL_SECONDS = 1.0
 # Batches of customers looked at at the same time when more than one batch waits.
 LANES = 2
 REPAIR_EVERY = timedelta(minutes=5)
+# How often it is asked whether the nightly comparison is due.
+COMPARISON_EVERY = timedelta(minutes=5)
 BELL = "holdfast_evaluate"
 CHANGES = "holdfast_changes"
 # Other than these the loops don't expect; they are logged with their trace, and the loop goes on all the same.
@@ -35,6 +38,7 @@ class Engine:
         self._behind = False
         self._dispatcher = dispatcher
         self._upkeep = Upkeep(opening)
+        self._comparison = NightlyComparison(opening)
         self._evaluate_bell = asyncio.Event()
         self._dispatch_bell = asyncio.Event()
         self._changes = Waker(database, CHANGES)
@@ -48,6 +52,9 @@ class Engine:
             group.create_task(self._loop("upkeep", self._keep_up, asyncio.Event(), POLL_SECONDS))
             group.create_task(
                 self._loop("repair", self._repair, asyncio.Event(), REPAIR_EVERY.total_seconds())
+            )
+            group.create_task(
+                self._loop("comparison", self._compare, asyncio.Event(), COMPARISON_EVERY.total_seconds())
             )
 
     async def _evaluate(self) -> bool:
@@ -77,6 +84,10 @@ class Engine:
 
     async def _repair(self) -> bool:
         await self._dispatcher.repair()
+        return False
+
+    async def _compare(self) -> bool:
+        await self._comparison.run_once()
         return False
 
     async def _loop(

@@ -34,8 +34,8 @@ class Narrator:
     def tell(self, happening: Happening) -> None:
         """Count it, and tell it if it concerns somebody of the stories."""
         word = happening.word if happening.kind in ("message", "end") else happening.kind
-        if happening.kind == "entry" and happening.word == "held_out":
-            word = "held out"
+        if happening.kind == "entry" and happening.word in ("held_out", "shadow"):
+            word = happening.word.replace("_", " ")
         self._day[word] += 1
         self._total[word] += 1
         if happening.customer in self._stories:
@@ -69,19 +69,23 @@ class Narrator:
 def _sentence(happening: Happening) -> str:
     match happening.kind:
         case "entry":
-            verb = "would enter" if happening.word == "held_out" else "enters"
-            held = ", but is held out to measure" if happening.word == "held_out" else ""
-            return f"{verb} {happening.playbook}{held}, because {happening.detail}"
+            verb = "enters" if happening.word == "treated" else "would enter"
+            but = {"held_out": ", but is held out to measure", "shadow": ", which is a shadow yet"}
+            return f"{verb} {happening.playbook}{but.get(happening.word, '')}, because {happening.detail}"
         case "end":
             return f"leaves {happening.playbook}: {happening.word} ({happening.detail})"
+        case "reward":
+            return f"has {happening.detail.replace(' for ', ' unlocked for ', 1)}"
+        case "reward_end":
+            return f"has {happening.detail} locked again"
         case _:
             return f"{_VERBS.get(happening.word, happening.word)} “{happening.detail[:90]}”"
 
 
 def _numbers(counted: Counter[str]) -> str:
     names = {
-        "entry": "entered", "held out": "held out", "email": "e-mails", "sms": "SMS", "in_app": "in-app",
-        "task": "calls", "success": "goals reached", "stopped": "stopped", "lost": "lost", "completed": "completed",
+        "entry": "entered", "held out": "held out", "shadow": "as shadows", "email": "e-mails", "sms": "SMS", "in_app": "in-app",
+        "task": "calls", "reward": "features unlocked", "reward_end": "locked again", "success": "goals reached", "stopped": "stopped", "lost": "lost", "completed": "completed",
         "expired": "expired",
         "failed": "failed",
     }  # fmt: skip

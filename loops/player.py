@@ -43,7 +43,6 @@ from schemas.errors import ConflictError, UnavailableError
 from schemas.incoming import IncomingEvent
 from schemas.settings import Settings
 from scoring.moving import make_mover
-from store import evaluations
 from store.database import Database, PlayedClock
 from store.intake import take_in
 from store.past import forget_everything
@@ -153,9 +152,8 @@ class Player:
         heapq.heappush(self._agenda, _Moment(at, next(self._order), event, task))
 
     async def _next_due(self) -> datetime | None:
-        """The next moment at which somebody is to be looked at, on the grid: nothing in the demo is finer."""
-        async with self._database.transaction() as connection:
-            due = await evaluations.next_due(connection)
+        """The next moment that time alone makes due, on the grid: nothing in the demo is finer."""
+        due = await self._upkeep.next_due()
         return _on_grid(due) if due else None
 
     async def _go_to(self, moment: datetime) -> None:

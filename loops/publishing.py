@@ -1,45 +1,211 @@
-"""Making the playbook files of a directory live; a file with errors changes nothing and is named."""
+"""Making playbook files live; a file with errors changes nothing and is named."""
 
 from __future__ import annotations
 
-import getpass
+import asyncio
 import logging
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from activities.registry import find_step_types
+from loops.authorship import find_authors, system_user
 from schemas.catalogue import Catalogue
+from schemas.compiled_cache import open_cache
 from schemas.errors import Problem
-from schemas.loader import load_playbooks
-from store.database import Database
-from store.playbooks import publish
+from schemas.loader import POLICY_FILE, TEMPLATES, load_paths, load_playbooks
+from schemas.plan import CompiledPlaybook
+from schemas.policy import Policy
+from store.database import DATABASE_AWAY, Connection, Database
+from store.playbooks import POLICY, Change, compare, publish
+from store.publications import save_file_problems
 
 log = logging.getLogger(__name__)
 
+# Whoever is told that its transaction must give way to another's tries again.
+ATTEMPTS = 4
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is to be published: the good playbooks by name, the policy (None: leave it as it is), all problems.
+
+    `gone` is to be retired (None: whatever is published and isn't here). `looked_at` are the files (named as in
+    `directory`) that were meant; None: all. `invalid` names playbooks whose files can't be used.
+    """
+
+    directory: Path
+    playbooks: Mapping[str, CompiledPlaybook]
+    sources: Mapping[str, str]
+    policy: Policy | None
+    policy_source: str | None
+    problems: Sequence[Problem]
+    invalid: Collection[str] = frozenset()
+    gone: Collection[str] | None = None
+    looked_at: Collection[str] | None = None
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The problems for which something can't be published."""
+        return [problem for problem in self.problems if problem.severity == "error"]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What publishing changed, and what it couldn't."""
+
+    changes: Sequence[Change] = ()
+    errors: Sequence[Problem] = field(default=())
+
+
+def read_directory(directory: Path, catalogue: Catalogue) -> Files:
+    """Everything in a directory of playbooks. Raises SettingError where there is none."""
+    loaded = load_playbooks(directory, catalogue, find_step_types(), open_cache(os.environ))
+    policy_file = directory / POLICY_FILE
+    return Files(
+        directory, loaded.playbooks, loaded.sources, loaded.policy, _read_text(policy_file) or "", loaded.problems,
+        loaded.invalid,
+    )  # fmt: skip
+
+
+def read_paths(paths: Sequence[Path], catalogue: Catalogue) -> list[Files]:
+    """What is meant by these files and directories, by the directory that they lie in.
+
+    A template means the playbooks beside it that use it. Raises SettingError for a path that isn't there.
+    """
+    homes: dict[Path, list[Path]] = {}
+    for path in paths:
+        inside = path.parent if path.parent.name == TEMPLATES or path.name == TEMPLATES else path
+        homes.setdefault(path if path.is_dir() and path.name != TEMPLATES else inside.parent, []).append(path)
+    return [_read_named(home, named, catalogue) for home, named in homes.items()]
+
+
+def _read_named(home: Path, named: Sequence[Path], catalogue: Catalogue) -> Files:
+    if home in named:
+        files = read_directory(home, catalogue)
+        looked_at = {file_name(problem.file) for problem in files.problems}
+        looked_at |= {f"{name}.yaml" for name in files.playbooks} | {POLICY_FILE}
+        looked_at |= {f"{TEMPLATES}/{path.name}" for path in (home / TEMPLATES).glob("*.yaml")}
+        return replace(files, gone=(), looked_at=looked_at)
+    templates = {path.stem for path in named if path.parent.name == TEMPLATES}
+    if home / TEMPLATES in named:
+        templates |= {path.stem for path in (home / TEMPLATES).glob("*.yaml")}
+    # What uses a template can only be seen by reading all.
+    loaded = load_paths([home] if templates else named, catalogue, find_step_types(), open_cache(os.environ))
+    names = {path.stem for path in named}
+    chosen = {
+        name: playbook
+        for name, playbook in loaded.playbooks.items()
+        if name in names or templates & playbook.templates.keys()
+    }
+    looked_at = {f"{name}.yaml" for name in chosen} | {f"{TEMPLATES}/{name}.yaml" for name in templates}
+    looked_at |= {file_name(str(path)) for path in named if path.is_file()}
+    policy = loaded.policy if home / POLICY_FILE in named else None
+    return Files(
+        home,
+        chosen,
+        {name: loaded.sources[name] for name in chosen},
+        policy,
+        _read_text(home / POLICY_FILE) if policy else None,
+        [problem for problem in loaded.problems if not templates or file_name(problem.file) in looked_at],
+        loaded.invalid & names,
+        gone=(),
+        looked_at=looked_at,
+    )
+
+
+def _read_text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").replace("\x00", "")
+    except OSError:
+        return None
+
+
+def file_name(file: str) -> str:
+    """A file's name inside its directory of playbooks, whoever looks at it from wherever."""
+    path = Path(file)
+    return f"{TEMPLATES}/{path.name}" if path.parent.name == TEMPLATES else path.name
+
 
 async def publish_directory(database: Database, directory: Path, catalogue: Catalogue) -> list[Problem]:
-    """Publish every good file of `directory`; returns the problems of the others."""
-    loaded = load_playbooks(directory, catalogue, find_step_types())
-    errors = [problem for problem in loaded.problems if problem.severity == "error"]
-    for problem in errors:
+    """Publish every good file of `directory`, telling the log; returns the problems of the others."""
+    files = await asyncio.to_thread(read_directory, directory, catalogue)
+    applied = await publish_files(database, files)
+    for problem in applied.errors:
         log.warning("not published: %s", problem)
+    for change in applied.changes:
+        log.info("published: %s (%s)", change.name, change.describe())
+    return list(applied.errors)
+
+
+async def publish_files(database: Database, files: Files, *, note: str = "") -> Applied:
+    """Make what is good in these files live, and note what isn't."""
+    changes: list[Change] = []
+    async with database.transaction() as connection:
+        expected = await compare_files(connection, files)
+    authors = (
+        await asyncio.to_thread(find_authors, files.directory, _written_in(files, expected))
+        if expected
+        else {}
+    )
+    for attempt in range(ATTEMPTS):
+        try:
+            changes = await _publish(database, files, authors, note)
+            break
+        except DATABASE_AWAY:
+            if attempt + 1 == ATTEMPTS:
+                raise
+            await asyncio.sleep(0.1 * 2**attempt)
+    return Applied(changes, files.errors)
+
+
+async def compare_files(connection: Connection, files: Files) -> list[Change]:
+    """What publishing these files would change now."""
+    return await compare(
+        connection,
+        files.playbooks,
+        files.sources,
+        files.policy,
+        invalid=files.invalid,
+        gone=files.gone,
+        policy_source=files.policy_source,
+    )
+
+
+async def _publish(database: Database, files: Files, authors: Mapping[str, str], note: str) -> list[Change]:
     async with database.transaction() as connection:
         now = await database.clock.read(connection)
-        changed = await publish(
+        found: dict[str, list[dict[str, Any]]] = {}
+        for problem in files.errors:
+            found.setdefault(file_name(problem.file), []).append(problem.to_json())
+        await save_file_problems(connection, found, now, looked_at=files.looked_at)
+        return await publish(
             connection,
-            loaded.playbooks,
-            loaded.sources,
-            loaded.policy,
-            author=_author(),
+            files.playbooks,
+            files.sources,
+            files.policy,
+            author=system_user(),
             now=now,
-            invalid=loaded.invalid,
+            invalid=files.invalid,
+            gone=files.gone,
+            authors=authors,
+            note=note,
+            policy_source=files.policy_source,
         )
-    if changed:
-        log.info("published: %s", ", ".join(changed))
-    return errors
 
 
-def _author() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
+def _written_in(files: Files, changes: Sequence[Change]) -> dict[str, list[Path]]:
+    """The files in which each of these changes was written."""
+    written: dict[str, list[Path]] = {}
+    for change in changes:
+        if change.name == POLICY and change.kind == "policy":
+            written[change.name] = [files.directory / POLICY_FILE]
+            continue
+        written[change.name] = [files.directory / f"{change.name}.yaml"]
+        if change.before and change.after:
+            before, after = change.before.templates, change.after.templates
+            others = [name for name in sorted(after) if before.get(name) != after[name]]
+            written[change.name] += [files.directory / TEMPLATES / f"{name}.yaml" for name in others]
+    return written

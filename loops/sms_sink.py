@@ -1,4 +1,4 @@
-"""A stand-in for Twilio's Messages API that delivers nowhere: every SMS becomes a file that can be looked at.
+"""A stand-in for Twilio's Messages API that delivers nowhere: every message becomes a file that can be looked at.
 
 Speaks what the real Twilio client asks for: creating a message, reading one, listing by To, From, DateSent.
 """
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -29,8 +28,14 @@ GSM_LETTERS = 160
 UNICODE_LETTERS = 70
 
 
+WHATSAPP = "whatsapp:"
+
+
 class SmsSink:
-    """Keeps each message in `outbox` as TIME-RANDOM.sms.json, in Twilio's own shape, before it says 201."""
+    """Keeps each message in `outbox` as TIME-RANDOM.sms.json, in Twilio's own shape, before it says 201.
+
+    What goes to a WhatsApp address becomes TIME-RANDOM.whatsapp.json.
+    """
 
     def __init__(self, outbox: Path, account_sid: str, auth_token: str) -> None:
         self._outbox = outbox
@@ -38,17 +43,15 @@ class SmsSink:
         expected = base64.b64encode(f"{account_sid}:{auth_token}".encode()).decode()
         self._authorization = f"Basic {expected}"
 
-    def application(self) -> Starlette:
-        """The ASGI application."""
+    def routes(self) -> list[Route]:
+        """What it answers to."""
         messages = f"/{VERSION}/Accounts/{{account}}/Messages.json"
         one = f"/{VERSION}/Accounts/{{account}}/Messages/{{sid}}.json"
-        return Starlette(
-            routes=[
-                Route(messages, self.create, methods=["POST"]),
-                Route(messages, self.search, methods=["GET"]),
-                Route(one, self.read, methods=["GET"]),
-            ]
-        )
+        return [
+            Route(messages, self.create, methods=["POST"]),
+            Route(messages, self.search, methods=["GET"]),
+            Route(one, self.read, methods=["GET"]),
+        ]
 
     async def create(self, request: Request) -> Response:
         """POST Messages.json: on the disk first, then acknowledged."""
@@ -67,11 +70,13 @@ class SmsSink:
         kept = {
             **message,
             "content_sid": form.get("ContentSid"),
+            "content_variables": form.get("ContentVariables"),
             "status_callback": form.get("StatusCallback"),
         }
+        kind = "whatsapp" if form["To"].startswith(WHATSAPP) else "sms"
         await asyncio.to_thread(
             write_atomically,
-            self._outbox / f"{name}.sms.json",
+            self._outbox / f"{name}.{kind}.json",
             json.dumps(kept, indent=2, ensure_ascii=False) + "\n",
         )
         return JSONResponse({**message, "status": "queued", "date_sent": None}, status_code=201)
@@ -102,9 +107,8 @@ class SmsSink:
 
     async def _kept(self) -> list[dict[str, Any]]:
         def load() -> list[dict[str, Any]]:
-            return [
-                json.loads(path.read_text()) for path in sorted(self._outbox.glob("*.sms.json"), reverse=True)
-            ]
+            paths = [*self._outbox.glob("*.sms.json"), *self._outbox.glob("*.whatsapp.json")]
+            return [json.loads(path.read_text()) for path in sorted(paths, reverse=True)]
 
         return await asyncio.to_thread(load)
 
@@ -119,7 +123,8 @@ class SmsSink:
     def _message(self, form: Mapping[str, str]) -> dict[str, Any]:
         now = format_datetime(datetime.now(UTC))
         sid = f"SM{secrets.token_hex(16)}"
-        body = form.get("Body", "")
+        # Twilio shows what a template came to; of ours only the variables are known here.
+        body = form.get("Body") or form.get("ContentVariables", "")
         letters = GSM_LETTERS if body.isascii() else UNICODE_LETTERS
         uri = f"/{VERSION}/Accounts/{self._account}/Messages/{sid}"
         return {

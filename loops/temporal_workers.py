@@ -9,7 +9,12 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from activities.carrying import StepCarrying
 from activities.delivery import SETTLE_SECONDS, MessageDelivery
+from activities.entries import EntryAsking
+from activities.marks import Marks
+from activities.migrating import Migrating
+from activities.rewards import Rewards
 from activities.running import RunBooks
 from activities.steps import StepOpening
 from activities.tasks import HumanTasks
@@ -46,6 +51,9 @@ def make_workers(
             tasks.assign,
             tasks.escalate,
             tasks.close,
+            Rewards(opening).grant,
+            Marks(opening).set,
+            EntryAsking(opening).ask,
             waiting.check,
             waiting.skip,
             waiting.resolve,
@@ -53,6 +61,7 @@ def make_workers(
             waiting.close,
             books.read,
             books.finish,
+            Migrating(opening).migrate,
         ],
         max_concurrent_activities=20,
         max_cached_workflows=2000,
@@ -61,7 +70,7 @@ def make_workers(
     sends = Worker(
         client,
         task_queue=SEND_QUEUE,
-        activities=[delivery.send],
+        activities=[delivery.send, StepCarrying(opening, settle_seconds=settle_seconds).carry_out],
         max_concurrent_activities=20,
         graceful_shutdown_timeout=GRACEFUL,
     )

@@ -1,41 +1,81 @@
-"""Live playbooks made ready for matching: each line of a trigger compiled, and whether time alone can change it."""
+"""Live playbooks made ready for matching: their triggers compiled together, and whether time alone can change each line."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import os
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import compress
 
-from rules.generated import compile_condition
+from rules.engines import match_with
+from rules.generated import LineFinder, compile_condition, compile_lines
+from rules.likeness import without_places
 from rules.needs import Needs, trigger_needs
 from rules.reference import explain
 from schemas.catalogue import Catalogue
-from schemas.condition import Age, AllOf, AnyOf, Change, Compare, Condition, Crossing, EventCount, NoneOf
+from schemas.condition import (
+    Age,
+    AllOf,
+    AnyOf,
+    Between,
+    Change,
+    Compare,
+    Condition,
+    Crossing,
+    EventCount,
+    NoneOf,
+    OneOf,
+)
 from schemas.facts import Facts
 from schemas.plan import CompiledPlaybook
+from schemas.settings import RulesEngine, Settings
 from store.playbooks import Published
 
 Predicate = Callable[[Facts], bool | None]
+# The path of the first line that isn't true, and when time alone may change that.
+Failing = tuple[str, datetime | None]
+
+
+class Answers:
+    """What all triggers come to for one customer after the other, worked out together at the first question."""
+
+    def __init__(self, find: LineFinder, triggers: int) -> None:
+        self.find = find
+        self._everything = b"\1" * triggers
+        self._facts: Facts | None = None
+        self._failing: dict[int, int] = {}
+
+    def failing(self, place: int, facts: Facts) -> int | None:
+        """The place of the first line of a trigger that isn't true; None if all are."""
+        if facts is not self._facts:
+            self._failing = dict(self.find(facts, self._everything))
+            self._facts = facts
+        return self._failing.get(place)
 
 
 @dataclass(frozen=True)
 class Trigger:
-    """One playbook's trigger: (line, predicate, does time alone change it) per line."""
+    """One playbook's trigger: (line, does time alone change it, what it says) per line."""
 
     playbook: CompiledPlaybook
     looks_at: frozenset[str]
-    lines: tuple[tuple[Condition, Predicate, bool], ...]
+    place: int
+    lines: tuple[tuple[Condition, bool, str], ...]
     goal: Predicate | None
+    answers: Answers
 
-    def first_failing(self, facts: Facts) -> tuple[str, datetime | None] | None:
+    def first_failing(self, facts: Facts) -> Failing | None:
         """The path of the first line that isn't true, and when time alone may change that; None when all hold.
 
         The others needn't be asked when they change: until this one does, they can't let anybody in.
         """
-        for line, predicate, passing in self.lines:
-            if predicate(facts) is not True:
-                return line.path, explain(line, facts).changes_at if passing else None
-        return None
+        at = self.answers.failing(self.place, facts)
+        if at is None:
+            return None
+        line, passing, _ = self.lines[at]
+        return line.path, explain(line, facts).changes_at if passing else None
 
 
 @dataclass(frozen=True)
@@ -45,28 +85,96 @@ class Triggers:
     published: Published
     triggers: tuple[Trigger, ...]
     needs: Needs
+    answers: Answers
+    # Per signal or event, the triggers that look at it as an integer of one byte each; and of those that look at none.
+    asked_by: dict[str, int] = field(default_factory=dict)
+    asked_always: int = 0
+
+    def asked(self, changed: Collection[str] | None) -> bytes:
+        """A byte per trigger: 1 where it looks at anything of `changed`, or at nothing; None asks all."""
+        if changed is None:
+            return b"\1" * len(self.triggers)
+        mask = self.asked_always
+        for name in changed:
+            mask |= self.asked_by.get(name, 0)
+        return mask.to_bytes(len(self.triggers), "little")
+
+    def look(
+        self, facts: Facts, changed: Collection[str] | None = None
+    ) -> Iterator[tuple[Trigger, Failing | None]]:
+        """Each trigger that what `changed` concerns (None: every one), with its first failing line as
+        `first_failing` tells it; what lines say alike is worked out once.
+        """
+        asked = self.asked(changed)
+        failing = dict(self.answers.find(facts, asked))
+        moments: dict[str, datetime | None] = {}
+        for trigger in compress(self.triggers, asked):
+            at = failing.get(trigger.place)
+            if at is None:
+                yield trigger, None
+                continue
+            line, passing, said = trigger.lines[at]
+            if passing and said not in moments:
+                moments[said] = explain(line, facts).changes_at
+            yield trigger, (line.path, moments.get(said))
 
 
-def prepare_triggers(published: Published, catalogue: Catalogue) -> Triggers:
-    """Compile what is live; drafts and retired playbooks let nobody in and aren't looked at."""
+def prepare_triggers(
+    published: Published, catalogue: Catalogue, engine: RulesEngine | None = None
+) -> Triggers:
+    """Compile what is live; drafts and retired playbooks let nobody in and aren't looked at.
+
+    `engine` evaluates the lines, by default the one that HOLDFAST_RULES_ENGINE names.
+    """
+    live = [
+        playbook
+        for playbook in published.playbooks.values()
+        if playbook.enter is not None and playbook.status not in ("retired", "draft")
+    ]
+    lines = [playbook.enter.when.items for playbook in live if playbook.enter]
+    answers = Answers(_finder(engine or Settings.read(os.environ).rules_engine, lines), len(live))
     triggers = []
     needs = Needs()
-    for playbook in published.playbooks.values():
-        if playbook.enter is None or playbook.status in ("retired", "draft"):
-            continue
+    asked_by: defaultdict[str, int] = defaultdict(int)
+    always = 0
+    for place, playbook in enumerate(live):
+        assert playbook.enter is not None
+        looks_at = frozenset(playbook.enter.signals)
         needs |= trigger_needs(playbook)
+        for name in looks_at:
+            asked_by[name] |= 1 << 8 * place
+        if not looks_at:
+            always |= 1 << 8 * place
         triggers.append(
             Trigger(
                 playbook,
-                frozenset(playbook.enter.signals),
-                tuple(
-                    (item, compile_condition(item), _passes([item], catalogue))
-                    for item in playbook.enter.when.items
-                ),
+                looks_at,
+                place,
+                tuple((item, _passes([item], catalogue), without_places(item)) for item in lines[place]),
                 compile_condition(playbook.goal.when) if playbook.goal and playbook.goal.when else None,
+                answers,
             )
         )
-    return Triggers(published, tuple(triggers), needs)
+    return Triggers(published, tuple(triggers), needs, answers, dict(asked_by), always)
+
+
+def _finder(engine: RulesEngine, lines: Sequence[Sequence[Condition]]) -> LineFinder:
+    if engine == "generated":
+        return compile_lines([dict(enumerate(items)) for items in lines])
+    named = {f"{place}:{at}": item for place, items in enumerate(lines) for at, item in enumerate(items)}
+    match = match_with(engine, named)
+
+    def find(facts: Facts, asked: bytes) -> list[tuple[int, int]]:
+        [(true, _)] = match([facts])
+        holding = set(true)
+        failing = []
+        for place, items in compress(enumerate(lines), asked):
+            at = next((at for at in range(len(items)) if f"{place}:{at}" not in holding), None)
+            if at is not None:
+                failing.append((place, at))
+        return failing
+
+    return find
 
 
 def _passes(conditions: Iterable[Condition], catalogue: Catalogue) -> bool:
@@ -75,12 +183,10 @@ def _passes(conditions: Iterable[Condition], catalogue: Catalogue) -> bool:
         if isinstance(node, AllOf | AnyOf | NoneOf):
             if _passes(node.items, catalogue):
                 return True
-        elif isinstance(node, Age | Crossing | Change):
+        elif isinstance(node, Age | Crossing | Change | EventCount):
+            # Of a count without a window, too: an event may lie a little ahead of now, or be judged by its age.
             return True
-        elif isinstance(node, EventCount):
-            if node.within_seconds is not None:
-                return True
-        elif isinstance(node, Compare):
+        elif isinstance(node, Compare | OneOf | Between):
             signal = catalogue.signals.get(node.signal)
             if signal is not None and signal.age_of is not None:
                 return True

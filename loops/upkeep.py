@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 
+from activities.rewards import Rewards
 from activities.running import close_run
 from activities.steps import StepOpening
 from schemas.run import RunEnd
-from store import deliveries, evaluations, runs
+from store import deliveries, evaluations, rewards, runs
 from store.customers import lock_customers
 from store.partitions import ensure_partitions
 
@@ -24,6 +25,7 @@ class Upkeep:
     def __init__(self, opening: StepOpening) -> None:
         self._opening = opening
         self._database = opening.database
+        self._rewards = Rewards(opening)
 
     async def run_once(self) -> int:
         """See to what is due; returns how many customers were queued."""
@@ -37,7 +39,14 @@ class Upkeep:
                 log.info("daily look at everybody: %d customers queued", queued)
         await self._close_observed()
         await self._settle_forgotten()
-        return queued
+        # What it tells of the customers has queued them.
+        return queued + await self._rewards.take_back()
+
+    async def next_due(self) -> datetime | None:
+        """The next moment at which time alone makes something necessary, midnights apart."""
+        async with self._database.transaction() as connection:
+            moments = (await evaluations.next_due(connection), await rewards.next_end(connection))
+        return min((moment for moment in moments if moment), default=None)
 
     async def _close_observed(self) -> None:
         """Held-out runs end when their window does; nobody else would."""

@@ -12,7 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from store.deliveries import hash_address
 
 # Which trait of the profile a channel's address is.
-ADDRESS_TRAITS = {"email": "email", "sms": "phone", "whatsapp": "phone"}
+ADDRESS_TRAITS = {"email": "email", "sms": "phone", "whatsapp": "phone", "push": "push_token"}
+
+
+def address_of(channel: str, profile: Mapping[str, object]) -> str | None:
+    """Where `channel` reaches the customer of this profile; None where nothing is known."""
+    address = profile.get(ADDRESS_TRAITS.get(channel, ""))
+    return address.strip() or None if isinstance(address, str) else None
 
 
 async def load_consents(

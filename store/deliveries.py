@@ -1,7 +1,8 @@
 """The delivery ledger: one row per run, step and occurrence; claimed before a message leaves, settled after.
 
 claimed -> accepted | failed | retrying (surely not sent) | unknown (may have been sent) -> accepted | failed, by looking
-it up at the provider. `skipped` was decided against. Rows never go back from accepted or failed.
+it up at the provider. `skipped` was decided against, or, with the code `shadow`, only recorded: what a shadow run would
+have sent. Rows never go back from accepted or failed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.message_part import CHANNEL_PARTS
 from store.database import encode
 from store.runs import NAMESPACE
 
@@ -55,8 +57,12 @@ def delivery_id(run_id: str, step: str, occurrence: int) -> str:
 
 
 def hash_address(channel: str, address: str) -> str:
-    """What an address is remembered by when the address itself must not be."""
-    return hashlib.sha256(f"{channel}:{address.strip().lower()}".encode()).hexdigest()
+    """What an address is remembered by when the address itself must not be.
+
+    Mail addresses and numbers are the same in any spelling; a push token is another one in other letters.
+    """
+    spelled = address.strip() if channel == "push" else address.strip().lower()
+    return hashlib.sha256(f"{channel}:{spelled}".encode()).hexdigest()
 
 
 def _delivery(row: Any) -> Delivery:
@@ -173,13 +179,17 @@ async def record_skipped(
     reason: str,
     detail: str,
     now: datetime,
+    content: Mapping[str, Any] | None = None,
 ) -> None:
-    """Note a message that was decided against (skipped) or could not be made (failed)."""
+    """Note a message that was decided against (skipped) or could not be made (failed).
+
+    content: the rendered message of a shadow run, for the reason `shadow`.
+    """
     await connection.execute(
         text(
             "INSERT INTO deliveries AS d (id, run_id, customer_id, step, occurrence, channel, state, topic, template, "
-            "error_code, error, created_at, settled_at) VALUES (:id, :run_id, :customer_id, :step, :occurrence, :channel, "
-            ":state, :topic, :template, :reason, :detail, :now, :now) "
+            "content, error_code, error, created_at, settled_at) VALUES (:id, :run_id, :customer_id, :step, :occurrence, "
+            ":channel, :state, :topic, :template, CAST(:content AS jsonb), :reason, :detail, :now, :now) "
             "ON CONFLICT (id) DO UPDATE SET state = excluded.state, error_code = excluded.error_code, "
             "error = excluded.error, settled_at = excluded.settled_at WHERE d.state = 'retrying'"
         ),
@@ -192,6 +202,7 @@ async def record_skipped(
             "channel": channel,
             "topic": topic,
             "template": template,
+            "content": encode(content or {}),
             "state": state,
             "reason": reason,
             "detail": detail[:2000],
@@ -201,17 +212,23 @@ async def record_skipped(
 
 
 async def load_recent_sends(
-    connection: AsyncConnection, customer_id: str, since: datetime, *, but: str
+    connection: AsyncConnection, customer_id: str, since: datetime, *, but: str, shadow: bool = False
 ) -> list[tuple[str, datetime]]:
-    """(channel, when) of what left, or may have left, for this customer since then; `but` is left out."""
+    """(channel, when) of messages that left, or may have left, for this customer since then; `but` is left out.
+
+    shadow: with what their shadow runs would have sent.
+    """
     rows = await connection.execute(
         text(
-            "SELECT channel, claimed_at FROM deliveries WHERE customer_id = :customer AND claimed_at >= :since "
-            "AND state IN ('claimed', 'accepted', 'unknown') AND id <> :but ORDER BY claimed_at"
+            "SELECT channel, coalesce(claimed_at, settled_at) AS at FROM deliveries "
+            "WHERE customer_id = :customer AND id <> :but AND channel = ANY(:channels) "
+            "AND (claimed_at >= :since AND state IN ('claimed', 'accepted', 'unknown')"
+            + (" OR settled_at >= :since AND state = 'skipped' AND error_code = 'shadow'" if shadow else "")
+            + ") ORDER BY at"
         ),
-        {"customer": customer_id, "since": since, "but": but},
+        {"customer": customer_id, "since": since, "but": but, "channels": list(CHANNEL_PARTS)},
     )
-    return [(row.channel, row.claimed_at) for row in rows]
+    return [(row.channel, row.at) for row in rows]
 
 
 async def release(connection: AsyncConnection, claimed: Delivery) -> None:

@@ -1,4 +1,4 @@
-"""Entries that a person or a service asks for: decided by the evaluator, answered to whoever asked."""
+"""Entries that a person, a service or a step asks for: decided by the evaluator, answered to whoever asked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import ConflictError, NotFoundError, UnavailableError
-from store.customers import find_customer
+from store.customers import find_customer, lock_customers
 from store.database import Database, encode
 
 PATIENCE_SECONDS = 10.0
@@ -50,34 +50,49 @@ async def request_entry(
                 f"There is no customer {external_id!r}.",
                 remedy="Send an identify or track event for it first.",
             )
-        known = await connection.execute(
-            text("SELECT 1 FROM playbooks WHERE name = :name"), {"name": playbook}
-        )
-        if known.first() is None:
+        if not await is_published(connection, playbook):
             raise NotFoundError(
                 f"There is no playbook {playbook!r}.",
                 remedy="The file's name in playbooks/ is its name; is it published?",
             )
         now = await database.clock.read(connection)
-        await connection.execute(
-            text("SELECT 1 FROM customers WHERE id = :id FOR NO KEY UPDATE"), {"id": customer.id}
-        )
-        await connection.execute(
-            text(
-                "INSERT INTO entry_requests (id, customer_id, playbook, reason, requested_at) "
-                "VALUES (:id, :customer, :playbook, :reason, :now)"
-            ),
-            {"id": request, "customer": customer.id, "playbook": playbook, "reason": reason, "now": now},
-        )
-        await connection.execute(
-            text(
-                "INSERT INTO evaluations (customer_id, since, changed) VALUES (:customer, :now, '{}') "
-                "ON CONFLICT (customer_id) DO NOTHING"
-            ),
-            {"customer": customer.id, "now": now},
-        )
+        await lock_customers(connection, [customer.id])
+        await put_request(connection, EntryRequest(request, customer.id, playbook, reason), now)
     await database.notify(BELL)
     return await _await_decision(database, request, playbook, patience_seconds)
+
+
+async def is_published(connection: AsyncConnection, playbook: str) -> bool:
+    """Whether there is a playbook of this name, whatever its status."""
+    known = await connection.execute(text("SELECT 1 FROM playbooks WHERE name = :name"), {"name": playbook})
+    return known.first() is not None
+
+
+async def put_request(connection: AsyncConnection, request: EntryRequest, now: datetime) -> bool:
+    """Have the evaluator decide on it (its customer is locked by the caller); False if it was put before."""
+    done = await connection.execute(
+        text(
+            "INSERT INTO entry_requests (id, customer_id, playbook, reason, requested_at) "
+            "VALUES (:id, :customer, :playbook, :reason, :now) ON CONFLICT (id) DO NOTHING"
+        ),
+        {
+            "id": request.id,
+            "customer": request.customer_id,
+            "playbook": request.playbook,
+            "reason": request.reason,
+            "now": now,
+        },
+    )
+    if not done.rowcount:
+        return False
+    await connection.execute(
+        text(
+            "INSERT INTO evaluations (customer_id, since, changed) VALUES (:customer, :now, '{}') "
+            "ON CONFLICT (customer_id) DO NOTHING"
+        ),
+        {"customer": request.customer_id, "now": now},
+    )
+    return True
 
 
 async def _await_decision(database: Database, request: str, playbook: str, patience_seconds: float) -> str:

@@ -60,16 +60,29 @@ async def take_in(
             await _bury(connection, dead)
         if not events:
             return TakenIn(0, 0, len(dead))
-        # The row locks that this takes, in order of id, are held to the end: see the customer lock.
-        customers = await ensure_customers(
-            connection, {event.external_id: event.received_at for event in events}, demo=demo
-        )
-        fresh = await _insert(connection, events, customers)
-        if fresh:
-            changed = await _move(connection, fresh, customers, move)
-            if evaluate:
-                await _request_evaluation(connection, changed, fresh[-1].received_at)
-        return TakenIn(len(fresh), len(events) - len(fresh), len(dead))
+        stored = await take_within(connection, events, move=move, evaluate=evaluate, demo=demo)
+        return TakenIn(stored, len(events) - stored, len(dead))
+
+
+async def take_within(
+    connection: AsyncConnection,
+    events: Sequence[IncomingEvent],
+    *,
+    move: Mover,
+    evaluate: bool = True,
+    demo: bool = False,
+) -> int:
+    """Store events in the caller's transaction, as `take_in` does in one of its own; returns how many were new."""
+    # The row locks that this takes, in order of id, are held to the end: see the customer lock.
+    customers = await ensure_customers(
+        connection, {event.external_id: event.received_at for event in events}, demo=demo
+    )
+    fresh = await _insert(connection, events, customers)
+    if fresh:
+        changed = await _move(connection, fresh, customers, move)
+        if evaluate:
+            await _request_evaluation(connection, changed, fresh[-1].received_at)
+    return len(fresh)
 
 
 async def _insert(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from sqlalchemy import text
@@ -103,7 +103,13 @@ async def load_past(
         connection,
         "signal_history",
         [
-            {"customer_id": ids[past.external_id], "day": day, "values": dict(values), "known_at": now}
+            {
+                "customer_id": ids[past.external_id],
+                "day": day,
+                "values": dict(values),
+                # As if each midnight's look had been recorded then.
+                "known_at": datetime.combine(day, time(), UTC),
+            }
             for past in pasts
             for day, values in past.days.items()
         ],
@@ -118,7 +124,8 @@ async def load_past(
                 "topic": "",
                 "granted": granted,
                 "source": source,
-                "at": now,
+                # Said when they came, not when the past is loaded.
+                "at": past.events[0].at if past.events else now,
             }
             for past in pasts
             for channel, granted in past.consent.items()

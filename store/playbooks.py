@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Literal
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,7 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.errors import NotFoundError
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
+from store.announcements import announce
 from store.database import encode
+
+POLICY = "policy"
+# Who evaluates shares this lock and who publishes holds it alone, so that nobody enters what has just changed unseen.
+_PUBLISHING = 1_415_926_535
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,102 @@ class Published:
     stamp: str
 
 
+@dataclass(frozen=True)
+class Change:
+    """What publishing makes of one playbook, or (`name` policy) of the policy.
+
+    new: it wasn't there; version: runs from now on are other ones; status, limits: live words alone; text: nothing but
+    how it is written; retired: its file is gone. `before` and `after` are None for the policy, and where there is none.
+    """
+
+    name: str
+    kind: Literal["new", "version", "status", "limits", "text", "retired", "policy"]
+    before: CompiledPlaybook | None = None
+    after: CompiledPlaybook | None = None
+
+    def describe(self) -> str:
+        """A few words for people."""
+        match self.kind:
+            case "version" if self.after and self.before:
+                told = f"new version {self.after.version}, was {self.before.version}"
+            case "new" if self.after:
+                return f"new, version {self.after.version}, {self.after.status}"
+            case "limits":
+                return "limits"
+            case "text":
+                return "only its text"
+            case "retired":
+                return "retired: its file is gone"
+            case _:
+                told = self.kind if self.kind != "status" else ""
+        before, after = (one.status if one else "" for one in (self.before, self.after))
+        moved = f"{before} is now {after}" if before != after else ""
+        return ", ".join(filter(None, (told, moved)))
+
+
+async def compare(
+    connection: AsyncConnection,
+    playbooks: Mapping[str, CompiledPlaybook],
+    sources: Mapping[str, str],
+    policy: Policy | None,
+    *,
+    invalid: Collection[str] = frozenset(),
+    gone: Collection[str] | None = None,
+    policy_source: str | None = None,
+) -> list[Change]:
+    """What publishing these would change now, by name; writes nothing. Arguments as for `publish`."""
+    compiled = {name: playbook.model_dump(mode="json") for name, playbook in playbooks.items()}
+    rows = await connection.execute(
+        text("SELECT name, version, compiled FROM playbooks WHERE :all OR name = ANY(:names)"),
+        {"all": gone is None, "names": [*playbooks, *(gone or ())]},
+    )
+    live = {row.name: row for row in rows}
+    digests = await connection.execute(text(_LAST.format("md5(p.source)")), {"names": [*playbooks, POLICY]})
+    texts: dict[str, str] = {row.name: row.text for row in digests}
+    changes = []
+    for name, playbook in sorted(playbooks.items()):
+        row = live.get(name)
+        if row is None:
+            changes.append(Change(name, "new", None, playbook))
+        elif row.compiled != compiled[name]:
+            before = CompiledPlaybook.model_validate(row.compiled)
+            if kind := _kind(before, playbook):
+                changes.append(Change(name, kind, before, playbook))
+            elif before != playbook or row.version != playbook.version:
+                changes.append(Change(name, "text", before, playbook))
+        elif name in sources and texts.get(name, "") != _md5(sources[name]):
+            changes.append(Change(name, "text", playbook, playbook))
+    for name in sorted(set(live) - set(playbooks) - set(invalid)):
+        before = CompiledPlaybook.model_validate(live[name].compiled)
+        if before.status != "retired":
+            after = before.model_copy(update={"status": "retired"})
+            changes.append(Change(name, "retired", before, after))
+    if policy is not None:
+        found = await connection.execute(text("SELECT value FROM governance WHERE name = 'policy'"))
+        before_policy = Policy.model_validate(found.scalar() or {})
+        written = policy_source is not None and texts.get(POLICY, _md5("")) != _md5(policy_source)
+        if before_policy != policy or written:
+            changes.append(Change(POLICY, "policy"))
+    return changes
+
+
+def _kind(before: CompiledPlaybook, after: CompiledPlaybook) -> Literal["version", "status", "limits"] | None:
+    if before.version != after.version:
+        return "version"
+    if before.status != after.status:
+        return "status"
+    kept = {"steps", "goal", "exits", "send", "templates"}
+    one, other = (playbook.model_dump(exclude=kept) for playbook in (before, after))
+    for limits in (one, other):
+        # Where a condition stands in the file makes no difference.
+        limits["enter"] = {**(limits["enter"] or {}), "when": None}
+    return "limits" if one != other else None
+
+
+def _md5(source: str) -> str:
+    return hashlib.md5(source.encode(), usedforsecurity=False).hexdigest()
+
+
 async def publish(
     connection: AsyncConnection,
     playbooks: Mapping[str, CompiledPlaybook],
@@ -32,81 +135,112 @@ async def publish(
     *,
     author: str,
     now: datetime,
-    invalid: frozenset[str] = frozenset(),
-) -> list[str]:
-    """Make these playbooks live; returns the names whose definition changed.
+    invalid: Collection[str] = frozenset(),
+    gone: Collection[str] | None = None,
+    authors: Mapping[str, str] | None = None,
+    note: str = "",
+    kind: Literal["playbook", "rollback"] = "playbook",
+    policy_source: str | None = None,
+) -> list[Change]:
+    """Make these playbooks live, tell the runs inside what that means for them, and note it all; returns what changed.
 
-    A published playbook whose file is gone is retired, unless its name is in `invalid`: a file with errors changes nothing.
-    A `policy` of None (its file has errors) leaves the last good one in force.
+    What is `gone` is retired (None: whatever is published and isn't among these), unless its name is in `invalid`: a file
+    with errors changes nothing. A `policy` of None (its file has errors) leaves the last good one in force. `authors` has who wrote
+    what, by name, where that isn't `author`; `note` says why, where there is more to say than what changed.
     """
-    live = {
-        row.name: row
-        for row in await connection.execute(text("SELECT name, version, compiled FROM playbooks"))
-    }
-    changed = []
-    for name, playbook in sorted(playbooks.items()):
-        compiled = playbook.model_dump(mode="json")
-        if name in live and live[name].compiled == compiled:
-            continue
-        changed.append(name)
-        parameters = {
-            "name": name,
-            "version": playbook.version,
-            "status": playbook.status,
-            "compiled": encode(compiled),
-            "file": f"{name}.yaml",
-            "source": sources.get(name, ""),
-            "author": author,
-            "now": now,
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PUBLISHING})
+    changes = await compare(
+        connection, playbooks, sources, policy, invalid=invalid, gone=gone, policy_source=policy_source
+    )
+    written = await _load_texts(connection, [change.name for change in changes])
+    rows = [
+        {
+            "name": change.name,
+            "kind": {"policy": "policy", "retired": "retired"}.get(change.kind, kind),
+            "version": change.after.version if change.after else _digest(policy),
+            "status": change.after.status if change.after else "",
+            "compiled": change.after.model_dump(mode="json") if change.after else None,
+            "file": f"{change.name}.yaml",
+            "source": policy_source or ""
+            if change.kind == "policy"
+            else sources.get(change.name, written.get(change.name, "")),
+            "author": (authors or {}).get(change.name, author),
+            "note": note or change.describe(),
         }
-        await connection.execute(
-            text(
-                "INSERT INTO playbook_versions (playbook, version, compiled, source, author, published_at) "
-                "VALUES (:name, :version, CAST(:compiled AS jsonb), :source, :author, :now) ON CONFLICT DO NOTHING"
-            ),
-            parameters,
-        )
-        await connection.execute(
-            text(
-                "INSERT INTO playbooks (name, version, status, compiled, file, updated_at) "
-                "VALUES (:name, :version, :status, CAST(:compiled AS jsonb), :file, :now) "
-                "ON CONFLICT (name) DO UPDATE SET version = excluded.version, status = excluded.status, "
-                "compiled = excluded.compiled, file = excluded.file, updated_at = excluded.updated_at"
-            ),
-            parameters,
-        )
-    gone = sorted(set(live) - set(playbooks) - invalid)
-    for name in gone:
-        retired = await connection.execute(
-            text(
-                "UPDATE playbooks SET status = 'retired', updated_at = :now, "
-                "compiled = jsonb_set(compiled, '{status}', '\"retired\"') WHERE name = :name AND status <> 'retired'"
-            ),
-            {"name": name, "now": now},
-        )
-        if retired.rowcount:
-            changed.append(name)
-    if policy is not None:
-        await connection.execute(
-            text(
-                "INSERT INTO governance (name, value, updated_at) VALUES ('policy', CAST(:value AS jsonb), :now) "
-                "ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at "
-                "WHERE governance.value <> excluded.value"
-            ),
-            {"value": policy.model_dump_json(), "now": now},
-        )
-    return changed
+        for change in changes
+    ]
+    if rows:
+        await _write(connection, rows, now)
+    if policy is not None and any(change.kind == "policy" for change in changes):
+        await connection.execute(_WRITE_POLICY, {"value": policy.model_dump_json(), "now": now})
+    for change in changes:
+        if change.after:
+            await announce(connection, change.before, change.after, now)
+    return changes
+
+
+def _digest(policy: Policy | None) -> str:
+    return hashlib.sha256(policy.model_dump_json().encode()).hexdigest()[:12] if policy else ""
+
+
+async def _load_texts(connection: AsyncConnection, names: Sequence[str]) -> dict[str, str]:
+    """The text that each of these was last published from."""
+    rows = await connection.execute(text(_LAST.format("p.source")), {"names": list(names)})
+    return {row.name: row.text for row in rows}
+
+
+_LAST = (
+    "SELECT n.name, {} AS text FROM unnest(CAST(:names AS text[])) AS n (name), "
+    "LATERAL (SELECT source FROM publications WHERE name = n.name ORDER BY id DESC LIMIT 1) AS p"
+)
+_GIVEN = (
+    "WITH given AS (SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(name text, kind text, version text, "
+    "status text, compiled jsonb, file text, source text, author text, note text)) "
+)
+_WRITES = (
+    text(
+        _GIVEN + "INSERT INTO playbook_versions (playbook, version, compiled, source, author, published_at) "
+        "SELECT name, version, compiled, source, author, :now FROM given WHERE compiled IS NOT NULL ON CONFLICT DO NOTHING"
+    ),
+    text(
+        _GIVEN + "INSERT INTO playbooks (name, version, status, compiled, file, updated_at) "
+        "SELECT name, version, status, compiled, file, :now FROM given WHERE compiled IS NOT NULL "
+        "ON CONFLICT (name) DO UPDATE SET version = excluded.version, status = excluded.status, "
+        "compiled = excluded.compiled, file = excluded.file, updated_at = excluded.updated_at"
+    ),
+    text(
+        _GIVEN + "INSERT INTO publications (name, kind, version, status, source, author, note, at) "
+        "SELECT name, kind, version, status, source, author, note, :now FROM given"
+    ),
+)
+_WRITE_POLICY = text(
+    "INSERT INTO governance (name, value, updated_at) VALUES ('policy', CAST(:value AS jsonb), :now) "
+    "ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at"
+)
+
+
+async def _write(connection: AsyncConnection, rows: list[dict[str, Any]], now: datetime) -> None:
+    encoded = encode(rows)
+    for statement in _WRITES:
+        await connection.execute(statement, {"rows": encoded, "now": now})
 
 
 async def read_stamp(connection: AsyncConnection) -> str:
-    """A text that changes whenever a live playbook or the policy does."""
+    """A text that changes whenever a live playbook or the policy does; nothing is published until the transaction ends."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": _PUBLISHING})
     row = await connection.execute(
         text(
             "SELECT (SELECT coalesce(max(updated_at)::text, '') || count(*) FROM playbooks) || "
-            "(SELECT coalesce(max(updated_at)::text, '') FROM governance)"
+            "(SELECT coalesce(max(updated_at)::text, '') FROM governance) || "
+            "(SELECT coalesce(max(id), 0) FROM publications)"
         )
     )
     return str(row.scalar_one())
+
+
+async def has_published(connection: AsyncConnection) -> bool:
+    """Whether any playbook was ever made live here."""
+    return bool((await connection.execute(text("SELECT EXISTS (SELECT FROM playbooks)"))).scalar())
 
 
 async def load_published(connection: AsyncConnection) -> Published:
@@ -137,5 +271,7 @@ async def load_policy(connection: AsyncConnection) -> Policy:
 
 async def is_paused(connection: AsyncConnection, playbook: str) -> bool:
     """Whether the playbook as a whole stands still."""
-    row = await connection.execute(text("SELECT status FROM playbooks WHERE name = :name"), {"name": playbook})
+    row = await connection.execute(
+        text("SELECT status FROM playbooks WHERE name = :name"), {"name": playbook}
+    )
     return bool(row.scalar() == "paused")

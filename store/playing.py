@@ -12,7 +12,9 @@ from store.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something that a run did. kind: entry, message, task, end; `word` is the channel, arm or outcome."""
+    """Something that a run did, or time undid. kind: entry, message, task, reward, reward_end, end; `word` is the
+    channel, arm or outcome.
+    """
 
     kind: str
     id: str
@@ -41,8 +43,14 @@ async def load_happenings(connection: Connection, since: datetime) -> list[Happe
             "FROM deliveries d JOIN runs r ON r.id = d.run_id WHERE d.state = 'accepted' AND d.settled_at >= :since "
             "UNION ALL SELECT 'task', t.id, t.created_at, t.customer_id, r.playbook, t.step, t.kind, t.title "
             "FROM tasks t JOIN runs r ON r.id = t.run_id WHERE t.created_at >= :since "
+            "UNION ALL SELECT 'reward', w.id, w.granted_at, w.customer_id, r.playbook, w.step, 'granted', "
+            "w.feature || coalesce(' for ' || (w.until - w.granted_at)::text, '') "
+            "FROM rewards w JOIN runs r ON r.id = w.run_id WHERE w.granted_at >= :since "
+            "UNION ALL SELECT 'reward_end', w.id, w.revoked_at, w.customer_id, r.playbook, w.step, 'taken_back', "
+            # Taken back as of its end, which may lie before the last look.
+            "w.feature FROM rewards w JOIN runs r ON r.id = w.run_id WHERE w.revoked_at >= :since - interval '1 hour' "
             "UNION ALL SELECT 'end', id, ended_at, customer_id, playbook, '', outcome, reason FROM runs "
-            "WHERE ended_at >= :since"
+            "WHERE ended_at >= :since AND arm <> 'shadow'"
             ") h JOIN customers c ON c.id = h.customer_id "
             "ORDER BY at, kind"
         ),

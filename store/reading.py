@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.condition import Value
 from schemas.errors import NotFoundError
+from schemas.signal_value import WrongType
 from store import signals
 from store.contact import load_consents
 from store.customers import find_customer
@@ -104,7 +105,10 @@ async def read_customer(connection: AsyncConnection, user_id: str, *, events: in
         user_id=found.external_id,
         profile=found.profile,
         demo=found.demo,
-        signals=dict(sorted(stored.values.items())) if stored else {},
+        signals={
+            name: value.raw if isinstance(value, WrongType) else value
+            for name, value in sorted(stored.values.items() if stored else ())
+        },
         consents=consents,
         standings=[StandingRow.model_validate(dict(row._mapping)) for row in standings],
         events=[EventRow.model_validate(dict(row._mapping)) for row in happened],

@@ -31,6 +31,10 @@ _CHANGES = text(
         UNION ALL
         SELECT 'task', id::text, run_id, coalesce(outcome, state), greatest(created_at, closed_at)
         FROM tasks WHERE created_at >= :since OR closed_at >= :since
+        UNION ALL
+        SELECT 'reward', id::text, run_id, CASE WHEN revoked_at IS NULL THEN 'granted' ELSE 'taken_back' END,
+            greatest(granted_at, revoked_at)
+        FROM rewards WHERE granted_at >= :since OR revoked_at >= :since
     ) x
     JOIN runs r ON r.id = x.run_id
     JOIN customers c ON c.id = r.customer_id

@@ -22,12 +22,14 @@ _PLAYBOOKS = text(
         p.status, p.version, p.compiled ->> 'group' AS "group",
         coalesce((p.compiled ->> 'priority')::int, 50) AS priority, p.updated_at,
         coalesce(n.entrants, 0) AS entrants, coalesce(n.open, 0) AS open, coalesce(n.held_out, 0) AS held_out,
+        coalesce(n.shadows, 0) AS shadows,
         coalesce(n.ended, 0) AS ended, coalesce(n.succeeded, 0) AS succeeded
     FROM playbooks p
     LEFT JOIN (
-        SELECT playbook, count(*) AS entrants,
+        SELECT playbook, count(*) FILTER (WHERE arm <> 'shadow') AS entrants,
             count(*) FILTER (WHERE ended_at IS NULL AND arm = 'treated') AS open,
             count(*) FILTER (WHERE arm = 'held_out') AS held_out,
+            count(*) FILTER (WHERE arm = 'shadow') AS shadows,
             count(*) FILTER (WHERE ended_at IS NOT NULL AND arm = 'treated') AS ended,
             count(*) FILTER (WHERE outcome = 'success' AND arm = 'treated') AS succeeded
         FROM runs GROUP BY playbook

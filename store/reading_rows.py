@@ -23,7 +23,9 @@ class Row(BaseModel):
 
 
 class RunRow(Row):
-    """One run. `state`: starting, running, observed (held out), ended; `user_id` is the caller's id."""
+    """One run. `arm`: treated, held_out, shadow; `state`: starting, running, observed (held out), ended; `user_id` is
+    the caller's id.
+    """
 
     id: str
     playbook: str
@@ -176,7 +178,10 @@ class CustomerRow(Row):
 
 
 class PlaybookRow(Row):
-    """One published playbook; counts are of runs, held-out ones counted as entrants but never as open."""
+    """One published playbook; counts are of runs, held-out ones counted as entrants but never as open.
+
+    `shadows` are the runs that only showed what would have happened; no other count has them.
+    """
 
     name: str
     title: str
@@ -191,10 +196,25 @@ class PlaybookRow(Row):
     held_out: int
     ended: int
     succeeded: int
+    shadows: int = 0
+
+
+class RewardRow(Row):
+    """A feature that a run unlocked. `until` None: for good; `active`: this grant keeps it unlocked now."""
+
+    id: str
+    run_id: str
+    playbook: str
+    step: str
+    feature: str
+    granted_at: datetime
+    until: datetime | None
+    revoked_at: datetime | None
+    active: bool
 
 
 class ChangeRow(Row):
-    """Something that changed: a run, a step of one, a message or a task."""
+    """Something that changed: a run, a step of one, a message, a task or a reward."""
 
     kind: str
     id: str

@@ -74,11 +74,12 @@ async def read_run(connection: AsyncConnection, run_id: str) -> RunRow:
 
 
 async def list_steps(connection: AsyncConnection, run_id: str) -> list[StepRow]:
-    """The run's trace, in order of time."""
+    """The run's trace, in order of time; that a reward was taken back is a second line of its step."""
     rows = await connection.execute(
         text(
-            "SELECT step, occurrence, word, outcome, detail, at FROM run_steps "
-            "WHERE run_id = CAST(:run AS uuid) ORDER BY at, step, occurrence"
+            "SELECT step, occurrence, word, outcome, detail, at FROM run_steps WHERE run_id = CAST(:run AS uuid) "
+            "UNION ALL SELECT step, occurrence, 'reward', 'taken_back', feature, revoked_at FROM rewards "
+            "WHERE run_id = CAST(:run AS uuid) AND revoked_at IS NOT NULL ORDER BY at, step, occurrence"
         ),
         {"run": run_id},
     )
@@ -103,7 +104,7 @@ async def count_open(connection: AsyncConnection) -> Sequence[tuple[str, int, in
         text(
             "SELECT playbook, count(*) FILTER (WHERE arm = 'treated') AS treated, "
             "count(*) FILTER (WHERE arm = 'held_out') AS held_out FROM runs WHERE ended_at IS NULL "
-            "GROUP BY playbook ORDER BY count(*) DESC, playbook"
+            "AND arm <> 'shadow' GROUP BY playbook ORDER BY count(*) DESC, playbook"
         )
     )
     return [(row.playbook, row.treated, row.held_out) for row in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,9 +74,15 @@ class NewRun:
     goal_by: datetime | None
 
 
-def workflow_id(playbook: str, customer_id: str, key: str) -> str:
-    """`playbook/<name>/<customer>[/<key>]`; the customer is our random UUID, never the caller's id."""
-    return f"playbook/{playbook}/{customer_id}" + (f"/{key}" if key else "")
+# Temporal refuses ids of more than 1,000 characters; a longer key is told from others by its digest.
+LONGEST_KEY = 200
+
+
+def workflow_id(playbook: str, customer_id: str, key: str, *, shadow: bool = False) -> str:
+    """`playbook/<name>/<customer>[/<key>]`, or `shadow/…`; the customer is our random UUID, never the caller's id."""
+    if len(key) > LONGEST_KEY:
+        key = hashlib.sha256(key.encode()).hexdigest()
+    return f"{'shadow' if shadow else 'playbook'}/{playbook}/{customer_id}" + (f"/{key}" if key else "")
 
 
 def read_run(row: Any) -> Run:
@@ -88,15 +95,20 @@ def read_run(row: Any) -> Run:
 
 
 async def insert_runs(connection: AsyncConnection, entries: Sequence[NewRun]) -> None:
-    """Write entries: treated ones wait to be started, held-out ones are only observed. Logs exposures."""
+    """Write entries: treated and shadow ones wait to be started, held-out ones are only observed.
+
+    Logs exposures, of the treated alone: a shadow exposes nobody.
+    """
     if not entries:
         return
     rows = [
         {name: getattr(entry, name) for name in NewRun.__dataclass_fields__}
         | {
-            "state": "starting" if entry.arm == "treated" else "observed",
-            "next_start_at": entry.entered_at if entry.arm == "treated" else None,
-            "workflow_id": workflow_id(entry.playbook, entry.customer_id, entry.key),
+            "state": "observed" if entry.arm == "held_out" else "starting",
+            "next_start_at": None if entry.arm == "held_out" else entry.entered_at,
+            "workflow_id": workflow_id(
+                entry.playbook, entry.customer_id, entry.key, shadow=entry.arm == "shadow"
+            ),
         }
         for entry in entries
     ]
@@ -146,7 +158,7 @@ async def load_run(connection: AsyncConnection, run_id: str) -> Run:
 
 
 async def load_open_runs(connection: AsyncConnection, customer_ids: Sequence[str]) -> list[Run]:
-    """Every open run of these customers, held-out ones included."""
+    """Every open run of these customers, held-out ones and shadows included."""
     rows = await connection.execute(
         text("SELECT * FROM runs WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND ended_at IS NULL"),
         {"ids": list(customer_ids)},
@@ -154,18 +166,27 @@ async def load_open_runs(connection: AsyncConnection, customer_ids: Sequence[str
     return [read_run(row) for row in rows]
 
 
-async def load_entries(
-    connection: AsyncConnection, customer_ids: Sequence[str]
-) -> list[tuple[str, str, str, datetime]]:
-    """(customer id, playbook, key, entered at) of every entry that these customers ever made, oldest first."""
+@dataclass(frozen=True, slots=True)
+class PastEntry:
+    """An entry that a customer once made, treated, held out or as a shadow."""
+
+    customer_id: str
+    playbook: str
+    key: str
+    arm: str
+    entered_at: datetime
+
+
+async def load_entries(connection: AsyncConnection, customer_ids: Sequence[str]) -> list[PastEntry]:
+    """Every entry that these customers ever made, oldest first."""
     rows = await connection.execute(
         text(
-            "SELECT customer_id, playbook, key, entered_at FROM runs "
+            "SELECT customer_id, playbook, key, arm, entered_at FROM runs "
             "WHERE customer_id = ANY(CAST(:ids AS uuid[])) ORDER BY entered_at"
         ),
         {"ids": list(customer_ids)},
     )
-    return [(str(row.customer_id), row.playbook, row.key, row.entered_at) for row in rows]
+    return [PastEntry(str(row.customer_id), row.playbook, row.key, row.arm, row.entered_at) for row in rows]
 
 
 async def lock_admission(connection: AsyncConnection, playbook: str) -> None:
@@ -175,13 +196,19 @@ async def lock_admission(connection: AsyncConnection, playbook: str) -> None:
     )
 
 
-async def count_admitted(connection: AsyncConnection, playbook: str, since: datetime) -> int:
-    """How many were admitted (treated) since then."""
+async def count_admitted(
+    connection: AsyncConnection, playbook: str, since: datetime, *, shadow: bool = False
+) -> int:
+    """How many were admitted (treated) since then; with `shadow`, those who entered as shadows count, too."""
     row = await connection.execute(
         text(
-            "SELECT count(*) FROM runs WHERE playbook = :playbook AND arm = 'treated' AND entered_at >= :since"
+            "SELECT count(*) FROM runs WHERE playbook = :playbook AND arm = ANY(:arms) AND entered_at >= :since"
         ),
-        {"playbook": playbook, "since": since},
+        {
+            "playbook": playbook,
+            "arms": ["treated", "shadow"] if shadow else ["treated"],
+            "since": since,
+        },
     )
     return int(row.scalar_one())
 
@@ -226,16 +253,25 @@ async def post(
     at: datetime,
     *,
     step: str | None = None,
+    occurrence: int = 0,
     outcome: str = "",
     reason: str = "",
 ) -> None:
     """Put an entry into the run's inbox and ring its doorbell."""
     await connection.execute(
         text(
-            "INSERT INTO run_inbox (run_id, kind, step, outcome, reason, at) "
-            "VALUES (:run, :kind, :step, :outcome, :reason, :at)"
+            "INSERT INTO run_inbox (run_id, kind, step, occurrence, outcome, reason, at) "
+            "VALUES (:run, :kind, :step, :occurrence, :outcome, :reason, :at)"
         ),
-        {"run": run_id, "kind": kind, "step": step, "outcome": outcome, "reason": reason, "at": at},
+        {
+            "run": run_id,
+            "kind": kind,
+            "step": step,
+            "occurrence": occurrence,
+            "outcome": outcome,
+            "reason": reason,
+            "at": at,
+        },
     )
     await connection.execute(
         text(
@@ -250,7 +286,8 @@ async def read_inbox(connection: AsyncConnection, run_id: str, after: int) -> li
     """What came after entry `after`, in order."""
     rows = await connection.execute(
         text(
-            "SELECT seq, kind, step, outcome, reason, at FROM run_inbox WHERE run_id = :run AND seq > :after ORDER BY seq"
+            "SELECT seq, kind, step, occurrence, outcome, reason, at FROM run_inbox "
+            "WHERE run_id = :run AND seq > :after ORDER BY seq"
         ),
         {"run": run_id, "after": after},
     )
@@ -295,14 +332,18 @@ async def record_step(
     outcome: str,
     at: datetime,
     detail: str = "",
+    output: Mapping[str, Any] | None = None,
 ) -> None:
-    """Note what a step came to; a later outcome of the same occurrence replaces an earlier one."""
+    """Note what a step came to; a later outcome of the same occurrence replaces an earlier one.
+
+    output: what later steps may use of it.
+    """
     await connection.execute(
         text(
-            "INSERT INTO run_steps (run_id, step, occurrence, word, outcome, at, detail) "
-            "VALUES (:run, :step, :occurrence, :word, :outcome, :at, :detail) "
+            "INSERT INTO run_steps (run_id, step, occurrence, word, outcome, at, detail, output) "
+            "VALUES (:run, :step, :occurrence, :word, :outcome, :at, :detail, CAST(:output AS jsonb)) "
             "ON CONFLICT (run_id, step, occurrence) DO UPDATE SET outcome = excluded.outcome, at = excluded.at, "
-            "detail = excluded.detail"
+            "detail = excluded.detail, output = excluded.output"
         ),
         {
             "run": run_id,
@@ -312,6 +353,7 @@ async def record_step(
             "outcome": outcome,
             "at": at,
             "detail": detail,
+            "output": encode(output or {}),
         },
     )
 
@@ -320,7 +362,8 @@ async def load_steps(connection: AsyncConnection, run_id: str) -> list[dict[str,
     """What the run's steps came to, in order of time."""
     rows = await connection.execute(
         text(
-            "SELECT step, occurrence, word, outcome, detail, at FROM run_steps WHERE run_id = :run ORDER BY at, step"
+            "SELECT step, occurrence, word, outcome, detail, at, output FROM run_steps "
+            "WHERE run_id = :run ORDER BY at, step"
         ),
         {"run": run_id},
     )
@@ -329,6 +372,12 @@ async def load_steps(connection: AsyncConnection, run_id: str) -> list[dict[str,
 
 async def load_outcome(connection: AsyncConnection, run_id: str, step: str, occurrence: int) -> str | None:
     """What this step came to, or None when that isn't on record."""
+    outcome = await load_word(connection, run_id, step, occurrence)
+    return None if outcome in UNFINISHED else outcome
+
+
+async def load_word(connection: AsyncConnection, run_id: str, step: str, occurrence: int) -> str | None:
+    """What is on record of this step, UNFINISHED words among it, or None."""
     row = await connection.execute(
         text(
             "SELECT outcome FROM run_steps WHERE run_id = :run AND step = :step AND occurrence = :occurrence"
@@ -336,7 +385,7 @@ async def load_outcome(connection: AsyncConnection, run_id: str, step: str, occu
         {"run": run_id, "step": step, "occurrence": occurrence},
     )
     outcome: str | None = row.scalar()
-    return None if outcome in UNFINISHED else outcome
+    return outcome
 
 
 async def end_run(connection: AsyncConnection, run_id: str, outcome: str, reason: str, at: datetime) -> bool:

@@ -116,7 +116,15 @@ async def complete_task(database: Database, task: str, outcome: str, *, notes: s
             connection, found.run_id, found.step, found.occurrence, found.kind, outcome, now, found.title
         )
         # The notes stay here: what a run reads ends up in its history.
-        await runs.post(connection, found.run_id, "task", now, step=found.step, outcome=outcome)
+        await runs.post(
+            connection,
+            found.run_id,
+            "task",
+            now,
+            step=found.step,
+            occurrence=found.occurrence,
+            outcome=outcome,
+        )
         return await load_task(connection, task)
 
 

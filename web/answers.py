@@ -11,6 +11,7 @@ from store.reading_rows import (
     DecisionRow,
     EventRow,
     MessageRow,
+    RewardRow,
     Row,
     RunRow,
     StandingRow,
@@ -24,6 +25,13 @@ class Answer(Row):
     """Every answer says whether it went well."""
 
     success: bool = True
+
+
+class RewardList(Answer):
+    """What playbooks unlocked for a customer, newest first."""
+
+    user_id: str
+    rewards: Sequence[RewardRow]
 
 
 class RunList(Answer):

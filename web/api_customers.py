@@ -1,4 +1,4 @@
-"""`/api/customers`: one customer as the engine knows it, and its in-app messages."""
+"""`/api/customers`: one customer as the engine knows it, and its in-app messages and rewards."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Path
 
 from store.reading import read_customer
 from store.reading_messages import list_in_app, mark_seen
+from store.reading_rewards import list_rewards
 from store.reading_rows import MessageRow
 from store.reading_runs import list_runs
-from web.answers import CustomerDetail, InAppList, InAppMessage, Seen
+from web.answers import CustomerDetail, InAppList, InAppMessage, RewardList, Seen
 from web.api_runs import Limit
 from web.edge import EdgeHere, caller_of
 
@@ -34,6 +35,16 @@ async def messages(edge: EdgeHere, user_id: UserId, limit: Limit = 50) -> InAppL
         await read_customer(connection, user_id, events=0)
         rows = await list_in_app(connection, user_id, limit)
     return InAppList(user_id=user_id, messages=[_in_app(row) for row in rows])
+
+
+@router.get("/customers/{userId:path}/rewards", summary="What playbooks unlocked for a customer")
+async def rewards(edge: EdgeHere, user_id: UserId, limit: Limit = 50) -> RewardList:
+    """Newest first. A feature is unlocked while one of its grants is `active`."""
+    async with edge.database.transaction() as connection:
+        await read_customer(connection, user_id, events=0)
+        now = await edge.database.clock.read(connection)
+        rows = await list_rewards(connection, user_id, now, limit)
+    return RewardList(user_id=user_id, rewards=rows)
 
 
 @router.get("/customers/{userId:path}", summary="One customer")

@@ -20,6 +20,7 @@ from web import (
     api_customers,
     api_health,
     api_interventions,
+    api_playbooks,
     api_records,
     api_runs,
     api_tasks,
@@ -30,7 +31,7 @@ from web import (
 )
 from web.changes import Changes
 from web.description import PROBLEM_RESPONSES, describe_api
-from web.edge import Edge
+from web.edge import Edge, RollBack
 from web.executions import Executions
 from web.gathering import Gatherer
 from web.headers import SafeHeaders
@@ -63,11 +64,13 @@ def build_application(
     *,
     move: Mover,
     find_problems: Callable[[], Sequence[Problem]] = tuple,
+    roll_back: RollBack | None = None,
 ) -> Application:
     """The ASGI application. It closes what it opened, but not `database`, when the server ends its lifespan.
 
     `move` says what events make of signals; `find_problems` reads the playbook files and says what is wrong
-    with them. Raises SettingError. Call it inside a running event loop.
+    with them; `roll_back` makes an earlier version of a playbook live again. Raises SettingError. Call it inside a
+    running event loop.
     """
 
     async def store(events: Sequence[IncomingEvent], dead: Sequence[DeadLetter]) -> TakenIn:
@@ -85,6 +88,7 @@ def build_application(
         changes=Changes(database),
         bell=bell,
         find_problems=find_problems,
+        roll_back=roll_back,
     )
 
     @contextlib.asynccontextmanager
@@ -115,6 +119,7 @@ def build_application(
         api_customers.router,
         api_tasks.router,
         api_interventions.router,
+        api_playbooks.router,
         api_records.router,
         stream.api,
         stream.pages,

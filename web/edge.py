@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
@@ -20,12 +20,16 @@ from web.keys import KeyRing, NoKeyError, read_authorization
 from web.problems import Forbidden
 from web.settings import WebSettings
 
+# Makes a version (by playbook, digest and who asks) live again, and says what came of it.
+RollBack = Callable[[str, str, str], Awaitable[Mapping[str, Any]]]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
 class Edge:
-    """One process's connections and settings; `find_problems` says what is wrong with the playbook files."""
+    """One process's connections and settings; `find_problems` says what is wrong with the playbook files, `roll_back`
+    makes an earlier version live again.
+    """
 
     settings: WebSettings
     shared: Settings
@@ -36,6 +40,7 @@ class Edge:
     changes: Changes
     bell: Waker
     find_problems: Callable[[], Sequence[Problem]]
+    roll_back: RollBack | None = None
 
 
 def edge_of(request: Request) -> Edge:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import HTMLResponse
 from starlette.requests import Request
 
+from store.publications import list_file_problems, load_last_publications
 from store.reading import list_customers, read_customer, read_totals
 from store.reading_decisions import list_decisions, list_playbooks
 from store.reading_messages import list_messages, read_message
@@ -167,6 +169,12 @@ async def playbooks(request: Request, edge: EdgeHere) -> HTMLResponse:
     """Published playbooks with what came of them, and problems of the files."""
     async with edge.database.transaction() as connection:
         rows = await list_playbooks(connection)
-    return render(
-        request, "playbooks.html", playbooks=rows, problems=await asyncio.to_thread(edge.find_problems)
-    )
+        published = await load_last_publications(connection)
+        noted = await list_file_problems(connection)
+    problems: list[Mapping[str, Any]] = [
+        problem.to_json() for problem in await asyncio.to_thread(edge.find_problems)
+    ]
+    # What somebody couldn't publish from elsewhere; what lies here has just been looked at.
+    found = {problem["file"].rpartition("/")[2] for problem in problems}
+    problems += [p for file in noted if file.file.rpartition("/")[2] not in found for p in file.problems]
+    return render(request, "playbooks.html", playbooks=rows, published=published, problems=problems)

@@ -20,7 +20,7 @@ LARGEST_CALL_BYTES = 32 * 1024
 class BodyTooLargeError(InputError):
     """The request's body is larger than 500 KB."""
 
-    code = "HF140"
+    code = "HF145"
     remedy = "Send smaller batches; 500 KB after decompression is the limit."
 
 

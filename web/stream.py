@@ -1,4 +1,4 @@
-"""Server-sent events: runs, steps, messages and tasks as they change."""
+"""Server-sent events: runs, steps, messages, tasks and rewards as they change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def stream(
     customer: Customer,
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
-    """Changes as `text/event-stream`: events `run`, `step`, `delivery`, `task` with a JSON object each."""
+    """Changes as `text/event-stream`: events `run`, `step`, `delivery`, `task`, `reward`, a JSON object each."""
     return _answer(edge, customer, last_event_id)
 
 

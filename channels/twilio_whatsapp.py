@@ -1,0 +1,96 @@
+"""WhatsApp messages through Twilio's own client: templates that WhatsApp approved, with their variables.
+
+Outside the 24 hours after a customer's own message WhatsApp takes nothing but approved templates; a playbook
+can't know where those hours end, so templates are all that is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+
+from twilio.rest.api.v2010.account.message import MessageInstance  # type: ignore[import-untyped]
+
+from channels.http_client import CONNECT_SECONDS, DEADLINE_SECONDS
+from channels.outcome import UNANSWERABLE, ContentError, OutgoingMessage, Receipt, Unanswerable
+from channels.twilio_account import CLOCK_SLACK, LOOK_UP_LIMIT, PROVIDER, TwilioAccount, check_number
+
+PREFIX = "whatsapp:"
+_CONTENT = re.compile(r"HX[0-9a-fA-F]{32}")
+_SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
+
+
+class TwilioWhatsappChannel:
+    """Sends WhatsApp messages from one number, or from a messaging service (`MG…`) that has one.
+
+    public_url: where Twilio can reach our web process; empty means that no status callbacks are asked for.
+    """
+
+    name = "whatsapp"
+    provider = PROVIDER
+
+    def __init__(
+        self,
+        *,
+        account_sid: str,
+        auth_token: str,
+        sender: str,
+        base_url: str = "",
+        public_url: str = "",
+        deadline_seconds: float = DEADLINE_SECONDS,
+        connect_seconds: float = CONNECT_SECONDS,
+    ) -> None:
+        self._account = TwilioAccount(
+            account_sid, auth_token, base_url=base_url, public_url=public_url,
+            deadline_seconds=deadline_seconds, connect_seconds=connect_seconds,
+        )  # fmt: skip
+        service = _SERVICE.fullmatch(sender)
+        self._from = {"messaging_service_sid": sender} if service else {"from_": _address(sender)}
+
+    async def send(self, message: OutgoingMessage) -> Receipt:
+        """Post the message once; the receipt's id is Twilio's message sid."""
+        check_number(message.recipient)
+        if not _CONTENT.fullmatch(message.content_sid):
+            what = "The template's content_sid must look like HX and 32 hexadecimal digits."
+            raise ContentError(what, provider=PROVIDER, provider_code="21654")
+        fields: dict[str, object] = {
+            "to": _address(message.recipient), "content_sid": message.content_sid, **self._from,
+        }  # fmt: skip
+        if message.variables:
+            fields["content_variables"] = json.dumps(dict(message.variables), ensure_ascii=False)
+        return await self._account.post(message, fields)
+
+    async def look_up(self, message: OutgoingMessage, since: datetime) -> Receipt | Unanswerable | None:
+        """Find the message among all that Twilio took for this number since then.
+
+        Twilio lists what its template came to, not which template it was. So what holds every variable is it;
+        nothing at all since then means that it wasn't taken; anything else leaves the question open.
+        """
+        instances = await self._account.list_sent_to(_address(message.recipient))
+        earliest = since.astimezone(UTC) - CLOCK_SLACK
+        recent = [instance for instance in instances if _is_recent(instance, message, earliest)]
+        values = [value for value in message.variables.values() if value.strip()]
+        found = [one for one in recent if values and all(value in (one.body or "") for value in values)]
+        if found:
+            found.sort(key=lambda instance: instance.date_created or earliest)
+            return Receipt(PROVIDER, found[0].sid)
+        return UNANSWERABLE if recent or len(instances) >= LOOK_UP_LIMIT else None
+
+    async def close(self) -> None:
+        """Close the pooled connections."""
+        await self._account.close()
+
+
+def _address(number: str) -> str:
+    return PREFIX + number.removeprefix(PREFIX)
+
+
+def _is_recent(instance: MessageInstance, message: OutgoingMessage, earliest: datetime) -> bool:
+    return (
+        instance.to == _address(message.recipient)
+        and str(instance.direction).startswith("outbound")
+        and instance.date_created is not None
+        and instance.date_created >= earliest
+        and isinstance(instance.sid, str)
+    )

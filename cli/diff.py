@@ -1,0 +1,45 @@
+"""`holdfast diff`: what two versions of a playbook differ in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+import click
+
+from schemas.settings import Settings
+
+
+@click.command()
+@click.argument("playbook", metavar="PLAYBOOK")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B", required=False)
+def command(playbook: str, first: str, second: str | None) -> None:
+    """The text of version A against that of version B (the live one where left out), as `diff -u` writes it.
+
+    Versions may be shortened. What templates say otherwise follows, as they have no versions of their own.
+
+    \b
+    Example:
+      holdfast diff rescue-declining-supplier 1f0c 8ab2
+    """
+    url = Settings.read(os.environ).require_database_url()
+    for line in asyncio.run(_read(url, playbook.removesuffix(".yaml").rpartition("/")[2], first, second)):
+        click.echo(line)
+
+
+async def _read(url: str, playbook: str, first: str, second: str | None) -> Sequence[str]:
+    from rules.textual import Written, diff
+    from store.database import Database
+    from store.publications import load_written
+
+    database = Database(url, connections=1)
+    try:
+        async with database.transaction() as connection:
+            old, new = [
+                Written(*await load_written(connection, playbook, version)) for version in (first, second)
+            ]
+    finally:
+        await database.close()
+    return diff(old, new)

@@ -1,0 +1,50 @@
+"""`holdfast versions`: the versions of a playbook, and what was published when and by whom."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from schemas.settings import Settings
+
+if TYPE_CHECKING:
+    from store.publications import VersionRow
+
+
+@click.command()
+@click.argument("playbook", metavar="PLAYBOOK")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(playbook: str, form: str) -> None:
+    """Every version of a playbook that was ever live, the latest first; with --format json one object per line.
+
+    \b
+    Example:
+      holdfast versions rescue-declining-supplier
+    """
+    url = Settings.read(os.environ).require_database_url()
+    rows = asyncio.run(_read(url, playbook))
+    if form == "json":
+        for row in rows:
+            click.echo(row.model_dump_json(by_alias=False))
+        return
+    click.echo(f"{'VERSION':<14}{'PUBLISHED':<18}{'BY':<20}{'RUNS INSIDE':>11}  WHAT")
+    for row in rows:
+        version = f"{row.version}{' *' if row.live else ''}"
+        published = f"{row.last_published_at:%Y-%m-%d %H:%M}"
+        click.echo(f"{version:<14} {published:<17} {row.author:<19.19} {row.open_runs:>11}  {row.note}")
+    click.echo("* is what enters now", err=True)
+
+
+async def _read(url: str, playbook: str) -> list[VersionRow]:
+    from store.database import Database
+    from store.publications import list_versions
+
+    database = Database(url, connections=1)
+    try:
+        async with database.transaction() as connection:
+            return await list_versions(connection, playbook.removesuffix(".yaml").rpartition("/")[2])
+    finally:
+        await database.close()

@@ -1,0 +1,265 @@
+"""Reading back what happened to customers, with the moment at which each thing became known."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from store.contact import ADDRESS_TRAITS
+from store.customers import Customer, load_customers
+from store.deliveries import delivery_id, hash_address
+
+# What the engine itself put into a customer's history has this source.
+OWN_SOURCE = "holdfast"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownEvent:
+    """One stored event; `traits` are those of an identify or group call. `caused_by`: the run whose step it was."""
+
+    message_id: str
+    name: str
+    at: datetime
+    known_at: datetime
+    properties: Mapping[str, Any]
+    traits: Mapping[str, Any]
+    caused_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """A run that really was; arm: treated, held_out, shadow."""
+
+    id: str
+    playbook: str
+    key: str
+    run_group: str | None
+    arm: str
+    entered_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSend:
+    """A message that left, or may have left."""
+
+    run_id: str
+    channel: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedWork:
+    """A call or task that somebody completed."""
+
+    run_id: str
+    step: str
+    outcome: str
+    at: datetime
+
+
+@dataclass(slots=True)
+class KeptPast:
+    """Everything that is kept of one customer; events by the moment they became known.
+
+    `consents` are (channel or channel:topic, yes or no, since); `suppressed` (channel, reason, since). `days` are the
+    recorded daily values of the signals asked for, by signal.
+    """
+
+    customer: Customer
+    created_at: datetime
+    events: list[KnownEvent] = field(default_factory=list)
+    consents: list[tuple[str, bool, datetime]] = field(default_factory=list)
+    suppressed: list[tuple[str, str, datetime]] = field(default_factory=list)
+    days: dict[str, list[tuple[date, Any]]] = field(default_factory=dict)
+    runs: list[RecordedRun] = field(default_factory=list)
+    sends: list[RecordedSend] = field(default_factory=list)
+    work: list[RecordedWork] = field(default_factory=list)
+
+
+async def sample_customers(
+    connection: AsyncConnection, created_before: datetime, limit: int
+) -> tuple[list[str], int]:
+    """Up to `limit` ids of customers who came before that moment, drawn by a hash of their id, and how many came."""
+    known = {"before": created_before}
+    total = await connection.execute(text("SELECT count(*) FROM customers WHERE created_at < :before"), known)
+    rows = await connection.execute(
+        text(
+            "SELECT id::text FROM customers WHERE created_at < :before ORDER BY md5(id::text), id LIMIT :limit"
+        ),
+        known | {"limit": limit},
+    )
+    return list(rows.scalars()), int(total.scalar_one())
+
+
+async def first_event_at(connection: AsyncConnection) -> datetime | None:
+    """When the stored history begins; None: there is none."""
+    return (await connection.execute(text("SELECT min(at) FROM events"))).scalar()
+
+
+async def load_pasts(
+    connection: AsyncConnection, ids: Sequence[str], *, history: Sequence[str], days: tuple[date, date]
+) -> dict[str, KeptPast]:
+    """What is kept of these customers: all events, and of the daily `history` of these signals the days from the first
+    of `days` to before the second.
+    """
+    customers = await load_customers(connection, ids)
+    given = {"ids": list(customers)}
+    made = await connection.execute(
+        text("SELECT id::text, created_at FROM customers WHERE id = ANY(CAST(:ids AS uuid[]))"), given
+    )
+    found = {
+        row.id: KeptPast(customers[row.id], row.created_at.astimezone(UTC))
+        for row in made
+        if row.id in customers
+    }
+    await _load_runs(connection, found, given)
+    await _load_events(connection, found, given)
+    await _load_contact(connection, found, given)
+    await _load_days(connection, found, given, history, days)
+    return found
+
+
+async def _load_events(
+    connection: AsyncConnection, found: Mapping[str, KeptPast], given: Mapping[str, Any]
+) -> None:
+    causes = await _causes(connection, given)
+    rows = await connection.execute(
+        text(
+            "SELECT customer_id::text AS customer, source, message_id, name, at, received_at, properties FROM events "
+            "WHERE customer_id = ANY(CAST(:ids AS uuid[])) ORDER BY received_at, at, message_id"
+        ),
+        given,
+    )
+    for row in rows:
+        traits = row.properties.get("traits") if row.name in ("identify", "group") else None
+        found[row.customer].events.append(
+            KnownEvent(
+                row.message_id,
+                row.name,
+                row.at.astimezone(UTC),
+                row.received_at.astimezone(UTC),
+                row.properties,
+                # Loaded in bulk, the traits are the properties.
+                (traits if isinstance(traits, dict) else row.properties)
+                if row.name in ("identify", "group")
+                else {},
+                causes.get(row.message_id) if row.source == OWN_SOURCE else None,
+            )
+        )
+
+
+async def _causes(connection: AsyncConnection, given: Mapping[str, Any]) -> dict[str, str]:
+    """The run behind each event that a step put into the history, by the event's message id."""
+    rewards = await connection.execute(
+        text("SELECT id::text, run_id::text FROM rewards WHERE customer_id = ANY(CAST(:ids AS uuid[]))"),
+        given,
+    )
+    causes = {f"{id_}/{name}": run for id_, run in rewards for name in ("feature_unlocked", "feature_locked")}
+    marks = await connection.execute(
+        text(
+            "SELECT s.run_id::text, s.step, s.occurrence FROM run_steps s JOIN runs r ON r.id = s.run_id "
+            "WHERE r.customer_id = ANY(CAST(:ids AS uuid[])) AND s.word = 'set'"
+        ),
+        given,
+    )
+    return causes | {f"set/{delivery_id(run, step, occurrence)}": run for run, step, occurrence in marks}
+
+
+async def _load_runs(
+    connection: AsyncConnection, found: Mapping[str, KeptPast], given: Mapping[str, Any]
+) -> None:
+    runs = await connection.execute(
+        text(
+            "SELECT customer_id::text AS customer, id::text AS id, playbook, key, run_group, arm, entered_at, ended_at "
+            "FROM runs WHERE customer_id = ANY(CAST(:ids AS uuid[])) ORDER BY entered_at"
+        ),
+        given,
+    )
+    for row in runs:
+        ended = row.ended_at.astimezone(UTC) if row.ended_at else None
+        found[row.customer].runs.append(
+            RecordedRun(
+                row.id, row.playbook, row.key, row.run_group, row.arm, row.entered_at.astimezone(UTC), ended
+            )
+        )
+    sends = await connection.execute(
+        text(
+            "SELECT customer_id::text AS customer, run_id::text AS run_id, channel, claimed_at FROM deliveries "
+            "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND state IN ('claimed', 'accepted', 'unknown') "
+            "AND claimed_at IS NOT NULL ORDER BY claimed_at"
+        ),
+        given,
+    )
+    for row in sends:
+        found[row.customer].sends.append(
+            RecordedSend(row.run_id, row.channel, row.claimed_at.astimezone(UTC))
+        )
+    work = await connection.execute(
+        text(
+            "SELECT customer_id::text AS customer, run_id::text AS run_id, step, outcome, closed_at FROM tasks "
+            "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND state = 'done' ORDER BY closed_at"
+        ),
+        given,
+    )
+    for row in work:
+        found[row.customer].work.append(
+            RecordedWork(row.run_id, row.step, row.outcome, row.closed_at.astimezone(UTC))
+        )
+
+
+async def _load_contact(
+    connection: AsyncConnection, found: Mapping[str, KeptPast], given: Mapping[str, Any]
+) -> None:
+    rows = await connection.execute(
+        text(
+            "SELECT customer_id::text AS customer, channel, topic, granted, at FROM consents "
+            "WHERE customer_id = ANY(CAST(:ids AS uuid[])) ORDER BY at"
+        ),
+        given,
+    )
+    for row in rows:
+        word = f"{row.channel}:{row.topic}" if row.topic else row.channel
+        found[row.customer].consents.append((word, row.granted, row.at.astimezone(UTC)))
+    wanted: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for id_, past in found.items():
+        for channel, trait in ADDRESS_TRAITS.items():
+            address = past.customer.profile.get(trait)
+            if isinstance(address, str) and address:
+                wanted[(channel, hash_address(channel, address))].append(id_)
+    bad = await connection.execute(
+        text("SELECT channel, address_hash, reason, at FROM suppressions WHERE address_hash = ANY(:hashes)"),
+        {"hashes": sorted({hashed for _, hashed in wanted})},
+    )
+    for row in bad:
+        for id_ in wanted.get((row.channel, row.address_hash), ()):
+            found[id_].suppressed.append((row.channel, row.reason, row.at.astimezone(UTC)))
+
+
+async def _load_days(
+    connection: AsyncConnection,
+    found: Mapping[str, KeptPast],
+    given: Mapping[str, Any],
+    history: Sequence[str],
+    days: tuple[date, date],
+) -> None:
+    names = sorted(set(history))
+    picked = ", ".join(f"values -> :name{i}" for i in range(len(names)))
+    rows = await connection.execute(
+        text(
+            f"SELECT customer_id::text, day, {picked} FROM signal_history "
+            "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND day >= :since AND day < :until ORDER BY day"
+        ),
+        {**given, "since": days[0], "until": days[1]} | {f"name{i}": name for i, name in enumerate(names)},
+    )
+    for customer, day, *values in rows:
+        kept = found[customer].days
+        for name, value in zip(names, values, strict=True):
+            if value is not None:
+                kept.setdefault(name, []).append((day, value))

@@ -1,0 +1,154 @@
+"""`/api/playbooks`: what is live, since when and by whom; versions beside each other; files with errors; rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import Field
+
+from rules.differences import differences
+from rules.textual import Written, diff
+from schemas.errors import UnavailableError
+from store.publications import (
+    FileProblemsRow,
+    PublicationRow,
+    VersionRow,
+    list_file_problems,
+    list_publications,
+    list_versions,
+    load_last_publications,
+    load_written,
+)
+from store.reading_decisions import list_playbooks
+from store.reading_rows import PlaybookRow, Row
+from web.answers import Answer
+from web.api_runs import Limit, Text
+from web.edge import Caller, EdgeHere, caller_of
+
+router = APIRouter(prefix="/api/playbooks", tags=["playbooks"], dependencies=[Depends(caller_of)])
+DIGEST = r"^[0-9a-f]{1,64}$"
+
+
+class LivePlaybook(PlaybookRow):
+    """One published playbook, with the last thing that was published of it."""
+
+    last_publication: PublicationRow | None
+
+
+class PlaybookList(Answer):
+    """Published playbooks, retired ones last, and the files that can't be used as they stand."""
+
+    playbooks: Sequence[LivePlaybook]
+    file_problems: Sequence[FileProblemsRow]
+
+
+class Versions(Answer):
+    """A playbook's versions, the one published last first, and what was published of it, the latest first."""
+
+    versions: Sequence[VersionRow]
+    publications: Sequence[PublicationRow]
+
+
+class DifferenceRow(Row):
+    """One thing that two versions have otherwise."""
+
+    what: str
+    told: str
+
+
+class VersionDiff(Answer):
+    """Two versions beside each other: in words, and as lines of a unified diff."""
+
+    first: str
+    second: str
+    differences: Sequence[DifferenceRow]
+    lines: Sequence[str]
+
+
+class FileProblems(Answer):
+    """Files that can't be used as they stand; what was live stays live."""
+
+    files: Sequence[FileProblemsRow]
+
+
+class Rollback(Row):
+    """The version to make live again (the beginning of its digest will do), and who asks."""
+
+    version: Annotated[str, Field(pattern=DIGEST)]
+    by: Text = ""
+
+
+class RolledBack(Answer):
+    """What the rollback came to; `kept` says why no file was written."""
+
+    playbook: str
+    version: str
+    was: str
+    changed: bool
+    written: str | None
+    kept: str
+
+
+@router.get("", summary="List playbooks")
+async def list_(edge: EdgeHere) -> PlaybookList:
+    """What is published, with its status, counts, and who published it last."""
+    async with edge.database.transaction() as connection:
+        last = await load_last_publications(connection)
+        rows = await list_playbooks(connection)
+        problems = await list_file_problems(connection)
+    return PlaybookList(
+        playbooks=[
+            LivePlaybook(**row.model_dump(by_alias=False), last_publication=last.get(row.name))
+            for row in rows
+        ],
+        file_problems=problems,
+    )
+
+
+@router.get("/problems", summary="Files with errors")
+async def problems(edge: EdgeHere) -> FileProblems:
+    """What is wrong with files that somebody saved or published; a file that is mended leaves."""
+    async with edge.database.transaction() as connection:
+        return FileProblems(files=await list_file_problems(connection))
+
+
+@router.get("/{name}/versions", summary="Versions of a playbook")
+async def versions(edge: EdgeHere, name: str, limit: Limit = 50) -> Versions:
+    """Every version, how many runs go by it, and the history; `policy` has a history alone."""
+    async with edge.database.transaction() as connection:
+        return Versions(
+            versions=[] if name == "policy" else await list_versions(connection, name),
+            publications=await list_publications(connection, name=name, limit=limit),
+        )
+
+
+@router.get("/{name}/diff", summary="Two versions beside each other")
+async def compare(
+    edge: EdgeHere,
+    name: str,
+    first: Annotated[str, Query(alias="from", pattern=DIGEST)],
+    second: Annotated[str | None, Query(alias="to", pattern=DIGEST)] = None,
+) -> VersionDiff:
+    """Version `from` against version `to`, the live one where left out; beginnings of digests will do."""
+    async with edge.database.transaction() as connection:
+        old, new = [Written(*await load_written(connection, name, version)) for version in (first, second)]
+    return VersionDiff(
+        first=old.version,
+        second=new.version,
+        differences=[
+            DifferenceRow(what=one.what, told=one.told) for one in differences(old.playbook, new.playbook)
+        ],
+        lines=diff(old, new),
+    )
+
+
+@router.post("/{name}/rollback", summary="Make an earlier version live again")
+async def roll_back(edge: EdgeHere, caller: Caller, name: str, rollback: Rollback) -> RolledBack:
+    """Publish that version's text again, by the same checks; runs inside follow its `on_change`."""
+    if edge.roll_back is None:
+        raise UnavailableError("This process can't publish.", remedy="Use `holdfast rollback`.")
+    return RolledBack.model_validate(
+        dict(await edge.roll_back(name, rollback.version, rollback.by or caller))
+    )
