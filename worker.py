@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from temporalio.client import Client
@@ -21,13 +21,16 @@ from activities.steps import StepOpening
 from activities.versions import Versions
 from channels.registry import make_channels
 from channels.settings import ChannelSettings
+from loops import bulletin
 from loops.dispatcher import Dispatcher
 from loops.engine import Engine
 from loops.publishing import publish_directory
 from loops.temporal_workers import make_workers
+from loops.watching import Watcher
 from schemas.catalogue import Catalogue, load_catalogue
 from schemas.settings import Settings
 from store.database import DATABASE_AWAY, Database
+from store.playbooks import has_published
 
 log = logging.getLogger("holdfast.worker")
 
@@ -51,11 +54,17 @@ async def connect(settings: Settings) -> Client:
         patience_seconds = min(patience_seconds * 2, 5.0)
 
 
-async def publish_when_possible(database: Database, directory: Path, catalogue: Catalogue) -> None:
-    """Make the playbooks live, as soon as the database answers."""
+async def publish_first(database: Database, directory: Path, catalogue: Catalogue) -> None:
+    """Make the playbooks live where none ever was, as soon as the database answers; elsewhere `holdfast apply` does."""
     patience_seconds = 0.2
     while True:
         try:
+            async with database.transaction() as connection:
+                if await has_published(connection):
+                    return
+            if not directory.is_dir():
+                log.warning("there is no directory %s, so nothing is published", directory)
+                return
             await publish_directory(database, directory, catalogue)
         except DATABASE_AWAY as error:
             log.warning(
@@ -68,14 +77,36 @@ async def publish_when_possible(database: Database, directory: Path, catalogue: 
             return
 
 
-async def run_worker(settings: Settings, stop: asyncio.Event, ready: asyncio.Event) -> None:
-    """Run everything of this process until `stop` is set; sets `ready` once it is up."""
+def make_watcher(settings: Settings, database: Database, catalogue: Catalogue) -> Watcher:
+    """What publishes playbooks as they are saved, telling the log, and the terminal of `holdfast dev`."""
+    named = settings.environ.get(bulletin.VARIABLE)
+    board = Path(named) if named else None
+
+    def tell(lines: Sequence[str]) -> None:
+        for line in lines:
+            log.info(line)
+        bulletin.post(board, lines)
+
+    return Watcher(database, settings.playbooks, catalogue, tell)
+
+
+async def run_worker(
+    settings: Settings, stop: asyncio.Event, ready: asyncio.Event, *, watch: bool = False
+) -> None:
+    """Run everything of this process until `stop` is set; sets `ready` once it is up.
+
+    watch: playbooks become live as their files are saved, now and from now on.
+    """
     database = Database(settings.require_database_url(), connections=20)
     catalogue = load_catalogue()
     versions = Versions()
     opening = StepOpening(database, catalogue, versions)
     channels = make_channels(ChannelSettings.from_environ(settings.environ))
-    await publish_when_possible(database, settings.playbooks, catalogue)
+    watcher = make_watcher(settings, database, catalogue) if watch else None
+    if watcher:
+        await watcher.publish_all()
+    else:
+        await publish_first(database, settings.playbooks, catalogue)
     client = await connect(settings)
     settle_seconds = settings.settle_seconds
     engine = Engine(database, opening, Dispatcher(database, client, versions))
@@ -83,29 +114,32 @@ async def run_worker(settings: Settings, stop: asyncio.Event, ready: asyncio.Eve
         for worker in make_workers(client, opening, channels, settle_seconds=settle_seconds):
             await stack.enter_async_context(worker)
         loops = asyncio.create_task(engine.run())
+        watching = asyncio.create_task(watcher.run()) if watcher else None
         if settings.ready_file:
             settings.ready_file.write_text("ready\n")
         ready.set()
         log.info("ready")
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([loops, stopping], return_when=asyncio.FIRST_COMPLETED)
-        loops.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await loops
+        for task in (loops, watching):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
     for channel in channels.values():
         await channel.close()
     await database.close()
 
 
-async def main(environ: Mapping[str, str] = os.environ) -> None:
-    """Run a worker until SIGTERM or SIGINT."""
+async def main(environ: Mapping[str, str] = os.environ, *, watch: bool = False) -> None:
+    """Run a worker until SIGTERM or SIGINT; `watch`: playbooks become live as their files are saved."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     settings = Settings.read(environ)
     ready = asyncio.Event()
-    running = asyncio.create_task(run_worker(settings, stop, ready))
+    running = asyncio.create_task(run_worker(settings, stop, ready, watch=watch))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     if stop.is_set():
@@ -125,4 +159,4 @@ if __name__ == "__main__":
     from cli.leaving import leave
     from cli.main import run
 
-    leave(run(["worker"]))
+    leave(run(["worker", *sys.argv[1:]]))

@@ -55,7 +55,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["run", *rest]:
             leave(run(*rest))
-        case ["worker"]:
+        case ["worker", *_]:
             Path(os.environ["HOLDFAST_READY_FILE"]).touch()
             signal.pause()
         case ["stubborn", "--port", port]:

@@ -13,12 +13,15 @@ import pytest
 from aiosmtpd.handlers import Sink
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from channels.fcm import FcmChannel
 from channels.outcome import ChannelError, OutgoingMessage
 from channels.registry import check_channels, close_channels, make_channels
 from channels.settings import ChannelSettings, parse_smtp_url
 from channels.smtp import SmtpChannel
 from channels.twilio import TwilioSmsChannel
+from channels.twilio_whatsapp import TwilioWhatsappChannel
 from schemas.errors import SettingError
+from tests.standins.fcm import FcmStandIn
 
 COMPLETE = {
     "SMTP_URL": "smtp://127.0.0.1:2525",
@@ -66,6 +69,37 @@ def test_a_wrong_setting_takes_its_channel_away_and_says_which(name: str, value:
     assert problem.startswith(f"{channel}: ")
     assert name in problem
     assert channel not in make_channels(settings)
+
+
+async def test_whatsapp_and_push_are_there_where_they_are_set_and_not_missed_where_not(
+    tmp_path: Path,
+) -> None:
+    async with FcmStandIn() as fcm:
+        more = {
+            "TWILIO_WHATSAPP_FROM": "whatsapp:+15005550006",
+            "GOOGLE_APPLICATION_CREDENTIALS": str(fcm.write_account(tmp_path / "key.json")),
+            "FCM_BASE_URL": fcm.url,
+        }
+    settings = ChannelSettings.from_environ({**COMPLETE, **more})
+    channels = make_channels(settings)
+    assert (type(channels["whatsapp"]), type(channels["push"])) == (TwilioWhatsappChannel, FcmChannel)
+    assert check_channels(settings) == []
+    await close_channels(channels)
+
+
+@pytest.mark.parametrize(
+    ("environ", "problem"),
+    [
+        ({"TWILIO_WHATSAPP_FROM": "Studio"}, "whatsapp: TWILIO_WHATSAPP_FROM must look like"),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere.json"}, "push: GOOGLE_APPLICATION_CREDENTIALS"),
+        ({"FCM_BASE_URL": "http://127.0.0.1:1"}, "push: set GOOGLE_APPLICATION_CREDENTIALS"),
+    ],
+)
+def test_what_was_begun_for_whatsapp_or_push_is_looked_at(environ: dict[str, str], problem: str) -> None:
+    settings = ChannelSettings.from_environ({**COMPLETE, **environ})
+    [found] = check_channels(settings)
+    assert found.startswith(problem)
+    assert set(make_channels(settings)) == {"email", "sms"}
 
 
 def test_secrets_stay_out_of_what_is_printed() -> None:

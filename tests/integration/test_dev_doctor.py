@@ -125,3 +125,23 @@ def bare_temporal(tmp_path: Path) -> Iterator[str]:
 def answers(binary: str, port: int) -> bool:
     asked = [binary, "operator", "namespace", "describe", "-n", "default", "--address", f"127.0.0.1:{port}"]
     return subprocess.run(asked, capture_output=True, check=False).returncode == 0
+
+
+def test_webhooks_that_could_not_be_sent_are_told_before_they_are(checkout: Path, tmp_path: Path) -> None:
+    playbooks = tmp_path / "playbooks"
+    playbooks.mkdir()
+    text = "playbook: tells\ntitle: Tells\nowner: cs\nstatus: draft\nsteps:\n"
+    text += "  - webhook: https://api.example.com/x\n  - webhook: https://{{ customer.id }}.example.com/x\n"
+    (playbooks / "tells.yaml").write_text(text, encoding="utf-8")
+    secret = {"HOLDFAST_WEBHOOK_SECRET": "whsec_" + "YWJj" * 8}
+    _, findings = examine(checkout, tmp_path, {})
+    assert not findings["webhooks"]["ok"]
+    _, findings = examine(checkout, tmp_path, secret)
+    assert findings["webhooks"]["found"] == "not among HOLDFAST_WEBHOOK_HOSTS: api.example.com"
+    _, findings = examine(checkout, tmp_path, {**secret, "HOLDFAST_WEBHOOK_HOSTS": "api.example.com"})
+    assert findings["webhooks"]["ok"]
+    _, findings = examine(checkout, tmp_path, {"HOLDFAST_WEBHOOK_SECRET": "short"})
+    assert "HOLDFAST_WEBHOOK_SECRET" in str(findings["webhooks"]["found"])
+    (playbooks / "tells.yaml").unlink()
+    _, findings = examine(checkout, tmp_path, {})
+    assert "webhooks" not in findings

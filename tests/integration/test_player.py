@@ -26,7 +26,7 @@ async def test_the_three_stories_can_be_watched(database_url: str) -> None:
             "TWILIO_FROM": "+15005550006",
             "TWILIO_BASE_URL": twilio.url,
         }
-        await play(environ, lines.append, days=8, customers=40)
+        await play(environ, lines.append, days=11, customers=40)
         mails = [mail.message for mail in smtp.accepted]
     told = "\n".join(lines)
 
@@ -39,11 +39,15 @@ async def test_the_three_stories_can_be_watched(database_url: str) -> None:
     assert len(to_maya) == 1
     assert "5" in str(to_maya[0]["Subject"])
 
-    # 2. A success call, her own best templates, and she converts to annual billing.
+    # 2. A success call, her own best templates, premium for a week though she converts to annual billing before.
     elena = "\n".join(line for line in lines if "Elena (" in line)
     assert "enters rescue-declining-supplier" in elena
     assert "is put on the call list" in elena
     assert "invitation" in elena
+    told_of_premium = [line for line in elena.splitlines() if "premium" in line and "is shown" not in line]
+    assert [line.split("Light) ")[1] for line in told_of_premium] == [
+        "has premium unlocked for 7 days", "has premium locked again",
+    ]  # fmt: skip
     assert "leaves rescue-declining-supplier: success (goal back-on-track: plan_changed)" in elena
 
     # 3. A personal mail, and the run stops the moment he is back.

@@ -332,3 +332,26 @@ async def test_an_event_over_http_starts_a_run_without_waiting_for_a_poll(
         )
         await engine.until("SELECT 1 FROM customers", holds=lambda rows: len(rows) == 5)
         await engine.until("SELECT count(*) AS n FROM evaluations", holds=lambda rows: rows[0]["n"] == 0)
+
+
+async def test_what_playbooks_unlocked_is_listed_with_whether_it_still_is(web: RunningWeb) -> None:
+    ids = await furnish(web)
+    for feature, granted, until, revoked in (
+        ("premium", "8 days", "-6 days", None),
+        ("premium", "9 days", "2 days", "2 days"),
+        ("analytics", "10 days", None, None),
+    ):
+        await web.change(
+            "INSERT INTO rewards (id, run_id, customer_id, step, occurrence, feature, granted_at, until, revoked_at) "
+            "SELECT gen_random_uuid(), id, customer_id, CAST(:step AS text), 0, :feature, now() - CAST(:granted AS interval), "
+            "now() - CAST(:until AS interval), now() - CAST(:revoked AS interval) FROM runs WHERE id = :run",
+            run=ids["open"], step=granted, feature=feature, granted=granted, until=until, revoked=revoked,
+        )  # fmt: skip
+    answer = await get(web, "/api/customers/ada/1/rewards")
+    assert [(one["feature"], one["active"], one["revokedAt"] is None) for one in answer["rewards"]] == [
+        ("premium", True, True), ("premium", False, False), ("analytics", True, True),
+    ]  # fmt: skip
+    assert answer["userId"] == "ada/1"
+    assert answer["rewards"][0]["grantedAt"] < answer["rewards"][0]["until"]
+    assert {"runId", "playbook", "step"} <= answer["rewards"][0].keys()
+    await get(web, "/api/customers/nobody/rewards", 404)

@@ -110,6 +110,30 @@ async def test_a_messages_html_is_shown_where_nothing_in_it_can_run(
     assert "Hello" in frame.text
 
 
+async def test_a_step_that_acted_is_shown_with_what_it_was_given_and_a_reward_with_its_end(
+    web: RunningWeb, browser: httpx.AsyncClient
+) -> None:
+    ids = await furnish(web)
+    await web.change(
+        "UPDATE deliveries SET channel = 'webhook', provider = 'webhook', content = CAST(:content AS jsonb) "
+        "WHERE id = CAST(:id AS uuid)",
+        id=ids["skipped"],
+        content='{"title": "https://a.example/x", "arguments": {"body": {"who": "<Ada>"}}}',
+    )
+    await web.change(
+        "INSERT INTO rewards (id, run_id, customer_id, step, occurrence, feature, granted_at, until, revoked_at) "
+        "SELECT gen_random_uuid(), id, customer_id, 'gift', 0, 'premium', now() - interval '7 days', now(), now() "
+        "FROM runs WHERE id = CAST(:run AS uuid)",
+        run=ids["open"],
+    )
+    assert "https://a.example/x" in await page(browser, "/outbox")
+    text = await page(browser, f"/outbox/{ids['skipped']}")
+    assert "who: &lt;Ada&gt;" in text
+    run = await page(browser, f"/runs/{ids['open']}")
+    assert "taken back" in run
+    assert "gift" in run
+
+
 async def test_lists_can_be_narrowed(web: RunningWeb, browser: httpx.AsyncClient) -> None:
     await furnish(web)
     for path, found in (

@@ -20,6 +20,7 @@ from scoring.moving import make_mover
 from store import tables
 from store.database import Database
 from web.application import build_application
+from web.edge import RollBack
 from web.serving import WebServer, bind
 
 KEY = "test-key-0123456789abcdef"
@@ -52,7 +53,12 @@ class RunningWeb:
 
 @contextlib.asynccontextmanager
 async def run_web(
-    database_url: str, temporal: str = "127.0.0.1:9", *, problems: Sequence[Problem] = (), **environ: str
+    database_url: str,
+    temporal: str = "127.0.0.1:9",
+    *,
+    problems: Sequence[Problem] = (),
+    roll_back: RollBack | None = None,
+    **environ: str,
 ) -> AsyncIterator[RunningWeb]:
     """Serve on a free port; everything is closed at the end. Without `temporal` there is none."""
     given = {
@@ -63,7 +69,11 @@ async def run_web(
     }
     database, other = Database(database_url), Database(database_url, connections=2)
     app = build_application(
-        Settings.read(given), database, move=make_mover(load_catalogue()), find_problems=lambda: problems
+        Settings.read(given),
+        database,
+        move=make_mover(load_catalogue()),
+        find_problems=lambda: problems,
+        roll_back=roll_back,
     )
     listening = asyncio.Event()
     addresses: list[str] = []

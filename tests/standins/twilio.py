@@ -13,7 +13,7 @@ import asyncio
 import base64
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import uuid4
 
+from tests.standins.http import ConnectionCut, Request, read_request, respond
 from tests.standins.programme import Journal, Programme, read_script, share
 from tests.standins.silence import end
 
@@ -41,6 +42,8 @@ _MESSAGES = {
     21603: "A 'From' phone number is required.",
     21604: "A 'To' phone number is required.",
     21610: "Attempt to send to unsubscribed recipient",
+    21655: "The ContentSid is Invalid",
+    63007: "Could not find a Channel with the specified From address",
 }
 
 
@@ -69,19 +72,6 @@ class AcceptedSms:
         }  # fmt: skip
 
 
-@dataclass
-class _Request:
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    form: dict[str, str]
-
-
-class _ConnectionCut(Exception):  # noqa: N818
-    pass
-
-
 class TwilioStandIn:
     """The server; an asynchronous context manager. `url` is known once it is started."""
 
@@ -95,6 +85,7 @@ class TwilioStandIn:
         log: str | Path | None = None,
         delay_seconds: float = 0.2,
         retry_after: str = "7",
+        contents: Mapping[str, str] | None = None,
     ) -> None:
         self.programme = programme or Programme()
         self.account = account
@@ -104,6 +95,8 @@ class TwilioStandIn:
         self.requests: list[str] = []
         self._delay_seconds = delay_seconds
         self._retry_after = retry_after
+        # What approved templates say, by their sid, with {{1}} for a variable.
+        self._contents = dict(contents or {})
         self._journal = Journal(log)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -140,28 +133,35 @@ class TwilioStandIn:
     def accept(self, form: dict[str, str]) -> AcceptedSms:
         """Take a message, for good."""
         delivery = parse_qs(urlsplit(form.get("StatusCallback", "")).query).get("d", [""])[0]
-        sms = AcceptedSms("SM" + uuid4().hex, form["To"], form["Body"], delivery, form)
+        sms = AcceptedSms("SM" + uuid4().hex, form["To"], self._read(form), delivery, form)
         self.accepted.append(sms)
         self._journal.write({"sid": sms.sid, "to": sms.to, "body": sms.body, "delivery": sms.delivery})
         return sms
+
+    def _read(self, form: dict[str, str]) -> str:
+        """What the phone shows: the body, or the template filled in."""
+        text = form.get("Body") or self._contents.get(form.get("ContentSid", ""), "")
+        for name, value in json.loads(form.get("ContentVariables") or "{}").items():
+            text = text.replace("{{" + name + "}}", value)
+        return text
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         try:
-            while request := await _read_request(reader):
+            while request := await read_request(reader):
                 self.requests.append(request.method)
                 async for piece in self._answer(request):
                     writer.write(piece)
                     await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, _ConnectionCut):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionCut):
             pass
         finally:
             self._tasks.discard(task)
             await end(writer)
 
-    async def _answer(self, request: _Request) -> AsyncIterator[bytes]:
+    async def _answer(self, request: Request) -> AsyncIterator[bytes]:
         credentials = base64.b64encode(f"{self.account}:{self.token}".encode()).decode()
         path = _PATH.fullmatch(request.path)
         if request.headers.get("authorization") != f"Basic {credentials}":
@@ -175,19 +175,19 @@ class TwilioStandIn:
                 yield piece
 
     async def _post(self, form: dict[str, str]) -> AsyncIterator[bytes]:
-        refusal = _check(form)
+        refusal = _check(form, self._contents)
         if refusal:
             yield _error(400, refusal)
             return
         fault = self.programme.draw()
         if fault == "cut_before":
-            raise _ConnectionCut
+            raise ConnectionCut
         if fault == "hang_before":
             await asyncio.sleep(3600)
         if fault == "delay":
             await asyncio.sleep(self._delay_seconds)
         if fault == "307":
-            yield _respond(307, b"", Location=f"{self.url}/2010-04-01/Accounts/{self.account}/Messages.json")
+            yield respond(307, b"", Location=f"{self.url}/2010-04-01/Accounts/{self.account}/Messages.json")
         elif fault == "429":
             yield _error(429, 20429, **{"Retry-After": self._retry_after})
         elif fault == "401":
@@ -195,7 +195,7 @@ class TwilioStandIn:
         elif fault == "21610":
             yield _error(400, 21610)
         elif fault == "500_before":
-            yield _respond(500, b"oops", kind="text/plain")
+            yield respond(500, b"oops", kind="text/plain")
         elif "/" in fault:
             status, code = fault.split("/")
             yield _error(int(status), int(code))
@@ -206,26 +206,26 @@ class TwilioStandIn:
 
     async def _confirm(self, fault: str, body: bytes) -> AsyncIterator[bytes]:
         if fault == "500_after":
-            yield _respond(500, b"oops", kind="text/plain")
+            yield respond(500, b"oops", kind="text/plain")
         elif fault == "cut_after":
-            raise _ConnectionCut
+            raise ConnectionCut
         elif fault == "hang_after":
             await asyncio.sleep(3600)
         elif fault == "garbled_after":
-            yield _respond(201, b"<html>created</html>", kind="text/html")
+            yield respond(201, b"<html>created</html>", kind="text/html")
         elif fault == "truncated_after":
-            yield _respond(201, body)[:-20]
-            raise _ConnectionCut
+            yield respond(201, body)[:-20]
+            raise ConnectionCut
         elif fault == "huge_after":
-            yield _respond(201, b'{"sid": "' + b"x" * 3_000_000 + b'"}')
+            yield respond(201, b'{"sid": "' + b"x" * 3_000_000 + b'"}')
         elif fault == "drip_after":
-            for byte in _respond(201, body):
+            for byte in respond(201, body):
                 yield bytes([byte])
                 await asyncio.sleep(0.05)
         else:
-            yield _respond(201, body)
+            yield respond(201, body)
 
-    def _list(self, request: _Request) -> bytes:
+    def _list(self, request: Request) -> bytes:
         query = request.query
         found = [sms for sms in reversed(self.accepted) if query.get("To") in (None, sms.to)]
         earliest, latest = query.get("DateSent>", "")[:10], query.get("DateSent<", "9999")[:10]
@@ -239,15 +239,20 @@ class TwilioStandIn:
             "end": page * size + len(shown), "uri": path, "first_page_uri": path, "previous_page_uri": None,
             "next_page_uri": f"{path}?{more}" if more else None,
         }  # fmt: skip
-        return _respond(200, json.dumps(answer).encode())
+        return respond(200, json.dumps(answer).encode())
 
 
-def _check(form: dict[str, str]) -> int | None:
+def _check(form: dict[str, str], contents: Mapping[str, str]) -> int | None:
     if "To" not in form:
         return 21604
-    if not re.fullmatch(r"\+[1-9]\d{6,14}", form["To"]):
+    if not re.fullmatch(r"(whatsapp:)?\+[1-9]\d{6,14}", form["To"]):
         return 21211
-    if not form.get("Body"):
+    if form["To"].startswith("whatsapp:"):
+        if not form.get("From", "MG").startswith(("whatsapp:", "MG")):
+            return 63007
+        if form.get("ContentSid") not in contents:
+            return 21655
+    elif not form.get("Body"):
         return 21602
     return None if form.get("From") or form.get("MessagingServiceSid") else 21603
 
@@ -257,27 +262,7 @@ def _error(status: int, code: int, **headers: str) -> bytes:
         "code": code, "message": _MESSAGES.get(code, "Refused."), "status": status,
         "more_info": f"https://www.twilio.com/docs/errors/{code}",
     }  # fmt: skip
-    return _respond(status, json.dumps(body).encode(), **headers)
-
-
-def _respond(status: int, body: bytes, kind: str = "application/json", **headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status} X", f"Content-Type: {kind}", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-async def _read_request(reader: asyncio.StreamReader) -> _Request | None:
-    head = await reader.readuntil(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").strip().split("\r\n")
-    method, target, _ = first.split(" ", 2)
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
-    url = urlsplit(target)
-    return _Request(method, url.path, _read_form(url.query), headers, _read_form(body.decode()))
-
-
-def _read_form(text: str) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(text, keep_blank_values=True).items()}
+    return respond(status, json.dumps(body).encode(), **headers)
 
 
 async def _run(arguments: argparse.Namespace) -> None:

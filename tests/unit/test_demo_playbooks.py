@@ -19,10 +19,10 @@ from loops.demo.personas import STORY_ABSENCE, STORY_DECLINE, STORY_FIRST_STEPS
 from loops.demo.population import generate
 from rules.assignment import arms, held_out
 from rules.generated import compile_condition
-from schemas.nesting import walk
 from schemas.catalogue import load_catalogue
 from schemas.facts import Event, Facts
 from schemas.loader import Loaded, load_playbooks
+from schemas.nesting import walk
 from schemas.plan import Act, CompiledPlaybook
 from scoring.replay import replay_customer
 
@@ -83,7 +83,7 @@ def message(playbook: CompiledPlaybook, act: Act, context: Mapping[str, Any]) ->
     if act.word == "call":
         title = render_line(act.args["title"], context)
         return f"{title}\n{render_part(act.args['about'], context, html=False)}"
-    parts = parts_of(playbook, act)
+    parts = parts_of(playbook, act, act.word)
     if act.word == "email":
         email = render_email(parts, context)
         assert email.html
@@ -111,7 +111,7 @@ def test_every_template_is_used_and_every_channel_of_this_version_too() -> None:
     used = {name for playbook in shipped().playbooks.values() for name in playbook.templates}
     assert used == set(shipped().templates)
     words = {act.word for playbook in shipped().playbooks.values() for act in acts(playbook)}
-    assert words == {"email", "sms", "in_app", "call"}
+    assert words == {"email", "sms", "in_app", "call", "reward"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -137,6 +137,8 @@ def test_every_message_reads_well_for_every_entrant(name: str, links: dict[str, 
         signals = {"best_templates": ("Save the date",), "last_support_rating": 2, **facts.signals}
         known = Facts(facts.customer, facts.now, signals, profile=facts.profile)
         for act in acts(playbook):
+            if act.word == "reward":
+                continue
             text = message(playbook, act, context_of(known, links))
             assert not re.search(r"None|\{\{|\}\}|\{%|undefined|nan", text), (act.id, text)
             assert not re.search(r" [.,]|\.\.|\d\.0\b", text), (act.id, text)
@@ -199,6 +201,8 @@ def test_story_2_is_called_first_and_then_sent_her_own_best_templates() -> None:
     assert arms(playbook.steps, STORY_DECLINE) == {"templates-or-checklist": "templates"}
     mail = next(act for act in acts(playbook) if act.id == "own-templates")
     assert "Client invitation: short and warm" in message(playbook, mail, context_of(facts, {}))
+    rewards = [act.args for act in acts(playbook) if act.word == "reward"]
+    assert rewards == [{"feature": "premium", "for_seconds": 7 * 86400}] * 2
     goal = playbook.goal
     assert goal is not None
     assert goal.event is not None

@@ -20,7 +20,13 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-PLAYBOOKS = [(page, text) for page in PAGES for text in blocks(page, "yaml") if text.startswith("playbook:")]
+# The tutorial's playbooks say a word that it adds, and one is wrong on purpose: it has a test of its own.
+PLAYBOOKS = [
+    (page, text)
+    for page in PAGES
+    for text in blocks(page, "yaml")
+    if text.startswith("playbook:") and page.stem != "tutorial-step"
+]
 
 
 def test_there_is_a_playbook_in_the_readme() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rules.sending import SendDecision, SendRequest, decide_send
+from rules.sending import SendDecision, SendRequest, decide_send, valid_seconds
 from rules.zones import instant_at, possible_zones
 from schemas.plan import SendWindow
 from schemas.policy import Cap, Policy
@@ -288,6 +288,35 @@ def test_what_was_held_may_leave_when_the_hold_ends(
         assert decision.until > now
         assert decide_send(request, now=decision.until).outcome == "sent"
         assert decide_send(request, now=decision.until - timedelta(microseconds=1)).outcome != "sent"
+
+
+@pytest.mark.parametrize(
+    ("at", "more", "seconds"),
+    [
+        ("2026-03-10T10:00", {}, 11 * 3600),
+        ("2026-03-10T20:59", {}, 60),
+        # What is out of date at once would be lost without a word.
+        ("2026-03-10T20:59:50", {}, 60),
+        # Clocks go forward that night.
+        ("2026-03-28T22:00", {"policy": {"quiet_hours": (5 * 60, 8 * 60)}}, 6 * 3600),
+        ("2026-03-10T10:00", {"policy": {"quiet_hours": None}}, None),
+        ("2026-03-10T10:00", {"channel": "in_app"}, None),
+        ("2026-03-10T10:00", {"critical": True, "policy": {"critical_in_quiet_hours": True}}, None),
+        # Night falls on the Chatham Islands first, and the customer may be there.
+        (
+            "2026-03-10T08:00",
+            {"channel": "sms", "zone": None, "country": "NZ", "address": "+64"},
+            15 * 60,
+        ),
+    ],
+)
+def test_a_provider_may_keep_a_message_until_the_night(
+    at: str, more: dict[str, Any], seconds: int | None
+) -> None:
+    policy = Policy(**{"default_zone": BERLIN, "quiet_hours": NIGHT, **more.pop("policy", {})})
+    fields = {"channel": "email", "zone": BERLIN, **more}
+    request = SendRequest(policy=policy, due_at=local(at), **fields)
+    assert valid_seconds(request, now=local(at)) == seconds
 
 
 def test_countries_by_number() -> None:

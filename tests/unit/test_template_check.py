@@ -149,7 +149,7 @@ def test_whatever_has_no_bound_is_refused_and_never_compiled(text: str) -> None:
     assert check(text)
     with pytest.raises(TemplateError) as raised:
         compile_part(text, html=True)
-    assert raised.value.code == "HF140"
+    assert raised.value.code == "HF144"
 
 
 @pytest.mark.timeout(10)
