@@ -132,7 +132,7 @@ class _Shard:
     def __init__(self, library: ModuleType, rules: Sequence[_Rule]) -> None:
         self.rules = rules
         keys = {literal.key for rule in rules for literal in literals(rule.term)}
-        self.keys = dict(zip(sorted(keys, key=repr), _names(len(keys)), strict=True))
+        self.keys = dict(zip(sorted(keys, key=repr), names_apart(len(keys)), strict=True))
         definition = {
             f"r{index}": {"all": [{"m": to_json(rule.term, self.keys.__getitem__)}]}
             for index, rule in enumerate(rules)
@@ -200,7 +200,7 @@ def fnv1a(name: str) -> int:
     return digest
 
 
-def _names(count: int) -> list[str]:
+def names_apart(count: int) -> list[str]:
     """`count` names that no two of collide, nor with those that the library or this module uses."""
     taken = {fnv1a(name) for name in _RESERVED}
     names: list[str] = []

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jsonschema import Draft202012Validator
-
 from activities.registry import find_step_types
 from loops.simulation.checking import Difference, compare, differences
 from loops.simulation.customer import Customer
@@ -24,9 +22,10 @@ from schemas.facts_json import FactsError, parse_facts
 from schemas.plan import CompiledPlaybook
 from schemas.playbook_test_file import PlaybookTest, PlaybookTests, read_playbook_tests
 from schemas.playbook_test_schema import build_playbook_test_schema
-from schemas.problem import nearest
+from schemas.problem import TooManyProblems, nearest
+from schemas.shape_check import make_validator
 from schemas.step_type import StepTypes
-from schemas.yaml_source import MAX_BYTES, read_bytes
+from schemas.yaml_file import read_file
 
 TESTS = "tests"
 
@@ -167,13 +166,12 @@ class _Collector:
         self.catalogue: Catalogue = load_catalogue()
         self.step_types: StepTypes = find_step_types()
         schema = build_playbook_test_schema(self.catalogue, self.step_types)
-        self.validator = Draft202012Validator(schema)
+        self.validator = make_validator(schema)
         self.stages: dict[Path, Stage | None] = {}
 
     def read(self, file: Path) -> None:
         home = file.resolve().parent.parent if file.resolve().parent.name == TESTS else self.directory
-        with file.open("rb") as opened:
-            source, problems = read_bytes(opened.read(MAX_BYTES + 1), str(file))
+        source, problems = read_file(file)
         if source is None:
             self.collected.problems += problems
             return
@@ -184,14 +182,17 @@ class _Collector:
             used.extend([stage] if stage else [])
             return stage.playbook if stage else None
 
-        tests, problems = read_playbook_tests(
-            source,
-            problems,
-            validator=self.validator,
-            catalogue=self.catalogue,
-            step_types=self.step_types,
-            find=find,
-        )
+        try:
+            tests, problems = read_playbook_tests(
+                source,
+                problems,
+                validator=self.validator,
+                catalogue=self.catalogue,
+                step_types=self.step_types,
+                find=find,
+            )
+        except TooManyProblems as stop:
+            tests, problems = None, stop.problems
         if tests is not None:
             problems = [*problems, *self.check_facts(tests)]
         self.collected.problems += problems

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from loops.watching import Watcher
+from schemas.catalogue import load_catalogue
 from schemas.plan import CompiledPlaybook, Elapsed, Goal, Split, Variant, Wait, WaitFor
 from schemas.plan import EventMatch as Event
 from tests.integration.plans import DAY, ada, call, email, playbook
@@ -153,3 +159,48 @@ async def test_runs_of_a_retired_playbook_finish(house: House) -> None:
     [run] = await house.engine.until(ENDED)
     assert run["outcome"] == "completed"
     assert subjects(house) == ["greet", "later"]
+
+
+async def test_a_file_that_says_paused_and_then_live_again_holds_those_inside_meanwhile(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "playbooks" / "helping.yaml"
+    file.parent.mkdir()
+    (file.parent / "policy.yaml").write_text("consent: {email: assumed}\n")
+    file.write_text(FILE)
+    watcher = Watcher(house.engine.database, file.parent, load_catalogue(), lambda lines: None)
+    await watcher.publish_all()
+    watching = asyncio.create_task(watcher.run())
+    await ada(house)
+    await house.engine.send("ada", "help_wanted")
+    await house.engine.until("SELECT 1 FROM run_steps WHERE step = 'greet' AND outcome = 'sent'")
+    file.write_text(FILE.replace("status: live", "status: paused"))
+    await house.engine.until("SELECT 1 FROM runs WHERE paused")
+    # A file with errors doesn't let anybody go on.
+    file.write_text(FILE.replace("status: live", "status: lively"))
+    await house.engine.until("SELECT 1 FROM file_problems")
+    [run] = await house.engine.rows("SELECT paused, ended_at FROM runs")
+    assert run == {"paused": True, "ended_at": None}
+    await house.engine.send("ada", "login")
+    file.write_text(FILE)
+    await house.engine.until(ENDED)
+    assert subjects(house) == ["greet", "later"]
+    watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching
+
+
+FILE = """\
+playbook: helping
+title: Helping
+owner: cs
+status: live
+enter:
+  when:
+    event: {name: help_wanted}
+steps:
+  - {id: greet, email: {subject: About greet, text: Hello}}
+  - {id: pause, wait_for: {event: {name: login}, for: 1h}}
+  - {id: later, email: {subject: About later, text: Hello again}}
+"""

@@ -187,6 +187,20 @@ async def _says(desk: Desk, words: str) -> bool:
     return any(words in line for line in desk.told)
 
 
+def start_worker(
+    checkout: Path, environ: Mapping[str, str], log: Path, *arguments: str
+) -> subprocess.Popen[bytes]:
+    """A worker process that knows no more of its surroundings than `environ`."""
+    ours = ("HOLDFAST_", "TWILIO_", "SMTP_")
+    others = {n: v for n, v in plain_environ(os.environ).items() if not n.startswith(ours)}
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, str(checkout / "worker.py"), *arguments],
+            stderr=output,
+            env={**others, **environ},
+        )
+
+
 @pytest.mark.parametrize("watch", [True, False])
 async def test_a_worker_publishes_what_is_saved_only_where_it_watches(
     tmp_path: Path, checkout: Path, database_url: str, temporal: str, watch: bool
@@ -195,25 +209,16 @@ async def test_a_worker_publishes_what_is_saved_only_where_it_watches(
     desk = Desk(tmp_path / "playbooks", database)
     desk.directory.mkdir()
     desk.write("one")
-    ready = tmp_path / "ready"
-    environ = plain_environ(
-        {n: v for n, v in os.environ.items() if not n.startswith(("HOLDFAST_", "TWILIO_"))}
-    )
-    arguments = [sys.executable, str(checkout / "worker.py"), *(["--watch"] if watch else [])]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            arguments,
-            stderr=log,
-            env={
-                **environ,
-                "HOLDFAST_DATABASE_URL": database_url,
-                "HOLDFAST_PLAYBOOKS": str(desk.directory),
-                "HOLDFAST_READY_FILE": str(ready),
-                "HOLDFAST_BULLETIN": str(tmp_path / "bulletin"),
-                "TEMPORAL_ADDRESS": temporal,
-                "XDG_CACHE_HOME": str(tmp_path / "cache"),
-            },
-        )
+    ready, bulletin = tmp_path / "ready", tmp_path / "bulletin"
+    environ = {
+        "HOLDFAST_DATABASE_URL": database_url,
+        "HOLDFAST_PLAYBOOKS": str(desk.directory),
+        "HOLDFAST_READY_FILE": str(ready),
+        "HOLDFAST_BULLETIN": str(bulletin),
+        "TEMPORAL_ADDRESS": temporal,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    process = start_worker(checkout, environ, tmp_path / "log", *(["--watch"] if watch else []))
     try:
         await eventually(lambda: asyncio.to_thread(ready.exists), seconds=60)
         # Where nothing ever was published, everything is at the first start.
@@ -221,7 +226,7 @@ async def test_a_worker_publishes_what_is_saved_only_where_it_watches(
         desk.write("one", "Other words")
         if watch:
             await desk.until_live("one", "Other words")
-            assert "one is live: new version" in (tmp_path / "bulletin").read_text()
+            assert "one is live: new version" in bulletin.read_text()
         else:
             await asyncio.sleep(3)
             [row] = await desk.rows("SELECT count(*) AS n FROM publications")

@@ -17,6 +17,7 @@ import pytest
 
 import schemas.file_compiler
 from activities.registry import find_step_types
+from loops.simulation.trials import collect
 from schemas.catalogue import load_catalogue
 from schemas.errors import Problem
 from schemas.loader import Loaded, load_paths, load_playbooks
@@ -160,6 +161,21 @@ POLICIES: dict[str, tuple[str | bytes, str]] = {
 }
 
 
+TEST = "playbook: good\ntests:\n"
+PLAYBOOK_TESTS: dict[str, tuple[str | bytes, str]] = {
+    "bomb of aliases": (bomb(10), "PB009"),
+    "500,000 brackets": ("[" * 500_000, "PB003"),
+    "ten megabytes": ("a: " + "x" * 10_000_000, "PB002"),
+    "every byte": (bytes(range(256)) * 3_000, "PB004"),
+    "60,000 unknown keys": (TEST + "  - name: a\n" + "".join(f"    key{i}: 1\n" for i in range(60_000)), "PB015"),
+    "20,000 tests of nothing": (TEST + "  - {name: a}\n" * 20_000, "PB015"),
+    "20,000 expectations of nothing": (
+        f"{TEST}  - name: a\n    expect:\n" + "      - {nothing: sent}\n" * 20_000, "PB015",
+    ),
+    "a tag": (f"{TEST}  - !!python/object/apply:os.system ['touch owned']\n", "PB010"),
+}  # fmt: skip
+
+
 def write(path: Path, content: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -210,6 +226,25 @@ def test_a_hostile_policy_ends_in_an_error_with_a_place(what: str, tmp_path: Pat
     check_places(loaded.problems)
     assert code in {problem.code for problem in loaded.problems if problem.severity == "error"}
     assert (list(loaded.playbooks), loaded.policy) == (["good"], None)
+
+
+@pytest.mark.parametrize("what", PLAYBOOK_TESTS)
+def test_a_hostile_file_of_tests_ends_in_an_error_with_a_place(what: str, tmp_path: Path) -> None:
+    content, code = PLAYBOOK_TESTS[what]
+    write(tmp_path / "good.yaml", GOOD)
+    fine = write(tmp_path / "tests" / "good.yaml", f"{TEST}  - {{name: he waits, never: [email: sent]}}\n")
+    bad = write(tmp_path / "tests" / "bad.yaml", content)
+    collected = collect([bad, fine], tmp_path)
+    check_places(collected.problems)
+    assert code in {problem.code for problem in collected.problems}
+    assert [tests.file for tests, _ in collected.files] == [str(fine)]
+
+
+def test_a_pipe_among_the_tests_is_an_error_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    os.mkfifo(tmp_path / "tests" / "pipe.yaml")
+    (problem,) = collect([tmp_path / "tests" / "pipe.yaml"], tmp_path).problems
+    assert problem.code == "PB014"
 
 
 @pytest.mark.parametrize(

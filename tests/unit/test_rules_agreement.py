@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rules.column_building import columns_of
 from rules.columns import compile_columns, match_columns
 from rules.engines import match_with
-from rules.generated import compile_condition, compile_lines, compile_many
+from rules.generated import compile_condition, compile_lines
 from rules.instants import TICK
 from rules.needs import needs_of
 from rules.reference import explain
@@ -78,7 +78,7 @@ if sys.version_info < (3, 13):
         assert list(RULES_ENGINES) == AVAILABLE
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(conditions, min_size=1, max_size=4), st.lists(facts(), max_size=5), st.integers(1, 3))
 def test_columns_answer_in_parts_as_in_one(many: list[Condition], customers: list[Facts], rows: int) -> None:
     columns = columns_of(customers, needs_of(many))
@@ -88,7 +88,7 @@ def test_columns_answer_in_parts_as_in_one(many: list[Condition], customers: lis
         assert answers[name].tolist() == compile_columns(condition)(columns).tolist() == told
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(conditions, max_size=4), max_size=5), facts(), st.data())
 def test_the_first_line_that_isnt_true_is_found(
     triggers: list[list[Condition]], known: Facts, data: st.DataObject
@@ -101,23 +101,13 @@ def test_the_first_line_that_isnt_true_is_found(
         assert failing.get(place) == (first if asked[place] else None)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(conditions, facts())
 def test_generated_code_answers_as_the_reference_does(condition: Condition, known: Facts) -> None:
     assert compile_condition(condition)(known) is explain(condition, known).result
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(conditions, max_size=6), facts())
-def test_conditions_compiled_together_answer_as_each_alone(many: list[Condition], known: Facts) -> None:
-    named = {f"p{index}": condition for index, condition in enumerate(many)}
-    results = {name: explain(condition, known).result for name, condition in named.items()}
-    true = sorted(name for name, result in results.items() if result)
-    unknown = sorted(name for name, result in results.items() if result is None)
-    assert compile_many(named)(known) == (true, unknown)
-
-
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.one_of(passing, conditions), facts(), st.floats(0, 1), st.integers(1, 30 * DAY))
 @example(
     Compare(signal="days_since_seen", op="gt", value=7),
