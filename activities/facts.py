@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, reduce
@@ -95,7 +95,7 @@ async def load_known(
 def assemble(
     customer: Customer,
     row: StoredSignals,
-    tallies: Sequence[Tally],
+    tallies: Iterable[Tally],
     *,
     now: datetime,
     catalogue: Catalogue,

@@ -1,4 +1,4 @@
-"""`make bench`: latency, throughput, length of histories and loading in one run, as ratios to what is wanted.
+"""`make bench`: latency, throughput, length of histories, loading and matching in one run, as ratios to what is wanted.
 
 `python -m bench --quick` is a smoke test of the benchmark itself: its figures mean nothing.
 """
@@ -14,13 +14,13 @@ import time
 from functools import partial
 from pathlib import Path
 
-from bench import history, latency, loading, throughput
+from bench import history, latency, loading, matching, throughput
 from bench.base import load_base
 from bench.report import Report, describe_machine, format_table
 from bench.system import run_system
 from cli.leaving import leave
 
-PARTS = ("history", "latency", "throughput", "loading")
+PARTS = ("history", "latency", "throughput", "loading", "matching")
 
 
 def say(line: str) -> None:
@@ -52,6 +52,13 @@ async def measure(arguments: argparse.Namespace) -> Report:
     if "loading" in parts:
         say("loading: playbook files, anew and unchanged")
         report.loading = loading.measure(say, **({"files": 40, "validated": 20, "times": 1} if quick else {}))
+    if "matching" in parts:
+        say("matching: triggers against a population and against one event, beside other rule engines")
+        size = (20_000, 50, 200, 50) if quick else (1_000_000, 200, 2_000, 1_000)
+        customers, triggers, playbooks, events = size
+        report.matching = matching.measure(
+            say, customers=customers, triggers=triggers, playbooks=playbooks, events=events
+        )
     report.machine = {**report.machine, "load_after": os.getloadavg()[0]}
     return report
 

@@ -22,6 +22,7 @@ from bench.loading import (
     VALIDATE_LIMIT_SECONDS,
     Loading,
 )
+from bench.matching import BATCH_LIMIT_SECONDS, EVENT_LIMIT_MS, SKIPPED, Matching
 from bench.throughput import Throughput
 
 P50_LIMIT_MS = 150.0
@@ -37,6 +38,7 @@ class Report:
     throughput: Throughput | None = None
     history: Histories | None = None
     loading: Loading | None = None
+    matching: Matching | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with the ratios."""
@@ -49,6 +51,8 @@ class Report:
             told["history"] = asdict(self.history)
         if self.loading:
             told["loading"] = asdict(self.loading)
+        if self.matching:
+            told["matching"] = asdict(self.matching)
         told["ratios"] = {row.what: row.ratio for row in self.rows() if row.ratio is not None}
         return told
 
@@ -63,6 +67,8 @@ class Report:
             rows += _history_rows(self.history)
         if self.loading:
             rows += _loading_rows(self.loading)
+        if self.matching:
+            rows += _matching_rows(self.matching)
         return rows
 
 
@@ -148,6 +154,33 @@ def _loading_rows(found: Loading) -> list[Row]:
             VALIDATE_LIMIT_SECONDS,
         ),
     ]
+
+
+def _matching_rows(found: Matching) -> list[Row]:
+    batch, ours = found.batch, found.engines["generated"]
+    assert ours is not None
+    rows = [
+        Row(
+            f"{batch.customers:,} customers, {batch.triggers} triggers, columns",
+            f"{batch.seconds:.2f} CPU s", f"under {BATCH_LIMIT_SECONDS:g} CPU s",
+            batch.seconds / BATCH_LIMIT_SECONDS, batch.seconds < BATCH_LIMIT_SECONDS,
+        ),
+        Row(
+            f"one event, {found.playbooks:,} playbooks, p99", f"{found.event.p99_ms:.2f} ms",
+            f"under {EVENT_LIMIT_MS:g} ms", found.event.p99_ms / EVENT_LIMIT_MS, found.event.p99_ms < EVENT_LIMIT_MS,
+        ),
+        Row(f"  of it p50 ({found.concerned:,} concerned)", f"{found.event.p50_ms:.2f} ms"),
+        Row("  every playbook asked, p50 / p99", f"{found.everything.p50_ms:.2f} / {found.everything.p99_ms:.2f} ms"),
+    ]  # fmt: skip
+    for engine, took in found.engines.items():
+        what = f"{found.playbooks:,} plain rules, {engine}, p50 / p99"
+        if took is None:
+            rows.append(Row(what, SKIPPED))
+        else:
+            ratio = None if engine == "generated" else took.p50_ms / ours.p50_ms
+            against = "" if ratio is None else "times generated"
+            rows.append(Row(what, f"{took.p50_ms:.2f} / {took.p99_ms:.2f} ms", against, ratio))
+    return rows
 
 
 def format_table(rows: Sequence[Row]) -> str:

@@ -59,7 +59,7 @@ def _threshold(dice: random.Random, signal: str) -> int | float:
 def _compared(dice: random.Random) -> Condition:
     signal = dice.choice(list(NUMBERS))
     operators = ("lt", "le", "gt", "ge", "ge", "eq", "ne")
-    return Compare(signal=signal, op=dice.choice(operators), value=_threshold(dice, signal))  # type: ignore[arg-type]
+    return Compare(signal=signal, op=dice.choice(operators), value=_threshold(dice, signal))
 
 
 def _between(dice: random.Random) -> Condition:
@@ -70,7 +70,7 @@ def _between(dice: random.Random) -> Condition:
 
 def _text(dice: random.Random) -> Condition:
     signal = dice.choice(list(TEXTS))
-    return Compare(signal=signal, op=dice.choice(("eq", "eq", "ne")), value=dice.choice(TEXTS[signal]))  # type: ignore[arg-type]
+    return Compare(signal=signal, op=dice.choice(("eq", "eq", "ne")), value=dice.choice(TEXTS[signal]))
 
 
 def _texts(dice: random.Random) -> Condition:
@@ -89,7 +89,9 @@ def _presence(dice: random.Random) -> Condition:
 def _age(dice: random.Random) -> Condition:
     days = dice.choice((1, 3, 7, 14, 30, 45, 60))
     if dice.random() < 0.5:
-        return Age(signal=list(TIMES)[0], op=dice.choice(("older_than", "within")), seconds=days * DAY_SECONDS)  # type: ignore[arg-type]
+        return Age(
+            signal=next(iter(TIMES)), op=dice.choice(("older_than", "within")), seconds=days * DAY_SECONDS
+        )
     return Age(signal="renewal_date", op="due_within", seconds=days * DAY_SECONDS)
 
 
@@ -100,7 +102,7 @@ def _crossing(dice: random.Random) -> Condition:
     slack = highest / 10 * (1 if direction == "below" else -1)
     return Crossing(
         signal=signal,
-        direction=direction,  # type: ignore[arg-type]
+        direction=direction,
         level=level,
         for_seconds=dice.choice((0, 0, 1, 3)) * DAY_SECONDS,
         rearm=dice.choice((None, None, round(level + slack, 2))),
@@ -111,7 +113,7 @@ def _change(dice: random.Random) -> Condition:
     signal = dice.choice(HISTORIES)
     return Change(
         signal=signal,
-        direction=dice.choice(("drop", "drop", "rise")),  # type: ignore[arg-type]
+        direction=dice.choice(("drop", "drop", "rise")),
         by=int(NUMBERS[signal] * 0.15) or 0.15,
         within_seconds=dice.choice((7, 14, 30)) * DAY_SECONDS,
     )

@@ -201,9 +201,10 @@ def _playbooks(directory: Path) -> Iterator[Finding]:
         return
     from activities.registry import find_step_types
     from schemas.catalogue import load_catalogue
+    from schemas.compiled_cache import open_cache
     from schemas.loader import load_playbooks
 
-    loaded = load_playbooks(directory, load_catalogue(), find_step_types())
+    loaded = load_playbooks(directory, load_catalogue(), find_step_types(), open_cache(os.environ))
     errors = [problem for problem in loaded.problems if problem.severity == "error"]
     found = f"{len(loaded.playbooks)} valid in {directory}"
     if errors:
@@ -227,12 +228,17 @@ def _webhooks(settings: Settings, directory: Path) -> Iterator[Finding]:
     from activities.registry import find_step_types
     from channels.webhook import WebhookSettings, host_of
     from schemas.catalogue import load_catalogue
+    from schemas.compiled_cache import open_cache
     from schemas.loader import load_playbooks
     from schemas.nesting import walk
     from schemas.plan import Act
 
     allowed = WebhookSettings.from_environ(settings.environ)
-    loaded = load_playbooks(directory, load_catalogue(), find_step_types()) if directory.is_dir() else None
+    loaded = (
+        load_playbooks(directory, load_catalogue(), find_step_types(), open_cache(os.environ))
+        if directory.is_dir()
+        else None
+    )
     urls = {
         str(url["text"] if isinstance(url, dict) else url)
         for playbook in (loaded.playbooks.values() if loaded else ())
@@ -243,7 +249,9 @@ def _webhooks(settings: Settings, directory: Path) -> Iterator[Finding]:
         return
     if not allowed.keys:
         remedy = "Set it to a secret of Standard Webhooks (whsec_…) in the environment of every worker."
-        yield Finding("webhooks", False, "playbooks send webhooks, HOLDFAST_WEBHOOK_SECRET is not set", remedy)
+        yield Finding(
+            "webhooks", False, "playbooks send webhooks, HOLDFAST_WEBHOOK_SECRET is not set", remedy
+        )
     # A host that depends on the customer is only known when the request is made.
     refused = sorted({host for url in urls if (host := host_of(url)) and not allowed.allows(host)})
     found = f"not among HOLDFAST_WEBHOOK_HOSTS: {', '.join(refused)}" if refused else "their hosts are listed"

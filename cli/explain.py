@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import click
 from activities.registry import find_step_types
 from rules.reference import explain, truth_word
 from schemas.catalogue import load_catalogue
+from schemas.compiled_cache import open_cache
 from schemas.errors import SettingError
 from schemas.facts import Facts
 from schemas.facts_json import FactsError, read_facts
@@ -96,7 +98,7 @@ def _find_playbook(context: click.Context, name: str, directory: Path) -> Compil
         hint = f" Did you mean {near[0]}?" if near else ""
         raise click.UsageError(f"There is no playbook {path}.{hint}")
     try:
-        loaded = load_paths([path], load_catalogue(), find_step_types())
+        loaded = load_paths([path], load_catalogue(), find_step_types(), open_cache(os.environ))
     except SettingError as error:
         raise click.UsageError(f"{error.message} {error.remedy}") from error
     compiled = loaded.playbooks.get(path.stem)

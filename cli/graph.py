@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from activities.registry import find_step_types
 from rules.wording import sentence
 from schemas.catalogue import load_catalogue
+from schemas.compiled_cache import open_cache
 from schemas.errors import SettingError
 from schemas.graph import draw_graph
 from schemas.loader import load_paths
@@ -55,7 +57,7 @@ def _load(playbook: str, directory: Path) -> CompiledPlaybook:
         near = nearest(playbook, known)
         hint = f"Did you mean {near[0]}?" if near else "Name a playbook or its file."
         raise SettingError(f"There is no playbook {playbook} in {directory}.", remedy=hint)
-    loaded = load_paths([path], load_catalogue(), find_step_types())
+    loaded = load_paths([path], load_catalogue(), find_step_types(), open_cache(os.environ))
     for problem in loaded.problems:
         if problem.severity == "error":
             click.echo(str(problem), err=True)

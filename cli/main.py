@@ -31,6 +31,7 @@ COMMANDS = {
     "match": "Which triggers hold for given facts.",
     "explain": "Why a trigger holds or doesn't, line by line.",
     "simulate": "Play one customer through a playbook on a virtual clock.",
+    "backtest": "Play a playbook over the stored past.",
     "test": "Run the tests that lie beside the playbooks.",
     "new": "Write a commented playbook or step to start from.",
     "plan": "What publishing edited playbooks would change.",

@@ -18,7 +18,6 @@ from schemas.facts_json import FactsError, read_facts
 from schemas.loader import load_playbooks
 from schemas.settings import RULES_ENGINES, RulesEngine
 
-
 # Columns are worked out for many customers at once; the others answer line by line, as lines come.
 _AT_ONCE = {"columns": 1000}
 

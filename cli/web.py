@@ -41,6 +41,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     from activities.registry import find_step_types
     from loops.rollback import roll_back as put_back
     from schemas.catalogue import load_catalogue
+    from schemas.compiled_cache import open_cache
     from schemas.loader import load_playbooks
     from scoring.moving import make_mover
     from store.database import Database
@@ -53,7 +54,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     def find_problems() -> Sequence[Problem]:
         if not settings.playbooks.is_dir():
             return ()
-        return load_playbooks(settings.playbooks, catalogue, steps).problems
+        return load_playbooks(settings.playbooks, catalogue, steps, open_cache(os.environ)).problems
 
     async def roll_back(playbook: str, version: str, author: str) -> Mapping[str, Any]:
         done = await put_back(database, settings.playbooks, catalogue, playbook, version, author=author)

@@ -36,10 +36,7 @@ Judge = Callable[[Triggers, Sequence[Facts]], list[Mapping[str, str]]]
 def judge_live(triggers: Triggers, customers: Sequence[Facts]) -> list[Mapping[str, str]]:
     """As the evaluator of the live path answers."""
     return [
-        {
-            trigger.playbook.name: failing[0] if failing else HOLDS
-            for trigger, failing in triggers.look(facts)
-        }
+        {trigger.playbook.name: failing[0] if failing else HOLDS for trigger, failing in triggers.look(facts)}
         for facts in customers
     ]
 
@@ -95,9 +92,7 @@ class NightlyComparison:
             looked_at += len(customers)
             # Beside the loops that have customers waiting.
             differences += await asyncio.to_thread(self._compare, triggers, customers)
-        comparison = Comparison(
-            now, looked_at, looked_at * len(triggers.triggers), differences[:_MOST_TOLD]
-        )
+        comparison = Comparison(now, looked_at, looked_at * len(triggers.triggers), differences[:_MOST_TOLD])
         await self._record(comparison, len(differences))
         return comparison
 
@@ -111,7 +106,9 @@ class NightlyComparison:
 
     def _compare(self, triggers: Triggers, customers: Sequence[Facts]) -> list[dict[str, str]]:
         differences = []
-        judged = zip(customers, self._live(triggers, customers), self._batch(triggers, customers), strict=True)
+        judged = zip(
+            customers, self._live(triggers, customers), self._batch(triggers, customers), strict=True
+        )
         for facts, live, batch in judged:
             for playbook in sorted(live.keys() | batch.keys()):
                 answers = live.get(playbook, "not asked"), batch.get(playbook, "not asked")
@@ -124,7 +121,9 @@ class NightlyComparison:
             await record_comparison(connection, comparison)
             await resolve_alerts(connection, ALERT, comparison.at)
             if differing:
-                message = f"{differing} of {comparison.answers} answers differ; {_told(comparison.differences[0])}"
+                message = (
+                    f"{differing} of {comparison.answers} answers differ; {_told(comparison.differences[0])}"
+                )
                 detail = {"differing": differing, "differences": comparison.differences}
                 await raise_alert(connection, ALERT, message, detail, comparison.at)
         for difference in comparison.differences[:_MOST_LOGGED]:

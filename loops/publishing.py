@@ -145,6 +145,8 @@ async def publish_files(database: Database, files: Files, *, note: str = "") -> 
     changes: list[Change] = []
     async with database.transaction() as connection:
         expected = await compare_files(connection, files)
+    # While it is published nobody can be evaluated: no more than what changes is looked at then.
+    files = _narrow(files, expected)
     authors = (
         await asyncio.to_thread(find_authors, files.directory, _written_in(files, expected))
         if expected
@@ -159,6 +161,20 @@ async def publish_files(database: Database, files: Files, *, note: str = "") -> 
                 raise
             await asyncio.sleep(0.1 * 2**attempt)
     return Applied(changes, files.errors)
+
+
+def _narrow(files: Files, changes: Sequence[Change]) -> Files:
+    """The files without what is live already."""
+    playbooks = {
+        change.name: files.playbooks[change.name] for change in changes if change.name in files.playbooks
+    }
+    return replace(
+        files,
+        playbooks=playbooks,
+        sources={name: source for name, source in files.sources.items() if name in playbooks},
+        policy=files.policy if any(change.kind == "policy" for change in changes) else None,
+        gone=[change.name for change in changes if change.kind == "retired"],
+    )
 
 
 async def compare_files(connection: Connection, files: Files) -> list[Change]:

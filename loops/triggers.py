@@ -1,4 +1,4 @@
-"""Live playbooks made ready for matching: their triggers compiled together, and whether time alone can change each line."""
+"""Live playbooks made ready for matching: their triggers compiled together, each line with whether time changes it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import compress
 
+from rules.effort import effort
 from rules.engines import match_with
 from rules.generated import LineFinder, compile_condition, compile_lines
 from rules.likeness import without_places
@@ -57,7 +58,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Trigger:
-    """One playbook's trigger: (line, does time alone change it, what it says) per line."""
+    """One playbook's trigger: (line, does time alone change it, what it says) per line, those of little work first."""
 
     playbook: CompiledPlaybook
     looks_at: frozenset[str]
@@ -67,7 +68,7 @@ class Trigger:
     answers: Answers
 
     def first_failing(self, facts: Facts) -> Failing | None:
-        """The path of the first line that isn't true, and when time alone may change that; None when all hold.
+        """The path of the first line asked that isn't true, and when time alone may change that; None when all hold.
 
         The others needn't be asked when they change: until this one does, they can't let anybody in.
         """
@@ -131,7 +132,7 @@ def prepare_triggers(
         for playbook in published.playbooks.values()
         if playbook.enter is not None and playbook.status not in ("retired", "draft")
     ]
-    lines = [playbook.enter.when.items for playbook in live if playbook.enter]
+    lines = [sorted(playbook.enter.when.items, key=effort) for playbook in live if playbook.enter]
     answers = Answers(_finder(engine or Settings.read(os.environ).rules_engine, lines), len(live))
     triggers = []
     needs = Needs()

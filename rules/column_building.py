@@ -95,7 +95,9 @@ def _series(facts: Sequence[Facts], name: str) -> Series:
     rows = []
     for one in facts:
         days = ((instant_of(day), value) for day, value in one.history.get(name, ()) if is_number(value))
-        rows.append([(microseconds(at), value) for at, value in days if at is not None and at < one.now][::-1])
+        rows.append(
+            [(microseconds(at), value) for at, value in days if at is not None and at < one.now][::-1]
+        )
     lengths = np.array([len(row) for row in rows], np.int64)
     shape = (int(lengths.max(initial=0)), len(rows))
     at, values = np.full(shape, NO_INSTANT), np.full(shape, np.nan)

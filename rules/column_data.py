@@ -143,7 +143,7 @@ class Occurrences:
 
 @dataclass(frozen=True)
 class Columns:
-    """`n` customers: `now` is one instant for all (shape ()) or one each (shape (n,)); ages in signals are true at it."""
+    """`n` customers at `now`: one instant for all (shape ()) or each (shape (n,)); ages in signals are true then."""
 
     n: int
     now: Longs

@@ -34,7 +34,14 @@ from schemas.condition import Age, Between, Compare, Contains, OneOf, Presence, 
 Truths = NDArray[np.int8]
 Line = Compare | OneOf | Between | Age | Presence | Contains
 
-_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"eq": eq, "ne": ne, "lt": lt, "le": le, "gt": gt, "ge": ge}
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "eq": eq,
+    "ne": ne,
+    "lt": lt,
+    "le": le,
+    "gt": gt,
+    "ge": ge,
+}
 _MICROSECONDS = 1_000_000
 # No two instants of the calendar lie further apart, and sums of both still fit 64 bits.
 _LONGEST = 2**61
@@ -77,7 +84,11 @@ def answered(hits: Flags, valid: Flags) -> Truths:
 
 def exact(number: int | float) -> float:
     """A constant as the float that compares with every value as `number` does: values lie within 2^53."""
-    return float(number) if -LARGEST_NUMBER <= number <= LARGEST_NUMBER else float("inf" if number > 0 else "-inf")
+    return (
+        float(number)
+        if -LARGEST_NUMBER <= number <= LARGEST_NUMBER
+        else float("inf" if number > 0 else "-inf")
+    )
 
 
 def length_of(seconds: int) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from json import dumps
 from threading import Lock
@@ -141,7 +142,7 @@ class _Shard:
         self._library = library
         self._handle = library.create_ruleset("triggers", _encode(definition))
         # Fires once before it matters: allocates the state, without which it must not be deleted again.
-        if self._drain(f"{{{_SID},\"{_CANARY}\":1}}") != [_CANARY]:
+        if self._drain(f'{{{_SID},"{_CANARY}":1}}') != [_CANARY]:
             raise RuntimeError("durable_rules doesn't fire; this build of it can't be used")
         weakref.finalize(self, _delete, library, self._handle)
 
@@ -181,10 +182,8 @@ class _Shard:
             return names
         finally:
             # A fact left behind would answer for the next customer.
-            try:
+            with suppress(library.error):
                 library.retract_fact(handle, fact)
-            except library.error:
-                pass
 
 
 def compile_durable(named: Mapping[str, Condition]) -> DurableMatcher:

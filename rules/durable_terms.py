@@ -93,9 +93,13 @@ class Vocabulary:
                 low, high = _clamped(node.low), _clamped(node.high)
                 number: Feature = (node.signal, "number")
                 if holds:
-                    return join("and", [Literally(number, "hi", "ge", low), Literally(number, "lo", "le", high)])
+                    return join(
+                        "and", [Literally(number, "hi", "ge", low), Literally(number, "lo", "le", high)]
+                    )
                 return join("or", [Literally(number, "lo", "lt", low), Literally(number, "hi", "gt", high)])
-            case OneOf() if len({_kind(value) for value in node.values}) == 1 and _kind(node.values[0]) != "bool":
+            case OneOf() if (
+                len({_kind(value) for value in node.values}) == 1 and _kind(node.values[0]) != "bool"
+            ):
                 return self._one_of(node, holds)
             case _:
                 return self._ask(node, holds)
@@ -115,7 +119,9 @@ class Vocabulary:
             true = (op == "eq") is bool(value)
             return Literally(feature, "hi", "ge", 1) if true else Literally(feature, "lo", "le", 0)
         if op == "eq":
-            return join("and", [Literally(feature, "hi", "ge", number), Literally(feature, "lo", "le", number)])
+            return join(
+                "and", [Literally(feature, "hi", "ge", number), Literally(feature, "lo", "le", number)]
+            )
         return Literally(feature, {"lt": "lo", "le": "lo", "ne": "ne"}.get(op, "hi"), op, number)
 
     def _one_of(self, node: OneOf, holds: bool) -> Term:
@@ -185,7 +191,9 @@ def count_groups(term: Term) -> int:
 def to_json(term: Together | Literally, name: Callable[[tuple[Feature, str]], str]) -> dict[str, Any]:
     """A term as durable_rules reads it, its keys named by `name`."""
     if isinstance(term, Together):
-        return {f"${term.kind}": [to_json(inner, name) for inner in term.terms if not isinstance(inner, bool)]}
+        return {
+            f"${term.kind}": [to_json(inner, name) for inner in term.terms if not isinstance(inner, bool)]
+        }
     plain = {name(term.key): term.number}
     return plain if term.op == "eq" else {_SIGNS[term.op]: plain}
 

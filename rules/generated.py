@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
+from rules.certain_source import CertainSource
 from rules.generated_source import Source
 from rules.kleene import Truth
 from schemas.condition import Condition
@@ -48,13 +49,13 @@ def compile_lines(triggers: Sequence[Mapping[int, Condition]]) -> LineFinder:
     It is called with facts and a byte per trigger, 0 for those that aren't asked, and answers (which trigger, place
     of its first line that isn't true) for those that fail, in order.
     """
-    function = Source("facts", share=True)
+    function = CertainSource("facts", share=True)
     lines = ["found = []; add = found.append"]
     for number, items in enumerate(triggers):
         if not items:
             continue
         verdict = "None"
         for at, item in reversed(list(items.items())):
-            verdict = f"({verdict} if {function.expression(item)} is True else add(({number}, {at})))"
+            verdict = f"({verdict} if {function.certain(item)} else add(({number}, {at})))"
         lines += [*function.take_hoisted(), f"if asked[{number}]: {verdict}"]
     return cast("LineFinder", function.finish([*lines, "return found"], "asked"))

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rules.counting import EventIndex, counted
+from rules.effort import effort
 from rules.instants import span
-from rules.kleene import Truth
 from rules.likeness import without_places
 from rules.normalise import instant_of, normalise_untyped
 from rules.past import Past
@@ -55,6 +55,7 @@ class Source:
             "elapsed": _elapsed,
             "ZERO": timedelta(),
             "UNSET": object(),
+            "NAN": float("nan"),
         }
         self.fetched: dict[str, str] = {}
         self.typed: dict[tuple[str, str], str] = {}
@@ -108,7 +109,7 @@ class Source:
         """Kleene's `all` (decided by False) or `any` (decided by True) over `items`, cheap ones first, stopping
         early.
         """
-        items = sorted(items, key=_cost)
+        items = sorted(items, key=effort)
         if len(items) > _LONGEST_CHAIN:
             parts = [items[at : at + _LONGEST_CHAIN] for at in range(0, len(items), _LONGEST_CHAIN)]
             terms = [self.chain(part, decides, otherwise, depth + 1) for part in parts]
@@ -120,11 +121,7 @@ class Source:
         else:
             terms = [self.expression(item, depth + 1) for item in items]
         if negate:
-            decided, rest = (
-                ("False" if decides == "True" else "True"),
-                ("True" if otherwise == "False" else "False"),
-            )
-            expression = self.join(terms, decides, otherwise, decided, rest)
+            expression = self.join(terms, decides, otherwise, otherwise, decides)
         else:
             expression = self.join(terms, decides, otherwise)
         if depth and depth % _DEEPEST_NEST == 0:
@@ -158,7 +155,7 @@ class Source:
     def signal_leaf(self, node: Compare | OneOf | Between | Age | Presence | Contains) -> str:
         match node:
             case Compare():
-                kind = _kind(node.value)
+                kind = kind_of(node.value)
                 if kind != "number" and node.op not in ("eq", "ne"):
                     return "None"
                 value = self.value_of(node.signal, kind)
@@ -172,19 +169,23 @@ class Source:
                 low, high = self.constant(node.low), self.constant(node.high)
                 return f"(None if {value} is None else {low} <= {value} <= {high})"
             case Age():
-                past, length = self.value_of(node.signal, "past"), self.bind(span(node.seconds))
-                test = {
-                    "older_than": f"{past} > {length}",
-                    "overdue_by": f"{past} > {length}",
-                    "within": f"ZERO <= {past} <= {length}",
-                    "due_within": f"ZERO <= -{past} <= {length}",
-                }[node.op]
-                return f"(None if {past} is None else {test})"
+                past = self.value_of(node.signal, "past")
+                return f"(None if {past} is None else {self.aged(node, past)})"
             case Presence():
                 return f"({self.fetch(node.signal)} {'is not' if node.present else 'is'} None)"
             case Contains():
                 value = self.value_of(node.signal, "container")
                 return f"(None if {value} is None else {self.constant(node.item)} in {value})"
+
+    def aged(self, node: Age, past: str) -> str:
+        """The test of a time that there is, `past` being its distance."""
+        length = self.bind(span(node.seconds))
+        return {
+            "older_than": f"{past} > {length}",
+            "overdue_by": f"{past} > {length}",
+            "within": f"ZERO <= {past} <= {length}",
+            "due_within": f"ZERO <= -{past} <= {length}",
+        }[node.op]
 
     def one_of(self, node: OneOf) -> str:
         """The constants of each type, looked up in the value of that type; unknown if the value has none of
@@ -192,7 +193,7 @@ class Source:
         """
         expression = "None"
         for kind in ("bool", "text", "number"):
-            constants = frozenset(constant for constant in node.values if _kind(constant) == kind)
+            constants = frozenset(constant for constant in node.values if kind_of(constant) == kind)
             if constants:
                 value = self.value_of(node.signal, kind)
                 expression = f"({value} in {self.bind(constants)} if {value} is not None else {expression})"
@@ -250,6 +251,8 @@ class Source:
                 "number": f"{name} = {raw} if {raw}.__class__ in NUMBERS else None",
                 "text": f"{name} = {raw} if {raw}.__class__ is str else None",
                 "bool": f"{name} = {raw} if {raw}.__class__ is bool else None",
+                "float": f"{name} = {raw} if {raw}.__class__ in NUMBERS else NAN",
+                "word": f"{name} = {raw} if {raw}.__class__ is str else UNSET",
                 "container": f"{name} = {raw} if {raw}.__class__ in CONTAINERS else None",
                 "past": f"{name} = elapsed({raw}, now)",
             }[kind]
@@ -288,19 +291,8 @@ def _elapsed(value: Any, now: datetime) -> timedelta | None:
     return None if instant is None else now - instant
 
 
-def _kind(constant: Scalar) -> str:
+def kind_of(constant: Scalar) -> str:
+    """`bool`, `text` or `number`: what a value must be to be compared with it."""
     if isinstance(constant, bool):
         return "bool"
     return "text" if isinstance(constant, str) else "number"
-
-
-def _cost(node: Condition) -> int:
-    """What comes before what where the order doesn't matter to the answer."""
-    match node:
-        case AllOf() | AnyOf() | NoneOf():
-            return 1 + max(map(_cost, node.items), default=0)
-        case Age() | Contains():
-            return 1
-        case Crossing() | Change() | EventCount():
-            return 10
-    return 0

@@ -50,7 +50,7 @@ class Past:
         return leaf.rearm is None or self._counts(leaf, leaf.rearm, len(points) - 1 - beyond)
 
     def _counts(self, leaf: Crossing, rearm: int | float, last: int) -> bool:
-        """Whether, back from the newest point that wasn't beyond the level, `rearm` is passed before another crossing."""
+        """Whether, back from the newest point not beyond the level, `rearm` is passed before another crossing."""
         sign = -1 if leaf.direction == "below" else 1
         level, rearm = sign * leaf.level, sign * rearm
         values = [sign * value for _, value in self.points[: last + 1]]

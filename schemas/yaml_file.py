@@ -10,6 +10,8 @@ from pathlib import Path
 from schemas.errors import Problem
 from schemas.yaml_source import MAX_BYTES, Source, read_bytes
 
+# Without this flag, where the system has it, opening a pipe waits until somebody writes to it.
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CHECK = "Check that it is a file, and its permissions."
 
 
@@ -19,8 +21,7 @@ def read_content(path: Path) -> bytes | Problem:
     What isn't an ordinary file (a directory, a pipe, a device) is never waited for.
     """
     try:
-        # Without this flag, opening a pipe waits until somebody writes to it.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | _AT_ONCE)
         with open(handle, "rb", closefd=True) as file:  # noqa: PTH123 - of a handle, not a path
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 return unreadable(path, "it is not an ordinary file")

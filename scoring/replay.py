@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Self
@@ -18,42 +18,31 @@ class DailySums:
     """One customer's tallies, added up by name, detail and day as the store adds them up."""
 
     def __init__(self) -> None:
-        self._days: dict[date, dict[tuple[str, str], tuple[int, float]]] = {}
-        self._rows: list[Tally] | None = []
+        self._sums: dict[tuple[str, str, date], Tally] = {}
 
     def add(self, tallies: Iterable[Tally]) -> None:
         """Count these, too."""
-        for name, detail, day, count, total in tallies:
-            sums = self._days.setdefault(day, {})
-            before, so_far = sums.get((name, detail), (0, 0.0))
-            sums[(name, detail)] = before + count, so_far + total
-            self._rows = None
+        for tally in tallies:
+            key = tally[:3]
+            before = self._sums.get(key)
+            self._sums[key] = (
+                Tally(*key, before[3] + tally[3], before.total + tally.total) if before is not None else tally
+            )
 
     def forget_before(self, day: date) -> None:
         """Drop the days before `day`: no window reaches them any more."""
-        gone = [one for one in self._days if one < day]
-        for one in gone:
-            del self._days[one]
-        if gone:
-            self._rows = None
+        self._sums = {key: tally for key, tally in self._sums.items() if key[2] >= day}
 
     def copy(self) -> Self:
         """Another that starts from the same sums."""
         made = type(self)()
-        made._days = {day: dict(sums) for day, sums in self._days.items()}
-        made._rows = self._rows
+        made._sums = dict(self._sums)
         return made
 
     @property
-    def rows(self) -> Sequence[Tally]:
+    def rows(self) -> Collection[Tally]:
         """All of them, one per name, detail and day."""
-        if self._rows is None:
-            self._rows = [
-                Tally(name, detail, day, count, total)
-                for day, sums in self._days.items()
-                for (name, detail), (count, total) in sums.items()
-            ]
-        return self._rows
+        return self._sums.values()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,9 @@ async def raise_alert(
 ) -> None:
     """Open an alert."""
     await connection.execute(
-        text("INSERT INTO alerts (kind, message, detail, at) VALUES (:kind, :message, CAST(:detail AS jsonb), :at)"),
+        text(
+            "INSERT INTO alerts (kind, message, detail, at) VALUES (:kind, :message, CAST(:detail AS jsonb), :at)"
+        ),
         {"kind": kind, "message": message, "detail": encode(dict(detail)), "at": at},
     )
 

@@ -104,10 +104,15 @@ async def first_event_at(connection: AsyncConnection) -> datetime | None:
 
 
 async def load_pasts(
-    connection: AsyncConnection, ids: Sequence[str], *, history: Sequence[str], days: tuple[date, date]
+    connection: AsyncConnection,
+    ids: Sequence[str],
+    *,
+    history: Sequence[str],
+    days: tuple[date, date],
+    known_by: datetime | None,
 ) -> dict[str, KeptPast]:
     """What is kept of these customers: all events, and of the daily `history` of these signals the days from the first
-    of `days` to before the second.
+    of `days` to before the second, as far as they were known by then.
     """
     customers = await load_customers(connection, ids)
     given = {"ids": list(customers)}
@@ -122,7 +127,7 @@ async def load_pasts(
     await _load_runs(connection, found, given)
     await _load_events(connection, found, given)
     await _load_contact(connection, found, given)
-    await _load_days(connection, found, given, history, days)
+    await _load_days(connection, found, {**given, "known_by": known_by}, history, days)
     return found
 
 
@@ -254,7 +259,8 @@ async def _load_days(
     rows = await connection.execute(
         text(
             f"SELECT customer_id::text, day, {picked} FROM signal_history "
-            "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND day >= :since AND day < :until ORDER BY day"
+            "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND day >= :since AND day < :until "
+            "AND (CAST(:known_by AS timestamptz) IS NULL OR known_at <= :known_by) ORDER BY day"
         ),
         {**given, "since": days[0], "until": days[1]} | {f"name{i}": name for i, name in enumerate(names)},
     )

@@ -75,32 +75,41 @@ async def compare(
     policy_source: str | None = None,
 ) -> list[Change]:
     """What publishing these would change now, by name; writes nothing. Arguments as for `publish`."""
-    compiled = {name: playbook.model_dump(mode="json") for name, playbook in playbooks.items()}
     rows = await connection.execute(
-        text("SELECT name, version, compiled FROM playbooks WHERE :all OR name = ANY(:names)"),
+        text("SELECT name, version, status FROM playbooks WHERE :all OR name = ANY(:names)"),
         {"all": gone is None, "names": [*playbooks, *(gone or ())]},
     )
     live = {row.name: row for row in rows}
     digests = await connection.execute(text(_LAST.format("md5(p.source)")), {"names": [*playbooks, POLICY]})
     texts: dict[str, str] = {row.name: row.text for row in digests}
-    changes = []
-    for name, playbook in sorted(playbooks.items()):
-        row = live.get(name)
-        if row is None:
-            changes.append(Change(name, "new", None, playbook))
-        elif row.compiled != compiled[name]:
-            before = CompiledPlaybook.model_validate(row.compiled)
-            if kind := _kind(before, playbook):
-                changes.append(Change(name, kind, before, playbook))
-            elif before != playbook or row.version != playbook.version:
-                changes.append(Change(name, "text", before, playbook))
-        elif name in sources and texts.get(name, "") != _md5(sources[name]):
-            changes.append(Change(name, "text", playbook, playbook))
-    for name in sorted(set(live) - set(playbooks) - set(invalid)):
-        before = CompiledPlaybook.model_validate(live[name].compiled)
-        if before.status != "retired":
-            after = before.model_copy(update={"status": "retired"})
-            changes.append(Change(name, "retired", before, after))
+
+    def is_same(name: str) -> bool:
+        """What is written and means the same; the whole needn't be looked at."""
+        row, playbook = live[name], playbooks[name]
+        return (
+            name in sources
+            and texts.get(name) == _md5(sources[name])
+            and (row.version, row.status) == (playbook.version, playbook.status)
+        )
+
+    retired = {name for name in set(live) - set(playbooks) - set(invalid) if live[name].status != "retired"}
+    looked_at = {name for name in playbooks if name in live and not is_same(name)}
+    loaded = await connection.execute(
+        text("SELECT name, compiled FROM playbooks WHERE name = ANY(:names)"),
+        {"names": [*looked_at, *retired]},
+    )
+    published = {row.name: CompiledPlaybook.model_validate(row.compiled) for row in loaded}
+    changes = [Change(name, "new", None, playbooks[name]) for name in playbooks if name not in live]
+    for name in looked_at:
+        before, after = published[name], playbooks[name]
+        if kind := _kind(before, after):
+            changes.append(Change(name, kind, before, after))
+        elif before != after or live[name].version != after.version or name in sources:
+            changes.append(Change(name, "text", before, after))
+    for name in retired:
+        after = published[name].model_copy(update={"status": "retired"})
+        changes.append(Change(name, "retired", published[name], after))
+    changes.sort(key=lambda change: change.name)
     if policy is not None:
         found = await connection.execute(text("SELECT value FROM governance WHERE name = 'policy'"))
         before_policy = Policy.model_validate(found.scalar() or {})

@@ -1,4 +1,4 @@
-"""One customer of the past, moved on in time: at each moment what the live system knew then, by the same definitions."""
+"""One customer of the past, moved on in time: at each moment what the live system knew then, by its own definitions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Self
 
 from activities.facts import HISTORY_DAYS, Known, assemble
+from activities.past_scores import DAYS as SCORE_DAYS
 from activities.past_scores import SCORE
 from loops.simulation.happening import Happening
 from rules.needs import Needs
@@ -23,6 +24,8 @@ from store.past_reading import KeptPast, KnownEvent
 from store.signals import StoredSignals
 
 _DAY = timedelta(days=1)
+# What no window reaches any more costs little to keep for some days.
+_TIDY_DAYS = 5
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,14 @@ class PastCustomer:
         self._sums = DailySums()
         self._events: list[tuple[datetime, str, Event]] = []
         self._scores: dict[date, int] = {}
+        self._kept: set[date] = set()
         self._history: dict[str, list[tuple[date, Value]]] = {}
         self._consents, self._suppressed = past.consents, past.suppressed
         told = {name for event in past.events for name in event.traits}
         base = {name: value for name, value in past.customer.profile.items() if name not in told}
         self._customer = Customer(past.customer.id, past.customer.external_id, base, past.customer.demo)
         self._known: Known | None = None
+        self._midnight = span.start
         self._ahead: list[Happening] = []
         self.effects: list[Happening] = []
         self._begin(past)
@@ -81,6 +86,11 @@ class PastCustomer:
     def given(self) -> Facts:
         """Who this is."""
         return Facts(self._customer.external_id, self.now)
+
+    @property
+    def told(self) -> Iterable[Event]:
+        """Everything that ever happened to the customer, as the signals are moved on by it."""
+        return (Event(event.name, event.at, event.traits or event.properties) for _, event in self._arrivals)
 
     @property
     def next_at(self) -> datetime | None:
@@ -159,9 +169,7 @@ class PastCustomer:
             return set()
         traits = happening.properties if happening.name == "identify" else {}
         properties = {} if traits else happening.properties
-        return self._take(
-            [KnownEvent("", happening.name, happening.at, happening.at, properties, traits)]
-        )
+        return self._take([KnownEvent("", happening.name, happening.at, happening.at, properties, traits)])
 
     # What is known.
 
@@ -178,7 +186,7 @@ class PastCustomer:
                 self._sums.rows,
                 now=now,
                 catalogue=self._catalogue,
-                scores={day: score for day, score in self._scores.items() if day < now.date()},
+                scores=self._scores,
                 history={name: tuple(days) for name, days in self._history.items()},
                 events=tuple(kept[2] for kept in self._events[:seen]),
             )
@@ -193,11 +201,13 @@ class PastCustomer:
     def _keep_day(self, known: Known) -> None:
         """The first daily look of a day is what the day's row keeps."""
         day = self.now.date()
-        if day in self._scores or self.born > _midnight_of(self.now):
+        if day in self._kept or self.born > _midnight_of(self.now):
             return
+        self._kept = {day}
         values = rightly_typed(known.stored.values)
         score = values.get(SCORE)
         if isinstance(score, int | float):
+            # The score of today is always that of now: see `derive_signals`.
             self._scores[day] = int(score)
         oldest = day - timedelta(days=HISTORY_DAYS)
         for name in self._needs.history:
@@ -205,8 +215,9 @@ class PastCustomer:
             if name in values:
                 days.append((day, values[name]))
             self._history[name] = days
-        self._sums.forget_before(day - timedelta(days=self._catalogue.tally_days + 1))
-        self._scores.pop(day - timedelta(days=40), None)
+        self._scores.pop(day - timedelta(days=SCORE_DAYS + 1), None)
+        if day.toordinal() % _TIDY_DAYS == 0:
+            self._sums.forget_before(day - timedelta(days=self._catalogue.tally_days))
         self._known = None
 
     # The past before the span.
@@ -215,7 +226,9 @@ class PastCustomer:
         """Bring everything up to the start of the span, or to the customer's first moment in it."""
         start = self._span.start
         if past.days:
-            self._scores = {day: int(value) for day, value in past.days.get(SCORE, ())}
+            oldest = start.date() - timedelta(days=SCORE_DAYS)
+            self._scores = {day: int(value) for day, value in past.days.get(SCORE, ()) if day >= oldest}
+            self._kept = {day for day, _ in past.days.get(SCORE, ()) if day == start.date()}
             self._history = {name: list(past.days.get(name, ())) for name in self._needs.history}
         elif self.born < start:
             self._work_out_days(start)
@@ -228,11 +241,11 @@ class PastCustomer:
         self._row, self._sums, self._events = StoredSignals(self._row.customer_id), DailySums(), []
         if before:
             self._take(before)
-        self._sums.forget_before(start.date() - timedelta(days=self._catalogue.tally_days + 1))
+        self._sums.forget_before(start.date() - timedelta(days=self._catalogue.tally_days))
 
     def _work_out_days(self, start: datetime) -> None:
         """No days were recorded: what each midnight's look would have kept."""
-        days = HISTORY_DAYS if self._needs.history else 31
+        days = HISTORY_DAYS if self._needs.history else SCORE_DAYS
         midnight = _midnight_of(start)
         for back in range(days, 0 if midnight == start else -1, -1):
             moment = midnight - back * _DAY
@@ -243,7 +256,8 @@ class PastCustomer:
             self.look(daily=True)
         self._next, self._known = 0, None
         self._customer = replace(
-            self._customer, profile={k: v for k, v in self._customer.profile.items() if k not in self._traits()}
+            self._customer,
+            profile={k: v for k, v in self._customer.profile.items() if k not in self._traits()},
         )
 
     def _traits(self) -> set[str]:

@@ -50,6 +50,7 @@ class RunClock:
         self.ticks_awaited = self.ticks_fired = 0
         self._tick: int | None = None
         self._ticks = 0
+        self._continuing = False
         self._timers: dict[int, datetime] = {}
         self._activities: set[tuple[str, int]] = set()
         self.activations = 0
@@ -69,6 +70,7 @@ class RunClock:
             self.activations > 0
             and not self._activating.locked()
             and not self._activities
+            and not self._continuing
             and self.rings_heard >= self.rings_sent
             and self.ticks_fired >= self.ticks_awaited
         )
@@ -117,7 +119,7 @@ class RunClock:
             case "initialize_workflow":
                 self._timers.clear()
                 self._activities.clear()
-                self._tick = None
+                self._tick, self._continuing = None, False
             case "signal_workflow":
                 self.rings_heard += 1
             case "resolve_activity":
@@ -148,6 +150,8 @@ class RunClock:
                     self._activities.add(("activity", command.schedule_activity.seq))
                 case "schedule_local_activity":
                     self._activities.add(("activity", command.schedule_local_activity.seq))
+                case "continue_as_new_workflow_execution":
+                    self._continuing = True
                 case "fail_workflow_execution":
                     self.failure = command.fail_workflow_execution.failure.message or "the workflow failed"
                 case ending if ending in _ENDINGS:
@@ -155,7 +159,7 @@ class RunClock:
             kept.append(command)
         del commands[:]
         commands.extend(kept)
-        if self._timers and self._tick is None and not self.ended:
+        if self._timers and self._tick is None and not (self.ended or self._continuing):
             self._ticks += 1
             self._tick = _FIRST_TICK + self._ticks
             tick = commands.add()

@@ -89,7 +89,8 @@ def _request(run: SimulatedRun, step: Act, channel: str, due_at: datetime, now: 
         country=country if isinstance(country, str) else None,
         policy=policy,
         window=window,
-        recent=run.sends,
+        # Others' messages may be known of before they are sent.
+        recent=[(channel, at) for channel, at in run.sends if at <= now],
         hold_seconds=max((reaction.hold_seconds or 0 for reaction in held if reaction), default=0),
         visits=visits,
         due_at=due_at,

@@ -12,8 +12,8 @@ from activities.tasks import OUTCOMES
 from activities.versions import Version
 from activities.waiting import end_of_wait, satisfied
 from loops.simulation.clock import RunClock
-from loops.simulation.customer import Customer
 from loops.simulation.happening import Happening
+from loops.simulation.subject import Subject
 from rules.assignment import arms
 from rules.instants import earliest
 from rules.reference import explain
@@ -31,7 +31,7 @@ Place = tuple[str, int]
 # What stands still for good may be looked at again and again by the day; so often is enough to say so.
 _LOOKS = 5000
 # What the workflow tells of itself where no activity is asked.
-_TOLD_BY_WORKFLOW = ("experiment", "stop")
+_TOLD_BY_WORKFLOW = ("experiment", "stop", "pause", "resume")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class SimulatedRun:
 
     id: str
     playbook: CompiledPlaybook
-    customer: Customer
+    customer: Subject
     setting: Setting
     start: datetime
     version: Version
@@ -85,6 +85,7 @@ class SimulatedRun:
         goal = self.playbook.goal
         self.goal_by = self.start + timedelta(seconds=goal.within_seconds) if goal else None
         self.variants = {**arms(self.playbook.steps, self.customer.given.customer), **self.arms}
+        self._deed: Happening | None = None
         self._arms = dict(_arms_of(self.playbook.steps))
         self._row = Run(
             id=self.id, playbook=self.playbook.name, version=self.digest, customer_id=self.id, key="",
@@ -118,20 +119,21 @@ class SimulatedRun:
         """
         now = self.clock.now
         for _ in range(_LOOKS):
-            moment = earliest([self.customer.next_at, self._changes_at(now)])
-            if moment is None or (until is not None and moment > until):
-                return False
-            now = max(now, moment)
-            deed = self.customer.advance(now)
-            if deed is not None and deed.do == "complete":
-                self.clock.now = now
-                if self._complete(deed):
+            deed, self._deed = self._deed, None
+            if deed is None:
+                moment = earliest([self.customer.next_at, self._changes_at(now)])
+                if moment is None or (until is not None and moment > until):
+                    return False
+                now = max(now, moment)
+                deed = self.customer.advance(now)
+                if self.evaluate(now):
+                    # What happened before it at the same instant comes first.
+                    self._deed, self.clock.now = deed, now
                     return True
-                continue
-            if deed is not None:
+            if deed is not None and deed.do != "complete":
                 self.clock.now = now
                 return deed
-            if self.evaluate(now):
+            if deed is not None and self._complete(deed):
                 self.clock.now = now
                 return True
         return False
@@ -235,7 +237,8 @@ class SimulatedRun:
             step = self.version.steps.get(name)
             if one["kind"] in _TOLD_BY_WORKFLOW:
                 experiment = step.experiment if isinstance(step, Split) else None
-                self.tell(at, place, one["kind"], one["outcome"], experiment=experiment)
+                detail = None if step else one["detail"] or None
+                self.tell(at, place, one["kind"], one["outcome"], experiment=experiment, detail=detail)
             elif isinstance(step, Wait) and isinstance(step.spec, Elapsed) and one["outcome"] == "waiting":
                 until = at + timedelta(seconds=step.spec.seconds)
                 self.tell(at, place, "wait", "waiting", until=until)

@@ -22,6 +22,7 @@ from loops.simulation.desk import Desk
 from loops.simulation.happening import Happening
 from loops.simulation.run import Line, Setting, SimulatedRun
 from loops.simulation.server import run_test_server
+from loops.simulation.subject import Subject
 from rules.needs import run_needs
 from schemas.catalogue import Catalogue, load_catalogue
 from schemas.errors import UnavailableError
@@ -45,6 +46,7 @@ class Case:
 
     `start` left out is the facts' `now`. `sends` are messages (channel and instant) that count towards caps.
     `variants` names arms of experiments that aren't drawn; `policy` and `playbooks` are the simulator's where left out.
+    `customer` is at `start` already and knows what is to happen; without it there are the facts and the happenings.
     """
 
     playbook: CompiledPlaybook
@@ -55,6 +57,7 @@ class Case:
     variants: Mapping[str, str] = field(default_factory=dict)
     policy: Policy | None = None
     playbooks: Mapping[str, CompiledPlaybook] | None = None
+    customer: Subject | None = None
 
 
 class Simulator:
@@ -126,7 +129,7 @@ class Simulator:
 
     def _make_run(self, case: Case) -> SimulatedRun:
         past_of = run_needs(case.playbook).history
-        customer = Customer(case.facts, case.happenings, self._catalogue, past_of)
+        customer = case.customer or Customer(case.facts, case.happenings, self._catalogue, past_of)
         start = case.start or case.facts.now
         self._made += 1
         version, digest = self._version_of(case.playbook)
@@ -189,14 +192,18 @@ class Simulator:
             return True
         assert isinstance(found, Happening)
         assert found.do is not None
-        command = Command(by="simulate", reason=found.reason, outcome=found.outcome)
+        command = Command(by="a person", reason=found.reason, outcome=found.outcome)
+        # The workflow notes pauses itself, but not that it was stopped.
+        line = (
+            run.tell(found.at, ("run", 0), found.do, found.outcome or "stopped")
+            if found.do == "stop"
+            else None
+        )
         try:
-            said = await handle.execute_update(found.do, command, result_type=str)
+            await handle.execute_update(found.do, command)
         except WorkflowUpdateFailedError as error:
-            run.tell(found.at, ("run", 0), found.do, "refused", detail=str(error.cause))
-        else:
-            outcome = found.outcome or "stopped" if found.do == "stop" else said
-            run.tell(found.at, ("run", 0), found.do, outcome, detail=found.reason or None)
+            line = line or run.tell(found.at, ("run", 0), found.do, "refused")
+            line |= {"outcome": "refused", "detail": str(error.cause)}
         return True
 
     async def _settle(self, runs: Sequence[SimulatedRun]) -> None:

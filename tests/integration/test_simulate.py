@@ -508,14 +508,16 @@ async def test_a_run_that_goes_on_in_a_fresh_history_tells_everything_once(
   - {{id: first, wait: 1d}}
   - {{id: date, wait: {{before: renewal_date}}}}
   - together:
-      - steps: [{{id: date-too, wait: {{before: trial_ends_at}}}}]
+      - steps: [{{id: date-too, wait: {{before: predicted_churn_date}}}}]
       - steps: [{{id: ring, call: {{title: Ring, due: 8h, escalate: {{after: 24h, to: lead}}}}}}]
       - steps: [{{id: login, wait_for: {{event: {{name: login}}, for: 9d}}}}]
 {MAIL}"""
     made = stage(tmp_path, steps)
-    given = facts(signals={"renewal_date": "2026-04-10", "trial_ends_at": "2026-05-01"})
+    given = facts(signals={"renewal_date": "2026-04-10", "predicted_churn_date": "2026-05-01"})
     moves = [at(day * DAY, signals={"renewal_date": f"2026-04-{10 + day}"}) for day in range(2, 9)]
-    moves += [at(day * DAY, signals={"trial_ends_at": f"2026-05-0{day - 45}"}) for day in range(47, 52)]
+    moves += [
+        at(day * DAY, signals={"predicted_churn_date": f"2026-05-0{day - 45}"}) for day in range(47, 52)
+    ]
     moves += [at(50 * DAY, do="complete", outcome="reached")]
     whole = await play(simulator, made, moves, given)
     monkeypatch.setattr("workflows.attention.CONTINUE_AFTER_SIGNALS", 3)

@@ -109,9 +109,12 @@ def test_differences_are_rounded_as_the_reference_rounds_them(by: float, now: fl
 
 
 def test_each_customer_has_their_own_moment() -> None:
-    leaf = AllOf(items=(Age(signal="seen", op="within", seconds=DAY), EventCount(name="login", within_seconds=DAY)))
+    leaf = AllOf(
+        items=(Age(signal="seen", op="within", seconds=DAY), EventCount(name="login", within_seconds=DAY))
+    )
     customers = [
-        Facts(f"c{days}", NOW + timedelta(days=days), {"seen": NOW}, (Event("login", NOW),)) for days in (0, 1, 2)
+        Facts(f"c{days}", NOW + timedelta(days=days), {"seen": NOW}, (Event("login", NOW),))
+        for days in (0, 1, 2)
     ]
     columns = columns_of(customers, needs_of([leaf]))
     assert columns.now.shape == (3,)
@@ -122,7 +125,9 @@ def test_each_customer_has_their_own_moment() -> None:
 def test_a_long_history_is_counted_in_wider_numbers() -> None:
     # More points than a byte counts.
     days = [(datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=day)).date() for day in range(300)]
-    known = Facts("c1", NOW, {"score": 10}, history={"score": [(days[0], 90), *((day, 20) for day in days[1:])]})
+    known = Facts(
+        "c1", NOW, {"score": 10}, history={"score": [(days[0], 90), *((day, 20) for day in days[1:])]}
+    )
     leaf = Crossing(signal="score", direction="below", level=40, for_seconds=200 * DAY)
     columns = columns_of([known, Facts("c2", NOW, {"score": 10})], needs_of([leaf]))
     assert columns.history["score"].at[1, 1] == NO_INSTANT

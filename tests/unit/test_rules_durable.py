@@ -102,8 +102,12 @@ if sys.version_info < (3, 13):
         wide = AnyOf(items=tuple(Between(signal="score", low=n, high=n) for n in range(600)))
         deep: Condition = Compare(signal="score", op="eq", value=1)
         for number in range(40):
-            deep = (AnyOf if number % 2 else AllOf)(items=(deep, Compare(signal="rate", op="eq", value=number)))
-        matcher = DurableMatcher({"deep": deep, "small": Presence(signal="score", present=True), "wide": wide})
+            deep = (AnyOf if number % 2 else AllOf)(
+                items=(deep, Compare(signal="rate", op="eq", value=number))
+            )
+        matcher = DurableMatcher(
+            {"deep": deep, "small": Presence(signal="score", present=True), "wide": wide}
+        )
         assert matcher(known(score=599, rate=38)) == (["small", "wide"], [])
         assert matcher.fallbacks == {"too large": 2}
 

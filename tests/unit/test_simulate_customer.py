@@ -95,7 +95,7 @@ def test_traits_change_the_profile() -> None:
     assert given.facts(NOW + DAY).profile["phone"] == "+491"
 
 
-def test_what_a_person_does_is_returned_in_its_turn() -> None:
+def test_what_a_person_does_comes_in_its_turn() -> None:
     pause = Happening(NOW + DAY, do="pause")
     given = customer(Happening(NOW + 2 * DAY, "login"), pause, Happening(NOW + DAY, "ticket_opened"))
     assert given.advance(NOW + 3 * DAY) is pause

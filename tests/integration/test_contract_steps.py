@@ -1,0 +1,391 @@
+"""The language's section Steps, played: what each step does, its guard, and what follows its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from rules.assignment import arms
+from tests.integration.simulated import POLICY, Theatre, on, open_theatre, read
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NOTE = "in_app: {title: A, text: b}"
+AFTER = f"  - {{id: after, {NOTE}}}\n"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def theatre() -> AsyncIterator[Theatre]:
+    async with open_theatre() as theatre:
+        yield theatre
+
+
+def note(name: str) -> str:
+    return f"{{id: {name}, {NOTE}}}"
+
+
+# Guards
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "email: tips", "message: {template: tips, channels: [email]}", NOTE, "call: {title: Ring}", "wait: 3d",
+        "wait: {until: friday}", "wait: {before: renewal_date}", "wait_for: {event: {name: login}, for: 3d}",
+        "reward: {feature: premium, for: 7d}", "set: {tag: vip}", "stop: lost", "webhook: {url: 'https://example.com'}",
+        "start: other", f"repeat: {{at_most: 2, steps: [{note('inside')}]}}",
+        f"together: [{{steps: [{note('one')}]}}, {{steps: [{note('two')}]}}]",
+        f"choose: [{{when: {{plan: {{is: missing}}}}, steps: [{note('inside')}]}}]",
+        f"experiment: x\n    variants: {{a: {{weight: 1, steps: [{note('inside')}]}}}}",
+    ],
+)  # fmt: skip
+async def test_every_step_may_carry_an_if_and_unknown_is_not_true(theatre: Theatre, step: str) -> None:
+    for guard in ("{plan: pro}", "{team_size: '> 3'}"):
+        told = await theatre.play(
+            f"steps:\n  - if: {guard}\n    {step}\n{AFTER}", signals={"plan": "free"} if "plan" in guard else {}
+        )
+        done = [line for line in told.of() if line[2] not in ("skipped", "else")]
+        assert (done, told.end) == ([("0m", "after", "sent")], ("0m", "completed")), told.of()
+
+
+async def test_an_if_is_asked_when_its_step_is_due_and_not_before(theatre: Theatre) -> None:
+    text = f"steps:\n  - wait: 2d\n  - if: {{plan: pro}}\n    id: for-pros\n    {NOTE}\n"
+    pro = on("1d", signals={"plan": "pro"})
+    assert (await theatre.play(text, pro, signals={"plan": "free"})).sent == [("2d", "for-pros")]
+    assert (await theatre.play(text, signals={"plan": "free"})).sent == []
+
+
+# Branches
+
+WAYS = f"""
+steps:
+  - choose:
+      - when: {{team_size: "> 3"}}
+        steps: [{note("big")}]
+      - when: {{plan: pro}}
+        steps: [{note("pro")}]
+      - when: {{plan: pro, influencer: true}}
+        steps: [{note("famous")}]
+    else: [{note("others")}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("signals", "taken"),
+    [
+        ({"team_size": 9, "plan": "pro"}, "big"),
+        # The first is unknown, which is not true.
+        ({"plan": "pro", "influencer": True}, "pro"),
+        ({"team_size": 1, "plan": "free"}, "others"),
+        ({}, "others"),
+    ],
+)
+async def test_of_several_ways_the_first_that_is_true_is_taken(
+    theatre: Theatre, signals: dict[str, Any], taken: str
+) -> None:
+    assert (await theatre.play(WAYS, signals=signals)).sent == [("0m", taken)]
+
+
+async def test_without_else_a_choice_of_which_nothing_is_true_goes_on(theatre: Theatre) -> None:
+    text = WAYS.replace(f"    else: [{note('others')}]\n", AFTER)
+    assert (await theatre.play(text)).sent == [("0m", "after")]
+
+
+@pytest.mark.parametrize(
+    ("signals", "taken"), [({"plan": "pro"}, "yes"), ({"plan": "free"}, "other"), ({}, "other")]
+)
+async def test_if_goes_one_way_when_it_is_true_and_the_other_when_it_is_not(
+    theatre: Theatre, signals: dict[str, Any], taken: str
+) -> None:
+    text = f"steps:\n  - if: {{plan: pro}}\n    then: [{note('yes').replace('id: yes', 'id: paid')}]\n"
+    text += f"    else: [{note('other')}]\n"
+    assert (await theatre.play(text, signals=signals)).sent == [("0m", taken.replace("yes", "paid"))]
+
+
+# Waiting for something
+
+WAIT_FOR = f"""
+steps:
+  - id: await
+    wait_for: {{%s, for: 3d}}
+    then: [{note("came")}]
+    else: [{note("gone")}]
+"""
+LOGIN, PRO = WAIT_FOR % "event: {name: login}", WAIT_FOR % "when: {plan: pro}"
+
+
+async def test_a_condition_that_already_holds_ends_it_at_once(theatre: Theatre) -> None:
+    assert (await theatre.play(PRO, signals={"plan": "pro"})).sent == [("0m", "came")]
+
+
+@pytest.mark.parametrize(
+    ("after", "sent"),
+    [("2d", ("2d", "came")), ("3d", ("3d", "came")), ("3d1s", ("3d", "gone")), ("-1s", ("3d", "gone"))],
+)
+async def test_only_events_after_the_step_began_and_within_its_time_count(
+    theatre: Theatre, after: str, sent: tuple[str, str]
+) -> None:
+    assert (await theatre.play(LOGIN, on(after, name="login"))).sent == [sent]
+
+
+async def test_events_between_entry_and_the_step_dont_count(theatre: Theatre) -> None:
+    text = LOGIN.replace("steps:\n", "steps:\n  - wait: 2d\n")
+    assert (await theatre.play(text, on("1d", name="login"))).sent == [("5d", "gone")]
+    assert (await theatre.play(text, on("2d1s", name="login"))).sent == [("2d1s", "came")]
+
+
+async def test_a_condition_that_begins_to_hold_ends_it_then(theatre: Theatre) -> None:
+    assert (await theatre.play(PRO, on("1d", signals={"plan": "pro"}))).sent == [("1d", "came")]
+    assert (await theatre.play(PRO)).sent == [("3d", "gone")]
+
+
+async def test_only_an_event_whose_properties_fit_ends_it(theatre: Theatre) -> None:
+    text = WAIT_FOR % "event: {name: plan_changed, where: {to: annual}}"
+    free, annual = ({"name": "plan_changed", "properties": {"to": to}} for to in ("free", "annual"))
+    told = await theatre.play(text, on("1d", **free), on("2d", **annual))
+    assert told.sent == [("2d", "came")]
+
+
+# Rounds, branches at the same time, experiments
+
+
+@pytest.mark.parametrize(
+    ("happens", "rounds"),
+    [([], ["0m", "1d", "2d"]), ([on("12h", name="login")], ["0m"]), ([on("1d12h", name="login")], ["0m", "1d"])],
+)
+async def test_until_is_looked_at_after_each_round(
+    theatre: Theatre, happens: list[dict[str, Any]], rounds: list[str]
+) -> None:
+    text = f"steps:\n  - repeat:\n      at_most: 3\n      until: {{event: {{name: login}}}}\n      steps: [{note('n')}, {{wait: 1d}}]\n"
+    told = await theatre.play(text, *happens)
+    assert told.sent == [(after, "n") for after in rounds]
+    assert told.end[0] == f"{len(rounds)}d"
+
+
+async def test_one_round_always_happens_and_unknown_means_one_more(theatre: Theatre) -> None:
+    text = f"steps:\n  - repeat: {{at_most: 3, until: {{plan: pro}}, steps: [{note('n')}, {{wait: 1d}}]}}\n"
+    assert len((await theatre.play(text, signals={"plan": "pro"})).sent) == 1
+    assert len((await theatre.play(text)).sent) == 3
+
+
+async def test_it_goes_on_when_all_branches_are_done(theatre: Theatre) -> None:
+    text = f"steps:\n  - together: [{{steps: [{{wait: 3d}}]}}, {{steps: [{{wait: 1d}}, {note('early')}]}}]\n{AFTER}"
+    assert (await theatre.play(text)).sent == [("1d", "early"), ("3d", "after")]
+
+
+async def test_a_stop_in_one_branch_ends_the_whole_run(theatre: Theatre) -> None:
+    text = (
+        "steps:\n  - together:\n      - steps: [{wait: 2d}, {stop: lost}]\n"
+        f"      - steps: [{{wait: 9d}}, {note('never')}]\n{AFTER}"
+    )
+    told = await theatre.play(text)
+    assert (told.sent, told.end) == ([], ("2d", "lost"))
+
+
+SPLIT = f"steps:\n  - experiment: tone\n    variants: {{warm: {{weight: 3, steps: [{note('warm')}]}}, control: {{weight: 1, steps: []}}}}\n"
+
+
+async def test_experiments_split_by_weight_hash_the_callers_id_and_control_may_be_empty(
+    theatre: Theatre,
+) -> None:
+    seen = []
+    for number in range(12):
+        told = await theatre.play(SPLIT + AFTER, customer=f"c{number}")
+        arm = arms(read(SPLIT).steps, f"c{number}")["tone"]
+        assert told.sent == ([("0m", "warm")] if arm == "warm" else []) + [("0m", "after")]
+        seen.append(arm)
+    assert set(seen) == {"warm", "control"}
+
+
+def test_a_variant_is_kept_per_customer_and_experiment_whatever_else_the_playbook_says() -> None:
+    other = read(f"goal: {{event: {{name: login}}, within: 9d}}\nsteps:\n  - wait: 3d\n{SPLIT.removeprefix('steps:')[1:]}")
+    twice = read(SPLIT + SPLIT.removeprefix("steps:\n").replace("id: warm", "id: again"))
+    for number in range(50):
+        mine = arms(read(SPLIT).steps, f"c{number}")
+        assert arms(other.steps, f"c{number}") == arms(twice.steps, f"c{number}") == mine
+
+
+def test_weights_are_relative() -> None:
+    hundredfold = read(SPLIT.replace("weight: 3", "weight: 300").replace("weight: 1,", "weight: 100,"))
+    for number in range(50):
+        assert arms(hundredfold.steps, f"c{number}") == arms(read(SPLIT).steps, f"c{number}")
+
+
+@pytest.mark.parametrize("outcome", ["success", "stopped", "lost", "completed"])
+async def test_stop_ends_this_run_with_its_outcome(theatre: Theatre, outcome: str) -> None:
+    told = await theatre.play(f"steps:\n  - if: {{plan: {{is: missing}}}}\n    stop: {outcome}\n{AFTER}")
+    assert (told.sent, told.end) == ([], ("0m", outcome))
+
+
+# What follows an outcome
+
+WITHOUT = {
+    "no_consent": {"consent": {"email": False}},
+    "suppressed": {"suppressed": {"email": "hard_bounce"}},
+    "unreachable": {"profile": {"first_name": "Ann"}},
+    "failed": {},
+}
+MAIL = "  - id: mail\n    email: {subject: Hi, text: '{{ signals.plan }}'}\n"
+
+
+@pytest.mark.parametrize("outcome", WITHOUT)
+async def test_one_channels_failure_never_ends_a_run(theatre: Theatre, outcome: str) -> None:
+    told = await theatre.play(f"steps:\n{MAIL}{AFTER}", **WITHOUT[outcome])
+    assert told.of() == [("0m", "mail", outcome), ("0m", "after", "sent")]
+    assert told.end == ("0m", "completed")
+
+
+@pytest.mark.parametrize("outcome", WITHOUT)
+@pytest.mark.parametrize(
+    ("reaction", "sent", "end"),
+    [
+        ("next", ["between", "after"], "completed"),
+        ("stop", [], "stopped"),
+        ("{goto: after}", ["after"], "completed"),
+        (f"{{fallback: [{note('instead')}]}}", ["instead", "between", "after"], "completed"),
+        (f"{{fallback: [{note('instead')}, {{stop: lost}}]}}", ["instead"], "lost"),
+    ],
+)
+async def test_what_happens_per_outcome_is_what_is_written(
+    theatre: Theatre, outcome: str, reaction: str, sent: list[str], end: str
+) -> None:
+    text = f"steps:\n{MAIL}    outcomes: {{{outcome}: {reaction}}}\n  - {note('between')}\n{AFTER}"
+    told = await theatre.play(text, **WITHOUT[outcome])
+    assert ([step for _, step in told.sent], told.end) == (sent, ("0m", end))
+
+
+async def test_an_outcome_that_didnt_come_changes_nothing(theatre: Theatre) -> None:
+    text = f"steps:\n{MAIL}    outcomes: {{no_consent: stop, failed: stop}}\n{AFTER}"
+    told = await theatre.play(text, signals={"plan": "pro"})
+    assert [step for _, step in told.sent] == ["mail", "after"]
+
+
+async def test_goto_leads_out_of_a_branch_to_a_list_around_it_and_asks_the_guard_there(
+    theatre: Theatre,
+) -> None:
+    text = (
+        "steps:\n  - if: {influencer: {is: missing}}\n    then:\n"
+        + "    ".join(MAIL.splitlines(keepends=True)).join(("    ", ""))
+        + "          outcomes: {no_consent: {goto: last}}\n"
+        + f"      - {note('passed')}\n  - {note('passed-too')}\n"
+        + f"  - id: last\n    if: {{plan: pro}}\n    {NOTE}\n{AFTER}"
+    ).replace("        id: mail", "      - id: mail").replace("      - - id", "      - id")
+    assert (await theatre.play(text, consent={"email": False}, signals={"plan": "pro"})).sent == [
+        ("0m", "last"),
+        ("0m", "after"),
+    ]
+    assert (await theatre.play(text, consent={"email": False})).sent == [("0m", "after")]
+
+
+# Holding
+
+NIGHT = POLICY + 'quiet_hours: "09:30-09:00"\n'  # but for half an hour in the morning
+
+
+async def test_caps_hold_up_to_2_days_and_then_the_message_is_passed_over_at_once(theatre: Theatre) -> None:
+    text, policy = f"steps:\n  - {{id: mail, email: tips}}\n{AFTER}", POLICY + "caps: {email: 1 per 7d}\n"
+    held = await theatre.play(text, policy=policy, sent=[("email", "5d")])
+    assert held.of() == [("2d", "mail", "sent"), ("2d", "after", "sent")]
+    passed = await theatre.play(text, policy=policy, sent=[("email", "4d23h")])
+    assert passed.of() == [("0m", "mail", "capped"), ("0m", "after", "sent")]
+
+
+async def test_quiet_hours_hold_up_to_2_days(theatre: Theatre) -> None:
+    text = f"steps:\n  - {{id: mail, email: tips}}\n{AFTER}"
+    assert (await theatre.play(text, policy=NIGHT)).sent == [("23h", "mail"), ("23h", "after")]
+
+
+@pytest.mark.parametrize(("hold", "sent"), [("12h", ["after"]), ("1d", ["mail", "after"])])
+async def test_a_hold_may_be_shorter(theatre: Theatre, hold: str, sent: list[str]) -> None:
+    outcomes = f"{{held_quiet_hours: {{hold: {hold}}}, capped: {{hold: {hold}}}}}"
+    text = f"steps:\n  - id: mail\n    email: tips\n    outcomes: {outcomes}\n{AFTER}"
+    assert [step for _, step in (await theatre.play(text, policy=NIGHT)).sent] == sent
+    capped = POLICY + "caps: {email: 1 per 1d}\n"
+    told = await theatre.play(text, policy=capped, sent=[("email", "2h")])
+    assert [step for _, step in told.sent] == sent
+
+
+@pytest.mark.parametrize("reaction", ["next", "{hold: 12h}"])
+async def test_caps_and_quiet_hours_are_held_each_as_it_is_written(theatre: Theatre, reaction: str) -> None:
+    text = f"steps:\n  - id: mail\n    email: tips\n    outcomes: {{%s: {reaction}}}\n{AFTER}"
+    capped = POLICY + "caps: {email: 1 per 1d}\n"
+    told = await theatre.play(text % "capped", policy=capped, sent=[("email", "2h")])
+    assert told.of() == [("0m", "mail", "capped"), ("0m", "after", "sent")]
+    told = await theatre.play(text % "held_quiet_hours", policy=NIGHT)
+    assert told.of() == [("0m", "mail", "held_quiet_hours"), ("0m", "after", "sent")]
+    # What is written of the one says nothing of the other.
+    assert (await theatre.play(text % "capped", policy=NIGHT)).sent[0] == ("23h", "mail")
+    told = await theatre.play(text % "held_quiet_hours", policy=capped, sent=[("email", "2h")])
+    assert told.sent[0] == ("22h", "mail")
+
+
+# People
+
+CALL = "steps:\n  - id: ring\n    call: {title: Ring, due: 24h, escalate: {after: 36h, to: lead}}\n"
+
+
+async def test_a_call_waits_for_its_outcome_and_is_overdue_7_days_after_it_was_due(theatre: Theatre) -> None:
+    told = await theatre.play(CALL + AFTER)
+    assert told.of() == [
+        ("0m", "ring", "open"), ("1d12h", "ring", "escalated"), ("8d", "ring", "overdue"), ("8d", "after", "sent"),
+    ]  # fmt: skip
+
+
+async def test_escalation_counts_from_assignment_and_giving_up_from_the_due_time(theatre: Theatre) -> None:
+    """Friday afternoon: a day later nobody works, so that it is due on Monday at nine."""
+    policy = POLICY + 'working_hours: {days: weekdays, between: "09:00-17:00"}\n'
+    text = f"steps:\n  - wait: 4d3h\n{CALL.removeprefix('steps:')[1:]}{AFTER}".replace("4d3h", "99h")
+    told = await theatre.play(text.replace("36h, to: lead}", "36h, to: lead}, give_up: 2d"), policy=policy)
+    assert told.of("call", "escalation") == [
+        ("4d3h", "ring", "open"), ("5d15h", "ring", "escalated"), ("8d23h", "ring", "overdue"),
+    ]  # fmt: skip
+    assert told.lines[1]["due_at"] - told.start == told.lines[-2]["at"] - told.start - (
+        told.lines[3]["at"] - told.lines[3]["at"]
+    ) - __import__("datetime").timedelta(days=2)
+
+
+@pytest.mark.parametrize("said", ["reached", "no_answer", "rescheduled", "done"])
+async def test_everything_a_person_says_but_declined_goes_to_the_next_step(
+    theatre: Theatre, said: str
+) -> None:
+    told = await theatre.play(CALL + AFTER, on("5h", do="complete", outcome=said))
+    assert told.sent == [("5h", "after")]
+    declined = await theatre.play(CALL + AFTER, on("5h", do="complete", outcome="declined"))
+    assert (declined.sent, declined.end) == ([], ("5h", "stopped"))
+
+
+async def test_a_declined_call_goes_on_where_the_step_says_so(theatre: Theatre) -> None:
+    text = f"{CALL}    outcomes: {{declined: next}}\n{AFTER}"
+    assert (await theatre.play(text, on("5h", do="complete", outcome="declined"))).sent == [("5h", "after")]
+
+
+async def test_a_person_may_use_the_steps_own_words(theatre: Theatre) -> None:
+    text = f"{CALL}    outcomes: {{wants_annual: {{goto: annual}}}}\n{AFTER}  - {note('annual')}\n"
+    told = await theatre.play(text, on("5h", do="complete", outcome="wants_annual"))
+    assert told.sent == [("5h", "annual")]
+
+
+async def test_a_task_is_taken_off_the_list_when_the_goal_ends_the_run(theatre: Theatre) -> None:
+    text = f"goal: {{event: {{name: login}}, within: 9d}}\n{CALL}"
+    told = await theatre.play(text, on("5h", name="login"))
+    assert (told.of()[-1], told.end) == (("5h", "ring", "cancelled"), ("5h", "success"))
+
+
+# What steps leave behind
+
+
+async def test_a_reward_is_taken_back_when_its_time_is_over_whatever_ended_the_run(theatre: Theatre) -> None:
+    reward = "steps:\n  - {id: gift, reward: {feature: premium, for: 7d}}\n  - wait: 20d\n"
+    exits = f"exit: [{{event: {{name: login}}}}]\ngoal: {{when: {{plan: pro}}, within: 30d}}\n{reward}"
+    for happens in ([], [on("1d", name="login")], [on("1d", signals={"plan": "pro"})], [on("1d", do="stop")]):
+        told = await theatre.play(exits, *happens)
+        assert told.of("reward") == [("0m", "gift", "granted"), ("7d", "gift", "taken_back")]
+
+
+async def test_later_texts_speak_of_the_outcomes_of_earlier_steps(theatre: Theatre) -> None:
+    text = f"{CALL}  - {{id: mail, in_app: {{title: A, text: 'It was {{{{ steps.ring.outcome }}}}'}}}}\n"
+    told = await theatre.play(text, on("5h", do="complete", outcome="no_answer"))
+    assert told.lines[-2]["text"] == "It was no_answer"
