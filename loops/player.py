@@ -10,17 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import shutil
-import sysconfig
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from activities.steps import StepOpening
@@ -32,14 +27,14 @@ from loops.demo.loading import load_population
 from loops.demo.population import Population
 from loops.demo.record import DemoEvent
 from loops.dispatcher import Dispatcher
-from loops.embedded_temporal import SEARCH_ATTRIBUTES
 from loops.evaluator import BATCH, Evaluator
 from loops.narration import Narrator
 from loops.publishing import publish_directory
+from loops.simulation.server import run_test_server
 from loops.temporal_workers import make_workers
 from loops.upkeep import Upkeep
 from schemas.catalogue import load_catalogue
-from schemas.errors import ConflictError, UnavailableError
+from schemas.errors import ConflictError
 from schemas.incoming import IncomingEvent
 from schemas.settings import Settings
 from scoring.moving import make_mover
@@ -65,15 +60,12 @@ async def play(
     """Play the coming `days` over the database that `environ` names, telling `say` what happens."""
     settings = Settings.read(environ)
     begun = time.monotonic()
-    async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=_test_server(), data_converter=pydantic_data_converter
-    ) as temporal:
+    async with run_test_server() as temporal:
         start = await temporal.get_current_time()
         clock = PlayedClock(start)
         database = Database(settings.require_database_url(), connections=15, clock=clock, durable=False)
         try:
             population = await _populate(database, say, customers)
-            await _register_attributes(temporal)
             channels = make_channels(ChannelSettings.from_environ(settings.environ))
             player = Player(database, clock, temporal, population, say)
             await publish_directory(database, settings.playbooks, load_catalogue())
@@ -239,24 +231,3 @@ async def _populate(database: Database, say: Callable[[str], None], customers: i
     population = await load_population(database, say, customers=customers)
     assert population is not None
     return population
-
-
-async def _register_attributes(temporal: WorkflowEnvironment) -> None:
-    await temporal.client.operator_service.add_search_attributes(
-        AddSearchAttributesRequest(
-            namespace=temporal.client.namespace,
-            search_attributes=dict.fromkeys(SEARCH_ATTRIBUTES, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD),
-        )
-    )
-
-
-def _test_server() -> str:
-    found = shutil.which("temporal-test-server", path=sysconfig.get_path("scripts")) or shutil.which(
-        "temporal-test-server"
-    )
-    if found is None:
-        raise UnavailableError(
-            "the program `temporal-test-server` isn't installed, so there is no virtual clock to play on.",
-            remedy="Run `make install`.",
-        )
-    return found
