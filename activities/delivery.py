@@ -19,7 +19,7 @@ from channels.outcome import Channel
 from channels.rendering import RenderError
 from schemas.plan import Act
 from schemas.run import StepCall, StepResult
-from store import deliveries, runs
+from store import deliveries, run_steps
 from store.contact import address_of
 from store.customers import load_customers
 from store.database import DATABASE_AWAY, Connection
@@ -91,7 +91,7 @@ class MessageDelivery:
         row = await deliveries.lock_delivery(connection, key)
         if row and row.state in ("accepted", "failed", "skipped"):
             # The step's outcome says more: what was refused for want of consent is `failed` in the ledger.
-            said = await runs.load_outcome(connection, call.run_id, call.step, call.occurrence)
+            said = await run_steps.load_outcome(connection, call.run_id, call.step, call.occurrence)
             outcome = said or OUTCOMES.get(row.state) or row.error_code or "skipped"
             return StepResult(outcome=outcome, at=row.settled_at or now, detail=choice_of(row))
         if row and row.state in ("claimed", "unknown"):
@@ -109,8 +109,8 @@ class MessageDelivery:
                 "customer_id": opened.run.customer_id,
                 "step": call.step,
                 "occurrence": call.occurrence,
-                "channel": kept or channels_of(step, opened)[0],
-                "topic": topic_of(step, opened),
+                "channel": kept or channels_of(opened.version.playbook, step, opened.policy)[0],
+                "topic": topic_of(opened.version.playbook, step),
                 "template": step.args.get("template"),
             },
         )
@@ -124,7 +124,7 @@ class MessageDelivery:
         if decision.until is not None:
             # Told at the time it became due: a run that is started anew holds it from then.
             told = f"{decision.outcome}, until {decision.until:%Y-%m-%d %H:%M} UTC; {decision.detail}"
-            await runs.record_step(
+            await run_steps.record_step(
                 connection, call.run_id, call.step, call.occurrence, step.word, "holding", call.due_at, told
             )
             return StepResult(outcome=decision.outcome, at=now, until=decision.until, detail=decision.detail)
@@ -234,7 +234,7 @@ class _Skipping:
             connection, **self.about, state=state, reason=reason, detail=detail, now=now, content=content
         )
         said = outcome or state
-        await runs.record_step(
+        await run_steps.record_step(
             connection, call.run_id, call.step, call.occurrence, self.word, said, now, detail
         )
         told = detail if self.word == ANY_CHANNEL and state == "skipped" else reason

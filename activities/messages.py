@@ -8,12 +8,14 @@ from typing import Any
 from activities.steps import Opened
 from channels.outcome import OutgoingMessage
 from channels.rendering import render_email, render_in_app, render_push, render_sms, render_whatsapp
+from schemas.facts import Facts
 from schemas.message_part import CHANNEL_PARTS
 from schemas.plan import Act, CompiledPlaybook
 from schemas.signal_value import WrongType
 from store.database import Connection
 from store.deliveries import Delivery
-from store.runs import load_steps
+from store.run_steps import load_steps
+from store.runs import Run
 
 Context = Mapping[str, Any]
 
@@ -24,21 +26,29 @@ CHOSEN = "chosen"
 
 
 async def context_of(connection: Connection, opened: Opened) -> Context:
-    """What templates may use: customer (profile), signals, run, steps (outputs and outcomes so far) and links."""
+    """What templates of this run may use (see `make_context`)."""
     steps = {
         row["step"]: {**row["output"], "outcome": row["outcome"]}
         for row in await load_steps(connection, opened.run.id)
     }
-    facts, variants = opened.known.facts, list(opened.run.variants.values())
+    reason = opened.run.trigger.get("reason")
+    return make_context(opened.version.playbook, opened.run, opened.known.facts, steps, reason=reason)
+
+
+def make_context(
+    playbook: CompiledPlaybook, run: Run, facts: Facts, steps: Mapping[str, Any], *, reason: object
+) -> Context:
+    """What templates may use: customer (profile), signals, run, `steps` (outputs and outcomes so far) and links."""
+    variants = list(run.variants.values())
     return {
         "customer": {**facts.profile, "id": facts.customer},
         # A value of the wrong type is nothing to speak of.
         "signals": {name: v for name, v in facts.signals.items() if not isinstance(v, WrongType)},
         "run": {
-            "playbook": opened.run.playbook,
-            "title": opened.version.playbook.title,
-            "entered_at": opened.run.entered_at,
-            "reason": opened.run.trigger.get("reason"),
+            "playbook": run.playbook,
+            "title": playbook.title,
+            "entered_at": run.entered_at,
+            "reason": reason,
             # Of several experiments none is the run's own.
             "variant": variants[0] if len(variants) == 1 else None,
         },

@@ -13,7 +13,7 @@ from activities.steps import StepOpening
 from schemas.policy import Policy
 from schemas.run import EndCall, InboxCall, InboxEntry, RunEnd
 from scoring.churn import LIFETIME_MONTHS
-from store import deliveries, executions, runs, tasks
+from store import deliveries, executions, inbox, runs, tasks
 from store.customers import lock_customers
 from store.database import Connection
 from store.playbooks import load_policy
@@ -35,7 +35,7 @@ class RunBooks:
         async with self._database.transaction() as connection:
             if call.paused is not None:
                 await runs.set_paused(connection, call.run_id, paused=call.paused)
-            return await runs.read_inbox(connection, call.run_id, call.after)
+            return await inbox.read_inbox(connection, call.run_id, call.after)
 
     @activity.defn(name="Run.finish")
     async def finish(self, call: EndCall) -> RunEnd:

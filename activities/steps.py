@@ -16,7 +16,7 @@ from schemas.plan import Act
 from schemas.policy import Policy
 from schemas.run import Interruption, StepCall, StepResult
 from scoring.moving import make_mover
-from store import runs
+from store import inbox, run_steps, runs
 from store.customers import lock_customers
 from store.database import DATABASE_AWAY, Connection, Database, Waker
 from store.playbooks import load_policy
@@ -65,7 +65,7 @@ class StepOpening:
         ]
         found = find_interruption(version, run, known.facts)
         if found:
-            await runs.interrupt(connection, run.id, found)
+            await inbox.interrupt(connection, run.id, found)
             return interrupted(now, found)
         return Opened(run, version, known, await load_policy(connection), now)
 
@@ -78,8 +78,8 @@ class StepOpening:
             return opened
         step = opened.version.steps[call.step]
         assert isinstance(step, Act)
-        said = await runs.load_word(connection, call.run_id, call.step, call.occurrence)
-        if said and said not in runs.UNFINISHED:
+        said = await run_steps.load_word(connection, call.run_id, call.step, call.occurrence)
+        if said and said not in run_steps.UNFINISHED:
             return StepResult(outcome=said, at=opened.now)
         # What is under way was let in by its `if`, then.
         if said is None and step.guard and not opened.version.holds(step.guard, opened.known.facts):
@@ -121,7 +121,7 @@ async def note(
     """Put on record what the step came to, and say so. `private`: the detail stays in the record, as a run's history
     holds no personal data.
     """
-    await runs.record_step(
+    await run_steps.record_step(
         connection, call.run_id, call.step, call.occurrence, word, outcome, now, detail, output
     )
     return StepResult(outcome=outcome, at=now, detail="" if private else detail)

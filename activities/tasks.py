@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from temporalio import activity
 
 from activities.messages import context_of
 from activities.steps import Opened, StepOpening, note
 from channels.header import clean_text
 from channels.rendering import RenderError, render_line, render_part
-from rules.calendar import working_due
+from rules.tasks import UNASSIGNED, assignee_of, outcomes_of, set_deadlines
 from schemas.plan import Act
 from schemas.run import StepCall, StepResult
 from store import tasks
 from store.tasks import Task, task_id
-
-UNASSIGNED = "unassigned"
-# What a person can say of every call or task; a step's own words come in addition.
-OUTCOMES = ("reached", "no_answer", "declined", "rescheduled", "done")
 
 
 class HumanTasks:
@@ -83,11 +77,7 @@ class HumanTasks:
             return StepResult(outcome=task.outcome or task.state, at=task.closed_at or now)
 
     def _task(self, call: StepCall, opened: Opened, step: Act, title: str, about: str) -> Task:
-        assignee = str(step.args.get("assign") or "csm")
-        if assignee == "csm":
-            assignee = str(opened.known.customer.profile.get("csm") or UNASSIGNED)
-        due_at = working_due(opened.now, int(step.args["due_seconds"]), opened.policy)
-        escalation = step.args.get("escalate")
+        deadlines = set_deadlines(step, opened.now, opened.policy)
         return Task(
             id=task_id(call.run_id, call.step, call.occurrence),
             run_id=call.run_id,
@@ -97,19 +87,15 @@ class HumanTasks:
             kind=step.word,
             title=title,
             about=about,
-            assignee=assignee,
+            assignee=assignee_of(step, opened.known.customer.profile),
             escalated_to=None,
-            outcomes=tuple(
-                dict.fromkeys((*OUTCOMES, *(name for name in step.outcomes if name != "overdue")))
-            ),
+            outcomes=outcomes_of(step),
             state="open",
             outcome=None,
             notes="",
             created_at=opened.now,
-            due_at=due_at,
-            escalate_at=opened.now + timedelta(seconds=int(escalation["after_seconds"]))
-            if escalation
-            else None,
-            give_up_at=due_at + timedelta(seconds=int(step.args["give_up_seconds"])),
+            due_at=deadlines.due_at,
+            escalate_at=deadlines.escalate_at,
+            give_up_at=deadlines.give_up_at,
             closed_at=None,
         )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from temporalio.exceptions import ApplicationError
 
@@ -15,15 +14,14 @@ from activities.messages import choice_of, word_of
 from activities.steps import StepOpening
 from channels.outcome import UNANSWERABLE, Channel, ChannelError, OutgoingMessage, Receipt, Unanswerable
 from schemas.run import StepCall, StepResult
-from store import deliveries, runs
+from store import deliveries, run_steps
 from store.contact import suppress
-from store.database import DATABASE_AWAY, Connection
+from store.database import Connection
 from store.deliveries import Delivery, hash_address
 
 # A message that could not leave for so long is no longer timely.
 GIVE_UP = timedelta(hours=6)
 RETRY_SECONDS = (2.0, 5.0, 15.0, 60.0, 300.0)
-_Written = TypeVar("_Written")
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Transmission:
 
     async def release(self, claimed: Claimed) -> None:
         """Give a claim back whose commit wasn't answered: it may stand, and nobody is going to use it."""
-        await self._surely(lambda connection: deliveries.release(connection, claimed.delivery))
+        await self._opening.write_surely(lambda connection: deliveries.release(connection, claimed.delivery))
 
     async def transmit(self, call: StepCall, claimed: Claimed) -> StepResult:
         """One request to the provider, then the record of what became of it."""
@@ -196,33 +194,21 @@ class Transmission:
                 await record_sent(connection, call, delivery, now, said)
                 return StepResult(outcome=said, at=now, detail=choice_of(delivery))
             if final == "failed" or reconciled:
-                await runs.record_step(
+                await run_steps.record_step(
                     connection, call.run_id, call.step, call.occurrence, word_of(delivery), said, now,
                     str(told.get("error") or ""),
                 )  # fmt: skip
             # A provider's words may name the recipient: the run's history gets the code only.
             return StepResult(outcome=said, at=now, detail=str(told.get("error_code") or ""))
 
-        return await self._surely(settle)
-
-    async def _surely(self, write: Callable[[Connection], Awaitable[_Written]]) -> _Written:
-        """What `write` gives in a transaction of its own, tried for some 10 s while the database is away."""
-        for attempt in range(40):
-            try:
-                async with self._database.transaction() as connection:
-                    return await write(connection)
-            except DATABASE_AWAY:
-                if attempt == 39:
-                    raise
-                await asyncio.sleep(0.25)
-        raise AssertionError("unreachable")
+        return await self._opening.write_surely(settle)
 
 
 async def record_sent(
     connection: Connection, call: StepCall, delivery: Delivery, now: datetime, outcome: str = "sent"
 ) -> None:
     """Put on record that the step's message left; later steps may ask which way it took."""
-    await runs.record_step(
+    await run_steps.record_step(
         connection, call.run_id, call.step, call.occurrence, word_of(delivery), outcome, now,
         choice_of(delivery), {"channel": delivery.channel},
     )  # fmt: skip

@@ -6,15 +6,14 @@ from datetime import datetime, timedelta
 
 from temporalio import activity
 
-from activities.steps import StepOpening
+from activities.steps import StepOpening, note
 from activities.versions import Version
-from rules.calendar import wait_ends
-from rules.holidays import holidays_within
 from rules.matching import event_matches
+from rules.waits import describe_assumptions, end_of_wait
 from schemas.facts import Facts
-from schemas.plan import Act, BeforeDate, Branch, Choose, Repeat, Wait, WaitFor, WaitSpec
+from schemas.plan import Act, BeforeDate, Branch, Choose, Repeat, Wait, WaitFor
 from schemas.run import StepCall, StepResult
-from store import runs, waits
+from store import waits
 from store.database import Connection
 
 
@@ -35,10 +34,7 @@ class Waiting:
             step = opened.version.steps[call.step]
             assert isinstance(step, Branch | Choose | Repeat)
             outcome = decide_way(step, opened.version, opened.known.facts)
-            await runs.record_step(
-                connection, call.run_id, call.step, call.occurrence, step.kind, outcome, opened.now
-            )
-            return StepResult(outcome=outcome, at=opened.now)
+            return await note(connection, call, step.kind, outcome, opened.now)
 
     @activity.defn(name="Wait.resolve")
     async def resolve(self, call: StepCall) -> StepResult:
@@ -49,20 +45,18 @@ class Waiting:
                 return opened
             step = opened.version.steps[call.step]
             assert isinstance(step, Wait)
-            facts = opened.known.facts
-            until = end_of_wait(step.spec, call.due_at, facts, opened.policy.default_zone)
+            facts, zone = opened.known.facts, opened.policy.default_zone
+            until = end_of_wait(step.spec, call.due_at, facts, zone)
             if until is None:
-                await runs.record_step(
-                    connection, call.run_id, call.step, call.occurrence, "wait", "no_date", opened.now
-                )
-                return StepResult(outcome="no_date", at=opened.now)
+                return await note(connection, call, "wait", "no_date", opened.now)
             if isinstance(step.spec, BeforeDate):
                 # The evaluator watches the date, and rings when it moves.
                 await waits.close_wait(connection, call.run_id, call.step, call.occurrence)
                 await waits.open_wait(
-                    connection, call.run_id, opened.run.customer_id, call.step, call.occurrence, call.due_at, until
-                )
-            await self._tell(connection, call, "wait", until)
+                    connection, call.run_id, opened.run.customer_id, call.step, call.occurrence, call.due_at,
+                    until,
+                )  # fmt: skip
+            await _note_waiting(connection, call, "wait", until, describe_assumptions(step.spec, facts, zone))
             return StepResult(outcome="waiting", at=opened.now, until=until)
 
     @activity.defn(name="Wait.listen")
@@ -80,34 +74,9 @@ class Waiting:
             )  # fmt: skip
             if satisfied(step, wait, opened.known.facts, opened.version):
                 await waits.close_wait(connection, call.run_id, call.step, call.occurrence)
-                await runs.record_step(
-                    connection, call.run_id, call.step, call.occurrence, "wait_for", "then", opened.now
-                )
-                return StepResult(outcome="then", at=opened.now)
-            await self._tell(connection, call, "wait_for", wait.until)
+                return await note(connection, call, "wait_for", "then", opened.now)
+            await _note_waiting(connection, call, "wait_for", wait.until)
             return StepResult(outcome="waiting", at=opened.now, until=wait.until)
-
-    @activity.defn(name="Step.skip")
-    async def skip(self, call: StepCall) -> StepResult:
-        """Pass this step over: it was overdue for too long after a pause."""
-        async with self._database.transaction() as connection:
-            opened = await self._opening.open(connection, call)
-            if isinstance(opened, StepResult):
-                return opened
-            step = opened.version.steps[call.step]
-            assert isinstance(step, Act)
-            detail = "overdue after a pause"
-            await runs.record_step(
-                connection, call.run_id, call.step, call.occurrence, step.word, "skipped", opened.now, detail
-            )
-            return StepResult(outcome="skipped", at=opened.now, detail=detail)
-
-    async def _tell(self, connection: Connection, call: StepCall, word: str, until: datetime) -> None:
-        """Note that the run waits, of the time at which the wait began."""
-        told = f"until {until:%Y-%m-%d %H:%M} UTC"
-        await runs.record_step(
-            connection, call.run_id, call.step, call.occurrence, word, "waiting", call.due_at, told
-        )
 
     @activity.defn(name="Wait.close")
     async def close(self, call: StepCall) -> StepResult:
@@ -122,15 +91,19 @@ class Waiting:
             wait = waits.OpenWait(call.run_id, call.step, call.occurrence, call.due_at, until)
             listening = await waits.close_wait(connection, call.run_id, call.step, call.occurrence)
             # Nobody listening: the evaluator saw it and its word is in the inbox.
-            outcome = (
-                "then"
-                if not listening or satisfied(step, wait, opened.known.facts, opened.version)
-                else "else"
-            )
-            await runs.record_step(
-                connection, call.run_id, call.step, call.occurrence, "wait_for", outcome, opened.now
-            )
-            return StepResult(outcome=outcome, at=opened.now)
+            came = not listening or satisfied(step, wait, opened.known.facts, opened.version)
+            return await note(connection, call, "wait_for", "then" if came else "else", opened.now)
+
+    @activity.defn(name="Step.skip")
+    async def skip(self, call: StepCall) -> StepResult:
+        """Pass this step over: it was overdue for too long after a pause."""
+        async with self._database.transaction() as connection:
+            opened = await self._opening.open(connection, call)
+            if isinstance(opened, StepResult):
+                return opened
+            step = opened.version.steps[call.step]
+            assert isinstance(step, Act)
+            return await note(connection, call, step.word, "skipped", opened.now, "overdue after a pause")
 
 
 def decide_way(step: Branch | Choose | Repeat, version: Version, facts: Facts) -> str:
@@ -145,21 +118,6 @@ def decide_way(step: Branch | Choose | Repeat, version: Version, facts: Facts) -
             return "done" if step.until and version.holds(step.until, facts) else "again"
 
 
-def end_of_wait(spec: WaitSpec, since: datetime, facts: Facts, default_zone: str) -> datetime | None:
-    """When a wait that began at `since` is over in the customer's own time, by what is known now; None: no date."""
-    country = _text(facts.signals.get("country")) or _text(facts.profile.get("country"))
-    region = _text(facts.profile.get("region")) or _text(facts.profile.get("state"))
-    return wait_ends(
-        spec,
-        since=since,
-        zone=_text(facts.profile.get("timezone")),
-        default_zone=default_zone,
-        country=country,
-        signal_value=facts.signals.get(spec.signal) if isinstance(spec, BeforeDate) else None,
-        holidays=holidays_within(spec, since, country, region),
-    )
-
-
 def satisfied(step: WaitFor, wait: waits.OpenWait, facts: Facts, version: Version) -> bool:
     """Whether what a `wait_for` waits for has come; only events since it began count."""
     if step.when is not None:
@@ -172,5 +130,9 @@ def satisfied(step: WaitFor, wait: waits.OpenWait, facts: Facts, version: Versio
     )
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+async def _note_waiting(
+    connection: Connection, call: StepCall, word: str, until: datetime, assumed: str = ""
+) -> None:
+    """Put on record that the run waits, as of the time at which the wait began."""
+    told = f"until {until:%Y-%m-%d %H:%M} UTC"
+    await note(connection, call, word, "waiting", call.due_at, f"{told}; {assumed}" if assumed else told)

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from activities.facts import load_known
 from activities.steps import StepOpening
 from loops.triggers import Triggers, prepare_triggers
-from rules.column_building import columns_of
-from rules.columns import match_columns
 from schemas.facts import Facts
 from store.alerts import raise_alert, resolve_alerts
 from store.comparisons import Comparison, record_comparison, sample_customers
@@ -43,6 +41,10 @@ def judge_live(triggers: Triggers, customers: Sequence[Facts]) -> list[Mapping[s
 
 def judge_by_columns(triggers: Triggers, customers: Sequence[Facts]) -> list[Mapping[str, str]]:
     """As the batch path answers, line by line over all customers at once."""
+    # A worker needs NumPy for this only, once a day.
+    from rules.column_building import columns_of
+    from rules.columns import match_columns
+
     lines = {
         f"{trigger.place}:{at}": line
         for trigger in triggers.triggers

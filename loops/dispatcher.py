@@ -25,7 +25,7 @@ from activities.versions import Version, Versions
 from rules.resumption import waits_behind
 from schemas.errors import NotFoundError
 from schemas.run import RUN_QUEUE, WORKFLOW_NAME, Resumption, RunInput, key_of
-from store import runs, starts
+from store import inbox, run_steps, starts
 from store.database import Connection, Database
 from store.playbooks import is_paused
 from store.runs import Run
@@ -62,7 +62,7 @@ class Dispatcher:
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)
             starting = await starts.lease_starts(connection, now, BATCH)
-            bells = await runs.lease_doorbells(connection, now, BATCH)
+            bells = await inbox.lease_doorbells(connection, now, BATCH)
             inputs = [(run, await self._input(connection, run)) for run in starting]
         started = await asyncio.gather(*(self._start(run, start, now) for run, start in inputs))
         rung = await asyncio.gather(*(self._ring(workflow_id) for _, _, workflow_id in bells))
@@ -76,7 +76,7 @@ class Dispatcher:
                         await starts.start_later(
                             connection, run.id, now + TRY_AGAIN * min(run.start_attempts + 1, 30)
                         )
-                await runs.silence_doorbells(
+                await inbox.silence_doorbells(
                     connection,
                     [(run_id, rings) for (run_id, rings, _), done in zip(bells, rung, strict=True) if done],
                 )
@@ -183,13 +183,13 @@ class Dispatcher:
 
 async def _resumption(connection: Connection, run: Run, version: Version) -> Resumption | None:
     """Where a run that was started before goes on: the steps whose outcome is on record aren't taken again."""
-    steps = await runs.load_steps(connection, run.id)
+    steps = await run_steps.load_steps(connection, run.id)
     if not steps and run.start_attempts <= 1:
         return None
     recorded = {(row["step"], row["occurrence"]): row["at"] for row in steps}
     done = waits_behind(version.playbook.steps, recorded)
     for row in steps:
-        if row["outcome"] not in runs.UNFINISHED:
+        if row["outcome"] not in run_steps.UNFINISHED:
             done[key_of(row["step"], row["occurrence"])] = row["outcome"]
     playbook_paused = run.paused and await is_paused(connection, run.playbook)
     return Resumption(

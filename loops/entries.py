@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from activities.facts import Known
+from activities.routing import open_channels
 from activities.steps import StepOpening
 from activities.versions import Version
 from loops.triggers import Trigger
@@ -17,12 +18,10 @@ from rules.calendar import midnight_before
 from rules.entry import Candidate, EntryDecision, OpenRun, decide_entries, key_of_run
 from rules.generated import compile_condition
 from rules.reference import explain
-from rules.sending import CONSENT_CHANNELS, consented
 from rules.shortfall import describe_shortfall
 from rules.wording import sentence
 from schemas.plan import CompiledPlaybook
 from store import decisions, entry_requests, runs
-from store.contact import address_of
 from store.database import Connection
 from store.decisions import Decision
 from store.entry_requests import EntryRequest
@@ -212,12 +211,7 @@ class Entries:
             ],
             recent_entries=[one.entered_at for one in before],
             admitted_today=admitted.get(entry.playbook.name, 0),
-            channels={
-                channel: address_of(channel, facts.profile) is not None
-                and channel not in facts.suppressed
-                and consented(self._policy, facts.consent, channel)[0]
-                for channel in CONSENT_CHANNELS
-            },
+            channels=open_channels(facts, self._policy),
             key=entry.key or None,
         )
 

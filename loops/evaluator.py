@@ -19,15 +19,16 @@ from activities.past_scores import PastScores
 from activities.running import close_run
 from activities.steps import StepOpening
 from activities.versions import Version
-from activities.waiting import end_of_wait, satisfied
+from activities.waiting import satisfied
 from loops.entries import Entries, Entry, ask, hold
 from loops.newcomers import Newcomers
 from loops.triggers import Triggers, prepare_triggers
 from rules.reference import explain
+from rules.waits import end_of_wait
 from schemas.plan import BeforeDate, Wait, WaitFor
 from schemas.policy import Policy
 from schemas.run import RunEnd
-from store import decisions, entry_requests, evaluations, runs, signals, waits
+from store import decisions, entry_requests, evaluations, inbox, run_steps, runs, signals, waits
 from store.database import Connection
 from store.evaluations import Request
 from store.playbooks import Published, load_published, read_stamp
@@ -185,7 +186,7 @@ class Evaluator:
                     theirs.remove((run, version))
                     continue
                 if found:
-                    batch.rung += await runs.interrupt(connection, run.id, found)
+                    batch.rung += await inbox.interrupt(connection, run.id, found)
                     continue
                 for condition in version.watched:
                     batch.look_again(customer_id, explain(condition, facts).changes_at)
@@ -199,10 +200,10 @@ class Evaluator:
                         continue
                     elif satisfied(step, wait, facts, version):
                         await waits.close_wait(connection, run.id, wait.step, wait.occurrence)
-                        await runs.record_step(
+                        await run_steps.record_step(
                             connection, run.id, wait.step, wait.occurrence, "wait_for", "then", batch.now
                         )
-                        await runs.post(
+                        await inbox.post(
                             connection, run.id, "event", batch.now, step=wait.step, occurrence=wait.occurrence,
                             outcome="then",
                         )  # fmt: skip
@@ -265,7 +266,7 @@ async def _follow_date(
         await waits.close_wait(connection, wait.run_id, wait.step, wait.occurrence)
     else:
         await waits.move_wait(connection, wait.run_id, wait.step, wait.occurrence, until)
-    await runs.post(
+    await inbox.post(
         connection, wait.run_id, "moved", now, step=wait.step, occurrence=wait.occurrence, outcome="moved"
     )
     return True

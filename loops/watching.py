@@ -31,6 +31,7 @@ GONE_SECONDS = 0.7
 # Something that never comes to rest is looked at all the same.
 RESTLESS_SECONDS = 4.0
 ROUNDS = 3
+TOLD_ONE_BY_ONE = 5
 AWAY = (*DATABASE_AWAY, OSError)
 
 Snapshot = dict[str, tuple[int, int, int]]
@@ -151,7 +152,11 @@ class Watcher:
         )
 
     def _report(self, applied: Applied, files: Files) -> None:
-        lines = [f"{change.name} is live: {change.describe()}" for change in applied.changes]
+        changes = applied.changes
+        lines = [f"published {change.name}: {change.describe()}" for change in changes]
+        if len(changes) > TOLD_ONE_BY_ONE:
+            names = ", ".join(change.name for change in changes[:TOLD_ONE_BY_ONE])
+            lines = [f"published {len(changes)} playbooks: {names} …"]
         errors = frozenset(applied.errors)
         lines += [f"{problem}" for problem in applied.errors if problem not in self._told]
         wrong = {problem.file for problem in errors - self._told}

@@ -22,7 +22,6 @@ def wait_ends(
     since: datetime,
     zone: str | None,
     default_zone: str,
-    country: str | None = None,
     signal_value: object = None,
     holidays: Collection[date] = (),
 ) -> datetime | None:
@@ -32,7 +31,7 @@ def wait_ends(
     end of the calendar.
     Calendar waits go by the clocks of `zone`, or of `default_zone` where that is missing or unknown; without
     `at` they keep the local time of day. Business days are Monday to Friday without `holidays`, which the
-    caller looks up for `country` (`rules.holidays`). OverflowError past the year 9999.
+    caller looks up (`rules.holidays`). OverflowError past the year 9999.
     """
     local_zone = zone_or_default(zone, default_zone)
     local = since.astimezone(local_zone).replace(tzinfo=None, fold=0)

@@ -12,8 +12,8 @@ from rules.likeness import without_places
 from rules.wording import sentence
 from schemas.condition import AllOf
 from schemas.form import format_duration
-from schemas.nesting import conditions, walk
-from schemas.plan import Act, Again, CompiledPlaybook, EventMatch, Step
+from schemas.nesting import conditions, inner
+from schemas.plan import Act, Again, CompiledPlaybook, EventMatch, Step, Steps
 
 # What of a step stands inside it, or says where it stands.
 _APART = {"id", "then", "otherwise", "cases", "steps", "branches", "variants", "outcomes", "path", "line"}
@@ -38,7 +38,7 @@ def _parts(old: CompiledPlaybook, new: CompiledPlaybook) -> Iterator[tuple[str, 
     yield "trigger", _conditions(_lines(old), _lines(new))
     yield "goal", _conditions(_goal(old), _goal(new))
     yield "exits", _conditions(_exits(old), _exits(new))
-    yield "steps", _steps(list(walk(old.steps)), list(walk(new.steps)))
+    yield "steps", _steps(list(_walk(old.steps)), list(_walk(new.steps)))
     if old.send != new.send:
         yield "send", ["the playbook's sending rules are others"]
     yield "templates", _templates(old, new)
@@ -70,6 +70,19 @@ def _awaited(when: AllOf | None, event: EventMatch | None) -> str:
     if event:
         told.append(f"event {event.name}" + (f" where {sentence(event.where)}" if event.where else ""))
     return " or ".join(told)
+
+
+def _walk(steps: Steps) -> Iterator[Step]:
+    """Every step in the order of the file, arms and outcomes by name: the store keeps no order of those."""
+    for step in steps:
+        yield step
+        by_name = {
+            field: dict(sorted(getattr(step, field).items()))
+            for field in ("variants", "outcomes")
+            if hasattr(step, field)
+        }
+        for nested in inner(step.model_copy(update=by_name)):
+            yield from _walk(nested)
 
 
 def _steps(old: Sequence[Step], new: Sequence[Step]) -> Iterator[str]:
@@ -136,7 +149,8 @@ def _changed(old: Step, new: Step) -> list[str]:
 
 def _content(step: Step) -> str:
     asked = [without_places(condition) for condition in conditions(step)]
-    return json.dumps((_word(step), _own(step), asked), sort_keys=True)
+    name = "" if _is_path(step.id) else step.id
+    return json.dumps((name, _word(step), _own(step), asked), sort_keys=True)
 
 
 def _own(step: Step) -> dict[str, Any]:

@@ -262,13 +262,14 @@ class CompiledPlaybook(Frozen):
 
 
 def _meaning(tree: Any) -> Any:
-    """Drop the lines at which conditions were written: moving a block down a file is no new version.
+    """Drop where conditions were written: moving a block within a file is no new version of them.
 
     What is left out (None, empty, False) is dropped too, so that a word that the language gains later makes no new
     version of playbooks that don't use it.
     """
     if isinstance(tree, dict):
-        meant = {key: _meaning(value) for key, value in tree.items() if key != "line"}
+        place = {"path", "line"} if {"path", "line"} <= tree.keys() else ()
+        meant = {key: _meaning(value) for key, value in tree.items() if key not in place}
         return {key: value for key, value in meant.items() if not _is_left_out(value)}
     if isinstance(tree, list):
         return [_meaning(value) for value in tree]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.runs import UNFINISHED
+from store.run_steps import UNFINISHED
 
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
 

@@ -57,8 +57,10 @@ class Change:
                 return "only its text"
             case "retired":
                 return "retired: its file is gone"
+            case "policy":
+                return "other rules for all"
             case _:
-                told = self.kind if self.kind != "status" else ""
+                told = ""
         before, after = (one.status if one else "" for one in (self.before, self.after))
         moved = f"{before} is now {after}" if before != after else ""
         return ", ".join(filter(None, (told, moved)))

@@ -13,14 +13,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import NotFoundError
-from schemas.run import InboxEntry, Interruption
+from schemas.run import Interruption
 from store.database import encode
 
 # How long a loop may take to start or signal a run before another tries again; both are harmless to repeat.
 LEASE = timedelta(seconds=20)
-
-# What a step's record says while the step goes on.
-UNFINISHED = ("open", "waiting", "holding")
 
 # Deliveries, tasks and runs derive their ids from this, so that a repetition finds the first one.
 NAMESPACE = uuid.UUID("5f0f5c1e-6a1b-4d0e-9a55-70e8f1a9b0d3")
@@ -226,166 +223,6 @@ async def bind(connection: AsyncConnection, run_id: str, execution_id: str, step
         )
     ).first()
     return read_run(row) if row else None
-
-
-async def interrupt(connection: AsyncConnection, run_id: str, interruption: Interruption) -> bool:
-    """Mark that the run is to end, unless it is marked already (then the first mark stays); rings it."""
-    done = await connection.execute(
-        text(
-            "UPDATE runs SET interruption = CAST(:value AS jsonb) "
-            "WHERE id = :id AND ended_at IS NULL AND interruption IS NULL"
-        ),
-        {"id": run_id, "value": interruption.model_dump_json()},
-    )
-    if not done.rowcount:
-        return False
-    kind = interruption.kind if interruption.kind in ("goal", "exit") else "stop"
-    await post(
-        connection, run_id, kind, interruption.at, outcome=interruption.outcome, reason=interruption.reason
-    )
-    return True
-
-
-async def post(
-    connection: AsyncConnection,
-    run_id: str,
-    kind: str,
-    at: datetime,
-    *,
-    step: str | None = None,
-    occurrence: int = 0,
-    outcome: str = "",
-    reason: str = "",
-) -> None:
-    """Put an entry into the run's inbox and ring its doorbell."""
-    await connection.execute(
-        text(
-            "INSERT INTO run_inbox (run_id, kind, step, occurrence, outcome, reason, at) "
-            "VALUES (:run, :kind, :step, :occurrence, :outcome, :reason, :at)"
-        ),
-        {
-            "run": run_id,
-            "kind": kind,
-            "step": step,
-            "occurrence": occurrence,
-            "outcome": outcome,
-            "reason": reason,
-            "at": at,
-        },
-    )
-    await connection.execute(
-        text(
-            "INSERT INTO doorbells AS d (run_id, next_at) VALUES (:run, :at) "
-            "ON CONFLICT (run_id) DO UPDATE SET rings = d.rings + 1, next_at = least(d.next_at, excluded.next_at)"
-        ),
-        {"run": run_id, "at": at},
-    )
-
-
-async def read_inbox(connection: AsyncConnection, run_id: str, after: int) -> list[InboxEntry]:
-    """What came after entry `after`, in order."""
-    rows = await connection.execute(
-        text(
-            "SELECT seq, kind, step, occurrence, outcome, reason, at FROM run_inbox "
-            "WHERE run_id = :run AND seq > :after ORDER BY seq"
-        ),
-        {"run": run_id, "after": after},
-    )
-    return [InboxEntry(**row._mapping) for row in rows]
-
-
-async def lease_doorbells(
-    connection: AsyncConnection, now: datetime, limit: int
-) -> list[tuple[str, int, str]]:
-    """(run id, rings, workflow id) of runs to signal; leased like starts. Runs not started yet read their inbox anyway."""
-    rows = await connection.execute(
-        text(
-            "UPDATE doorbells d SET next_at = :later FROM runs r WHERE r.id = d.run_id AND d.run_id IN ("
-            "SELECT run_id FROM doorbells JOIN runs ON runs.id = run_id WHERE next_at <= :now "
-            "AND runs.state <> 'starting' ORDER BY next_at LIMIT :limit FOR UPDATE OF doorbells SKIP LOCKED) "
-            "RETURNING d.run_id, d.rings, r.workflow_id"
-        ),
-        {"now": now, "later": now + LEASE, "limit": limit},
-    )
-    return [(str(row.run_id), row.rings, row.workflow_id) for row in rows]
-
-
-async def silence_doorbells(connection: AsyncConnection, rung: Sequence[tuple[str, int]]) -> None:
-    """These were signalled; a doorbell that rang again meanwhile stays, due at once."""
-    for run_id, rings in rung:
-        await connection.execute(
-            text("DELETE FROM doorbells WHERE run_id = :run AND rings = :rings"),
-            {"run": run_id, "rings": rings},
-        )
-    await connection.execute(
-        text("UPDATE doorbells SET next_at = '-infinity' WHERE run_id = ANY(CAST(:ids AS uuid[]))"),
-        {"ids": [run_id for run_id, _ in rung]},
-    )
-
-
-async def record_step(
-    connection: AsyncConnection,
-    run_id: str,
-    step: str,
-    occurrence: int,
-    word: str,
-    outcome: str,
-    at: datetime,
-    detail: str = "",
-    output: Mapping[str, Any] | None = None,
-) -> None:
-    """Note what a step came to; a later outcome of the same occurrence replaces an earlier one.
-
-    output: what later steps may use of it.
-    """
-    await connection.execute(
-        text(
-            "INSERT INTO run_steps (run_id, step, occurrence, word, outcome, at, detail, output) "
-            "VALUES (:run, :step, :occurrence, :word, :outcome, :at, :detail, CAST(:output AS jsonb)) "
-            "ON CONFLICT (run_id, step, occurrence) DO UPDATE SET outcome = excluded.outcome, at = excluded.at, "
-            "detail = excluded.detail, output = excluded.output"
-        ),
-        {
-            "run": run_id,
-            "step": step,
-            "occurrence": occurrence,
-            "word": word,
-            "outcome": outcome,
-            "at": at,
-            "detail": detail,
-            "output": encode(output or {}),
-        },
-    )
-
-
-async def load_steps(connection: AsyncConnection, run_id: str) -> list[dict[str, Any]]:
-    """What the run's steps came to, in order of time."""
-    rows = await connection.execute(
-        text(
-            "SELECT step, occurrence, word, outcome, detail, at, output FROM run_steps "
-            "WHERE run_id = :run ORDER BY at, step"
-        ),
-        {"run": run_id},
-    )
-    return [dict(row._mapping) for row in rows]
-
-
-async def load_outcome(connection: AsyncConnection, run_id: str, step: str, occurrence: int) -> str | None:
-    """What this step came to, or None when that isn't on record."""
-    outcome = await load_word(connection, run_id, step, occurrence)
-    return None if outcome in UNFINISHED else outcome
-
-
-async def load_word(connection: AsyncConnection, run_id: str, step: str, occurrence: int) -> str | None:
-    """What is on record of this step, UNFINISHED words among it, or None."""
-    row = await connection.execute(
-        text(
-            "SELECT outcome FROM run_steps WHERE run_id = :run AND step = :step AND occurrence = :occurrence"
-        ),
-        {"run": run_id, "step": step, "occurrence": occurrence},
-    )
-    outcome: str | None = row.scalar()
-    return outcome
 
 
 async def end_run(connection: AsyncConnection, run_id: str, outcome: str, reason: str, at: datetime) -> bool:

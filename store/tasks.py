@@ -12,9 +12,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import ConflictError, InputError, NotFoundError
-from store import runs
+from store import inbox, run_steps
 from store.customers import lock_customers
 from store.database import Database
+from store.runs import NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ _FIELDS = ", ".join(Task.__dataclass_fields__)
 
 def task_id(run_id: str, step: str, occurrence: int) -> str:
     """The same for every attempt at the same step of the same run."""
-    return str(uuid.uuid5(runs.NAMESPACE, f"task/{run_id}/{step}/{occurrence}"))
+    return str(uuid.uuid5(NAMESPACE, f"task/{run_id}/{step}/{occurrence}"))
 
 
 def _task(row: Any) -> Task:
@@ -112,11 +113,11 @@ async def complete_task(database: Database, task: str, outcome: str, *, notes: s
                 remedy="Nothing is left to do for it.",
             )
         await close_task(connection, task, "done", now, outcome=outcome, notes=notes, by=by)
-        await runs.record_step(
+        await run_steps.record_step(
             connection, found.run_id, found.step, found.occurrence, found.kind, outcome, now, found.title
         )
         # The notes stay here: what a run reads ends up in its history.
-        await runs.post(
+        await inbox.post(
             connection,
             found.run_id,
             "task",

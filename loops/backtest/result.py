@@ -156,6 +156,9 @@ def read_timeline(
         elif line["kind"] in WORK:
             if line["outcome"] == "open":
                 work.append(Work(customer, at, line["step"], line["kind"], line["assignee"]))
+        elif "until" in line:
+            # Held until the run ended: it neither left nor was it skipped.
+            continue
         elif line["kind"] == "message" or line["kind"] in MESSAGE_CHANNELS or line["kind"] == "in_app":
             channel = line.get("channel") or line["kind"]
             messages.append(Message(customer, at, line["step"], channel, line["outcome"]))

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from activities.facts import Known
 from activities.interruptions import find_interruption
+from activities.routing import open_channels
 from activities.versions import Version
 from loops.backtest.past_customer import PastCustomer, Span
 from loops.simulation.happening import Happening
@@ -16,10 +17,8 @@ from loops.triggers import Trigger
 from rules.entry import Candidate, OpenRun, decide_entries, key_of_run
 from rules.instants import earliest
 from rules.reference import explain
-from rules.sending import CONSENT_CHANNELS, consented
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
-from store.contact import address_of
 from store.past_reading import RecordedRun
 from store.runs import Run
 
@@ -185,12 +184,7 @@ class Watcher:
             recent_entries=sorted(
                 [*(run.entered_at for run in before), *(run.entered_at for run in self.runs)]
             ),
-            channels={
-                channel: address_of(channel, facts.profile) is not None
-                and channel not in facts.suppressed
-                and consented(policy, facts.consent, channel)[0]
-                for channel in CONSENT_CHANNELS
-            },
+            channels=open_channels(facts, policy),
             key=key,
         )
 

@@ -9,16 +9,12 @@ from typing import Any, TypeVar
 from temporalio import activity
 
 from activities.steps import interrupted
-from activities.tasks import UNASSIGNED
-from activities.texts import render_arguments
 from activities.waiting import decide_way, satisfied
-from channels.rendering import RenderError, render_line
-from loops.simulation.entry import ask_entry
-from loops.simulation.happening import Happening
-from loops.simulation.marks import traits_of
+from loops.simulation import acts
 from loops.simulation.messages import deliver
-from loops.simulation.run import SimulatedRun, Task, outcomes_of, place_of
-from rules.calendar import working_due
+from loops.simulation.run import SimulatedRun, place_of
+from rules.tasks import UNASSIGNED
+from rules.waits import describe_assumptions, end_of_wait
 from schemas.plan import BeforeDate, Branch, Choose, Repeat, Wait, WaitFor
 from schemas.run import EndCall, InboxCall, InboxEntry, RunEnd, StepCall, StepResult
 from store.waits import OpenWait
@@ -59,7 +55,7 @@ class Desk:
     @activity.defn(name="Tasks.assign")
     async def assign(self, call: StepCall) -> StepResult:
         """Put this step's work on a list."""
-        return self._act(call, _assign)
+        return self._act(call, acts.assign)
 
     @activity.defn(name="Tasks.escalate")
     async def escalate(self, call: StepCall) -> StepResult:
@@ -94,24 +90,22 @@ class Desk:
     @activity.defn(name="Reward.grant")
     async def grant(self, call: StepCall) -> StepResult:
         """Unlock a feature, and lock it again when its time is over, whatever becomes of the run."""
-        return self._act(call, _grant)
+        return self._act(call, acts.grant)
 
     @activity.defn(name="Mark.set")
     async def mark(self, call: StepCall) -> StepResult:
         """Mark the customer."""
-
-        return self._act(call, _mark)
+        return self._act(call, acts.mark)
 
     @activity.defn(name="Entry.ask")
     async def ask(self, call: StepCall) -> StepResult:
         """Decide whether another playbook would be entered; its run isn't played."""
-
-        return self._act(call, _ask)
+        return self._act(call, acts.ask)
 
     @activity.defn(name="Step.carry_out")
     async def carry_out(self, call: StepCall) -> StepResult:
         """Tell what the step would do, and take it for done: nothing leaves."""
-        return self._act(call, _carry_out)
+        return self._act(call, acts.carry_out)
 
     @activity.defn(name="Condition.check")
     async def check(self, call: StepCall) -> StepResult:
@@ -170,7 +164,7 @@ class Desk:
     @activity.defn(name="Step.skip")
     async def skip(self, call: StepCall) -> StepResult:
         """Pass this step over."""
-        return self._open(call, lambda run: _tell(run, call, "skipped", detail="overdue after a pause"))
+        return self._open(call, lambda run: acts.tell(run, call, "skipped", detail="overdue after a pause"))
 
     @activity.defn(name="Inbox.read")
     async def read(self, call: InboxCall) -> list[InboxEntry]:
@@ -188,7 +182,7 @@ class Desk:
         def act(run: SimulatedRun) -> StepResult:
             step = run.act(call)
             if step.guard and not run.version.holds(step.guard, run.customer.facts(call.at)):
-                return _tell(run, call, "skipped", detail="its `if` doesn't hold")
+                return acts.tell(run, call, "skipped", detail="its `if` doesn't hold")
             return do(run, call)
 
         return self._open(call, act)
@@ -209,95 +203,11 @@ class Desk:
             raise
 
 
-def _tell(run: SimulatedRun, call: StepCall, outcome: str, **more: Any) -> StepResult:
-    step = run.act(call)
-    channel = run.setting.step_types[step.word].channel if step.word in run.setting.step_types else None
-    run.tell(call.at, place_of(call), step.word, outcome, **({"channel": channel} | more))
-    return StepResult(outcome=outcome, at=call.at, detail=str(more.get("detail") or ""))
-
-
-def _assign(run: SimulatedRun, call: StepCall) -> StepResult:
-    step, now, place = run.act(call), call.at, place_of(call)
-    if place in run.tasks:
-        known = run.tasks[place]
-        return known.opened.model_copy(update={"outcome": known.outcome or "open", "at": now})
-    try:
-        context = run.context(now)
-        title = render_line(step.args["title"], context)
-        about = render_line(step.args["about"], context) if step.args.get("about") else None
-    except RenderError as error:
-        return _tell(run, call, "failed", detail=error.message)
-    due_at = working_due(now, int(step.args["due_seconds"]), run.setting.policy)
-    give_up_at = due_at + timedelta(seconds=int(step.args["give_up_seconds"]))
-    escalation = step.args.get("escalate")
-    escalate_at = now + timedelta(seconds=int(escalation["after_seconds"])) if escalation else None
-    assignee = str(step.args.get("assign") or "csm")
-    if assignee == "csm":
-        assignee = str(run.customer.facts(now).profile.get("csm") or UNASSIGNED)
-    opened = StepResult(
-        outcome="open", at=now, until=due_at, escalate_at=escalate_at, give_up_at=give_up_at,
-        escalate_to=escalation["to"] if escalation else None,
-    )  # fmt: skip
-    run.tasks[place] = Task(step.word, title, outcomes_of(step), opened)
-    run.tell(
-        now, place, step.word, "open", title=title, about=about, assignee=assignee, due_at=due_at,
-        escalate_at=escalate_at, give_up_at=give_up_at,
-    )  # fmt: skip
-    return opened
-
-
-def _grant(run: SimulatedRun, call: StepCall) -> StepResult:
-    step, now = run.act(call), call.at
-    feature, seconds = str(step.args["feature"]), step.args.get("for_seconds")
-    until = now + timedelta(seconds=int(seconds)) if seconds else None
-    result = _tell(run, call, "granted", feature=feature, until=until)
-    told = {"feature": feature}
-    run.customer.happen(Happening(now, "feature_unlocked", told))
-    if until is not None:
-        run.tell(until, place_of(call), step.word, "taken_back", feature=feature)
-        run.customer.add(Happening(until, "feature_locked", told))
-    return result
-
-
-def _mark(run: SimulatedRun, call: StepCall) -> StepResult:
-    try:
-        args = _render(run, call)
-    except RenderError as error:
-        return _tell(run, call, "failed", detail=error.message)
-    # As live: a mark is an identify call of the engine's own.
-    traits = traits_of(args, run.customer.facts(call.at).signals)
-    result = _tell(run, call, "set", **args)
-    run.customer.happen(Happening(call.at, "identify", traits))
-    return result
-
-
-def _ask(run: SimulatedRun, call: StepCall) -> StepResult:
-    name = str(run.act(call).args["playbook"])
-    decision = ask_entry(run, name, call.at)
-    if decision is None:
-        return _tell(run, call, "failed", playbook=name, detail=f"there is no playbook {name}")
-    return _tell(run, call, "asked", playbook=name, entry=decision.reason, detail=decision.detail or None)
-
-
-def _carry_out(run: SimulatedRun, call: StepCall) -> StepResult:
-    step_type = run.setting.step_types[run.act(call).word]
-    try:
-        args = _render(run, call)
-    except RenderError as error:
-        return _tell(run, call, "failed", detail=error.message)
-    return _tell(run, call, step_type.outcomes[0], args=args, detail="not carried out: this is a simulation")
-
-
-def _render(run: SimulatedRun, call: StepCall) -> dict[str, Any]:
-    step = run.act(call)
-    model = run.setting.step_types[step.word].arguments
-    return render_arguments(model, step.args, run.context(call.at))
-
-
 def _resolve(run: SimulatedRun, call: StepCall) -> StepResult:
     step, place = run.version.steps[call.step], place_of(call)
     assert isinstance(step, Wait)
-    until = run.end_of_wait(step, call.due_at, call.at)
+    facts, zone = run.customer.facts(call.at), run.setting.policy.default_zone
+    until = end_of_wait(step.spec, call.due_at, facts, zone)
     if until is None:
         run.tell(call.at, place, "wait", "no_date")
         return StepResult(outcome="no_date", at=call.at)
@@ -305,5 +215,6 @@ def _resolve(run: SimulatedRun, call: StepCall) -> StepResult:
         run.dates[place] = (call.due_at, until)
     if run.ends.get(place) != until:
         run.ends[place] = until
-        run.tell(call.at, place, "wait", "waiting", until=until)
+        assumed = describe_assumptions(step.spec, facts, zone)
+        run.tell(call.at, place, "wait", "waiting", until=until, detail=assumed or None)
     return StepResult(outcome="waiting", at=call.at, until=until)

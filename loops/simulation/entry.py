@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from activities.routing import open_channels
 from loops.simulation.run import SimulatedRun
-from rules.entry import Candidate, EntryDecision, OpenRun, decide_entry
+from rules.entry import Candidate, EntryDecision, OpenRun, decide_entry, key_of_run
 from rules.reference import explain
-from rules.sending import CONSENT_CHANNELS, consented
-from schemas.facts import Facts
-from schemas.plan import CompiledPlaybook
-from store.contact import address_of
 
 
 def ask_entry(run: SimulatedRun, name: str, now: datetime) -> EntryDecision | None:
@@ -32,18 +29,8 @@ def ask_entry(run: SimulatedRun, name: str, now: datetime) -> EntryDecision | No
             goal=explain(goal, facts).result if goal else None,
             open_runs=[OpenRun(run.playbook.name, None, run.playbook.group)],
             recent_entries=[run.start],
-            key=_key(playbook, facts),
-            channels={
-                channel: address_of(channel, facts.profile) is not None
-                and channel not in facts.suppressed
-                and consented(policy, facts.consent, channel)[0]
-                for channel in CONSENT_CHANNELS
-            },
+            key=key_of_run(playbook, facts),
+            channels=open_channels(facts, policy),
         ),
         now=now,
     )
-
-
-def _key(playbook: CompiledPlaybook, facts: Facts) -> str | None:
-    value = facts.signals.get(playbook.enter.key) if playbook.enter and playbook.enter.key else None
-    return None if value is None else str(value)

@@ -8,15 +8,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from activities.interruptions import find_interruption
-from activities.tasks import OUTCOMES
+from activities.messages import make_context
 from activities.versions import Version
-from activities.waiting import end_of_wait, satisfied
+from activities.waiting import satisfied
 from loops.simulation.clock import RunClock
 from loops.simulation.happening import Happening
 from loops.simulation.subject import Subject
 from rules.assignment import arms
 from rules.instants import earliest
 from rules.reference import explain
+from rules.waits import end_of_wait
 from schemas.nesting import inner
 from schemas.plan import Act, CompiledPlaybook, Elapsed, Split, Steps, Wait, WaitFor
 from schemas.policy import Policy
@@ -158,7 +159,7 @@ class SimulatedRun:
         for place, (since, until) in list(self.dates.items()):
             step = self.version.steps[place[0]]
             assert isinstance(step, Wait)
-            if self.end_of_wait(step, since, now) != until:
+            if end_of_wait(step.spec, since, facts, self.setting.policy.default_zone) != until:
                 del self.dates[place]
                 self._post("moved", now, place, outcome="moved")
         return len(self.inbox) > before
@@ -168,11 +169,6 @@ class SimulatedRun:
         if self.interruption is None:
             self.interruption = find_interruption(self.version, self._row, self.customer.facts(now))
         return self.interruption
-
-    def end_of_wait(self, step: Wait, since: datetime, now: datetime) -> datetime | None:
-        """When a wait that began at `since` is over by what is known at `now`; None: there is no date."""
-        zone = self.setting.policy.default_zone
-        return end_of_wait(step.spec, since, self.customer.facts(now), zone)
 
     def _changes_at(self, now: datetime) -> datetime | None:
         """When time alone may change what the run is interested in."""
@@ -279,29 +275,15 @@ class SimulatedRun:
         assert isinstance(step, Act)
         return step
 
-    def context(self, now: datetime) -> dict[str, Any]:
-        """What templates may use: customer (profile), signals, run, steps (outcomes so far) and links."""
-        facts, variants = self.customer.facts(now), list(self.variants.values())
-        return {
-            "customer": {**facts.profile, "id": facts.customer},
-            "signals": dict(facts.signals),
-            "run": {
-                "playbook": self.playbook.name, "title": self.playbook.title, "entered_at": self.start,
-                "reason": "simulated", "variant": variants[0] if len(variants) == 1 else None,
-            },
-            "steps": dict(self.outputs),
-            "links": {},
-        }  # fmt: skip
+    def context(self, now: datetime) -> Mapping[str, Any]:
+        """What templates may use at `now`."""
+        facts = self.customer.facts(now)
+        return make_context(self.playbook, self._row, facts, dict(self.outputs), reason="simulated")
 
 
 def place_of(call: StepCall) -> Place:
     """The occurrence of a step that `call` is about."""
     return call.step, call.occurrence
-
-
-def outcomes_of(step: Act) -> tuple[str, ...]:
-    """What a person can say of this step."""
-    return tuple(dict.fromkeys((*OUTCOMES, *(name for name in step.outcomes if name != "overdue"))))
 
 
 def _arms_of(steps: Steps, arm: str | None = None) -> list[tuple[str, str]]:

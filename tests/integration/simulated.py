@@ -27,7 +27,12 @@ from schemas.yaml_source import load_yaml, read_yaml
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)  # a Monday, ten o'clock in Berlin
 LANGUAGE = Language(load_catalogue(), find_step_types())
 POLICY = "default_zone: Europe/Berlin\nconsent: {email: assumed, sms: assumed}\n"
-ANN = {"first_name": "Ann", "email": "ann@example.com", "phone": "+4915112345678", "timezone": "Europe/Berlin"}
+ANN = {
+    "first_name": "Ann",
+    "email": "ann@example.com",
+    "phone": "+4915112345678",
+    "timezone": "Europe/Berlin",
+}
 UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 TEMPLATES = {
     "tips": MessageTemplate(

@@ -18,7 +18,7 @@ from schemas.frozen import Frozen
 from schemas.message_part import Part
 from schemas.run import Interruption
 from schemas.step_type import Done, StepType, Work
-from store import deliveries, runs
+from store import deliveries, inbox
 from tests.integration.step_desk import START, StepDesk, act, open_desk
 
 
@@ -227,7 +227,7 @@ async def test_neither_a_false_if_nor_a_run_that_is_to_end_gets_as_far_as_doing_
     assert (await carrying(desk, step_type).carry_out(desk.call(run, "guarded"))).outcome == "skipped"
     async with desk.database.transaction() as connection:
         left = Interruption(kind="exit", outcome="lost", reason="cancelled", at=desk.clock.now)
-        await runs.interrupt(connection, run, left)
+        await inbox.interrupt(connection, run, left)
     assert (await carrying(desk, step_type).carry_out(desk.call(run, "late"))).interruption is not None
     assert receiver.got == []
 

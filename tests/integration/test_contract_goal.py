@@ -106,11 +106,10 @@ async def test_if_both_hold_the_goal_wins(theatre: Theatre) -> None:
 
 
 @pytest.mark.parametrize(
-    ("signals", "outcome"), [({"health_score": 70}, "success"), ({"subscription_status": "cancelled"}, "lost")]
+    ("signals", "outcome"),
+    [({"health_score": 70}, "success"), ({"subscription_status": "cancelled"}, "lost")],
 )
-async def test_they_also_end_a_paused_run(
-    theatre: Theatre, signals: dict[str, object], outcome: str
-) -> None:
+async def test_they_also_end_a_paused_run(theatre: Theatre, signals: dict[str, object], outcome: str) -> None:
     told = await theatre.play(f"{BOTH}{MAIL}{LATER}", on("1d", do="pause"), on("2d", signals=signals))
     assert (told.sent, told.end) == ([("0m", "mail")], ("2d", outcome))
 

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from activities.migrating import Migrating
+from activities.steps import StepOpening
+from activities.versions import Versions
 from loops.watching import Watcher
 from schemas.catalogue import load_catalogue
 from schemas.plan import CompiledPlaybook, Elapsed, Goal, Split, Variant, Wait, WaitFor
 from schemas.plan import EventMatch as Event
+from schemas.run import MigrateCall
 from tests.integration.plans import DAY, ada, call, email, playbook
 from tests.integration.running_engine import House
 
@@ -95,6 +99,59 @@ async def test_a_run_without_a_place_in_the_new_version_finishes_the_old_one(hou
     [run] = await house.engine.until(ENDED)
     assert (run["version"], run["outcome"]) == (before.version, "completed")
     assert subjects(house) == ["greet", "old"]
+
+
+async def test_a_run_keeps_its_arms_gets_those_of_new_experiments_and_asking_twice_changes_nothing(
+    house: House,
+) -> None:
+    def split(name: str, *arms: str) -> Split:
+        return Split(
+            id=name, experiment=name, variants={arm: Variant(weight=1, steps=(email(arm),)) for arm in arms}
+        )
+
+    before = playbook(email("greet"), split("old", "left", "right"), pause())
+    run = await begin(house, before)
+    await house.engine.until("SELECT 1 FROM run_steps WHERE step IN ('left', 'right')")
+    after = playbook(
+        email("greet"),
+        split("old", "right", "left", "third"),
+        pause(),
+        split("new", "up", "down"),
+        on_change="migrate",
+    )
+    await house.engine.publish(after)
+    [moved] = await house.engine.until("SELECT * FROM runs WHERE version = :new", new=after.version)
+    assert moved["variants"]["old"] == run["variants"]["old"]
+    assert moved["variants"]["new"] in ("up", "down")
+    exposures = await house.engine.rows("SELECT experiment, variant FROM exposures ORDER BY experiment")
+    assert exposures == [
+        {"experiment": f"helping/{name}", "variant": moved["variants"][name]} for name in ("new", "old")
+    ]
+    asked = MigrateCall(
+        run_id=str(run["id"]),
+        execution_id=moved["execution_id"],
+        from_version=before.version,
+        to_version=after.version,
+        done={"greet": "sent"},
+        since={"greet": moved["entered_at"], "pause": moved["entered_at"]},
+    )
+    opening = StepOpening(house.engine.database, load_catalogue(), Versions())
+    first, second = [await Migrating(opening).migrate(asked) for _ in range(2)]
+    assert first == second
+    assert first.steps == after.steps
+    [now] = await house.engine.rows("SELECT * FROM runs")
+    assert now == moved
+    refused = await Migrating(opening).migrate(asked.model_copy(update={"execution_id": "another"}))
+    assert refused.steps is None
+
+
+async def test_a_call_that_the_new_version_has_no_more_leaves_the_list(house: House) -> None:
+    await begin(house, playbook(email("greet"), call("ring"), email("later")))
+    await house.engine.until("SELECT 1 FROM tasks WHERE state = 'open'")
+    await house.engine.publish(playbook(email("greet"), email("later"), on_change="migrate"))
+    await house.engine.until(ENDED)
+    assert [row["state"] for row in await house.engine.rows("SELECT state FROM tasks")] == ["cancelled"]
+    assert subjects(house) == ["greet", "later"]
 
 
 async def test_what_a_migrated_run_listened_for_and_is_gone_is_listened_for_no_more(house: House) -> None:

@@ -10,7 +10,7 @@ import pytest
 from activities.rewards import Rewards
 from schemas.condition import AllOf, Compare
 from schemas.run import Interruption
-from store import runs
+from store import inbox, runs
 from store.reading_changes import list_changes
 from store.reading_runs import list_steps
 from tests.integration.step_desk import DAY, START, StepDesk, act, open_desk
@@ -106,7 +106,7 @@ async def test_a_run_that_is_to_end_or_an_if_that_does_not_hold_grants_nothing(d
     assert (await rewards.grant(desk.call(run, "guarded"))).outcome == "skipped"
     async with desk.database.transaction() as connection:
         gone = Interruption(kind="exit", outcome="lost", reason="cancelled", at=desk.clock.now)
-        await runs.interrupt(connection, run, gone)
+        await inbox.interrupt(connection, run, gone)
     assert (await rewards.grant(desk.call(run, "late"))).interruption is not None
     assert await desk.rows(GRANTS) == []
 

@@ -91,7 +91,7 @@ async def test_what_is_there_at_the_start_is_live_and_what_is_saved_becomes_so(d
     desk.write("three")
     await desk.until_live("one", "Other words")
     await desk.until_live("three", "Hi")
-    assert any(line.startswith("one is live: new version") for line in desk.told)
+    assert any(line.startswith("published one: new version") for line in desk.told)
 
 
 async def test_editors_that_write_beside_and_rename_are_noticed_too(desk: Desk) -> None:
@@ -226,7 +226,7 @@ async def test_a_worker_publishes_what_is_saved_only_where_it_watches(
         desk.write("one", "Other words")
         if watch:
             await desk.until_live("one", "Other words")
-            assert "one is live: new version" in bulletin.read_text()
+            assert "published one: new version" in bulletin.read_text()
         else:
             await asyncio.sleep(3)
             [row] = await desk.rows("SELECT count(*) AS n FROM publications")
