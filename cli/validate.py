@@ -87,7 +87,7 @@ def _summarise(loaded: Loaded) -> str:
     if not loaded.problems:
         return f"{checked} checked: all good." if loaded.files else "There is no YAML file here."
     found = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
-    return f"{checked} checked: {found}. docs/problems.md explains the codes."
+    return f"{checked} checked: {found}. docs/problems/README.md explains the codes."
 
 
 def _count(number: int, noun: str) -> str:

@@ -125,7 +125,7 @@ async def test_a_backtest_of_a_period_agrees_with_the_live_run_of_it(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Narrow limits, so that the order in which customers come matters; the goal closes after the period.
-    file = directory_of("rescue-declining-supplier", tmp_path, ("at_most: 15 per day", "at_most: 2 per day"))
+    file = directory_of("rescue-declining-supplier", tmp_path, ("at_most: 40 per day", "at_most: 2 per day"))
     start = await play_live(database_url, tmp_path, monkeypatch)
     found = await play_back(database_url, file, start)
     assert len(found.entrants) >= 8

@@ -69,7 +69,7 @@ def test_every_code_is_explained_and_shown() -> None:
     sources = [*(ROOT / "schemas").glob("*.py"), ROOT / "cli" / "validate.py"]
     used = {code for source in sources for code in CODE.findall(source.read_text(encoding="utf-8"))}
     documented = re.findall(
-        r"^## (PB[0-9]{3}) ", (ROOT / "docs" / "problems.md").read_text(encoding="utf-8"), re.M
+        r"^## (PB[0-9]{3}) ", (ROOT / "docs" / "problems" / "README.md").read_text(encoding="utf-8"), re.M
     )
     shown = {
         code
