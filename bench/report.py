@@ -172,6 +172,16 @@ def _matching_rows(found: Matching) -> list[Row]:
         Row(f"  of it p50 ({found.concerned:,} concerned)", f"{found.event.p50_ms:.2f} ms"),
         Row("  every playbook asked, p50 / p99", f"{found.everything.p50_ms:.2f} / {found.everything.p99_ms:.2f} ms"),
     ]  # fmt: skip
+    what = f"{batch.triggers} plain rules, {{}}, a customer"
+    rows.append(Row(what.format("columns"), f"{batch.plain_us:.1f} CPU us"))
+    for engine, took in batch.engines.items():
+        if took is None:
+            rows.append(Row(what.format(engine), SKIPPED))
+        else:
+            mean_us = took.mean_ms * 1000
+            rows.append(
+                Row(what.format(engine), f"{mean_us:.1f} CPU us", "times columns", mean_us / batch.plain_us)
+            )
     for engine, took in found.engines.items():
         what = f"{found.playbooks:,} plain rules, {engine}, p50 / p99"
         if took is None:

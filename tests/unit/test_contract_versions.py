@@ -67,7 +67,8 @@ FIRST = compile_text(PLAYBOOK).version
         ("09:00-18:00", "09:00-17:00"), ("id: mail", "id: post"), ("hold: 1d", "hold: 2d"), ("wait: 3d", "wait: 4d"),
         ("email: tips", "email: other"), ("weight: 50, steps: []", "weight: 40, steps: []"), ("warm:", "mild:"),
         ("    email: tips", "    if: {plan: pro}\n    email: tips"), ("cancelled}", "cancelled}\n    outcome: lost"),
-        ("    email: tips", "    email: tips\n    critical: true"), ("    email: tips", "    email: tips\n    topic: tips"),
+        ("    email: tips", "    email: tips\n    critical: true"),
+        ("    email: tips", "    email: tips\n    topic: tips"),
     ],
 )  # fmt: skip
 def test_enter_goal_exit_steps_send_and_templates_make_a_version(before: str, after: str) -> None:
