@@ -10,12 +10,14 @@ from operator import or_
 from types import MappingProxyType
 from typing import cast
 
+from activities.health import load_scorer
 from activities.past_scores import PastScores, load_scores
 from rules.needs import Needs
 from schemas.catalogue import Catalogue
 from schemas.condition import Value
 from schemas.facts import Event, Facts
 from schemas.signal_value import WrongType
+from scoring.health import Scorer
 from scoring.signals import Tally, ages, derive_signals
 from store import contact, events, signals
 from store.customers import Customer, load_customers
@@ -64,6 +66,7 @@ async def load_known(
     stored = await signals.load(connection, ids)
     tallies = await signals.load_tallies(connection, ids, (now - timedelta(days=catalogue.tally_days)).date())
     all_needs = reduce(or_, more.values(), needs)
+    scorer = await load_scorer(connection)
     scores = await (past.load if past else load_scores)(connection, ids, now.astimezone(UTC).date())
     history = await signals.load_history(
         connection, ids, all_needs.history, (now - timedelta(days=HISTORY_DAYS)).date()
@@ -84,6 +87,7 @@ async def load_known(
             now=now,
             catalogue=catalogue,
             scores=scores[id_],
+            scorer=scorer,
             history=history.get(id_, {}),
             events=happened.get(id_, ()),
         )
@@ -102,10 +106,12 @@ def assemble(
     scores: Mapping[date, int],
     history: Mapping[str, Sequence[tuple[date, Value]]],
     events: Sequence[Event],
+    scorer: Scorer | None = None,
 ) -> Known:
     """What follows at `now` from what is stored of one customer; consent and suppression aren't looked at.
 
-    `scores` are the health scores of earlier UTC days, `tallies` reach back `catalogue.tally_days`.
+    `scores` are the health scores of earlier UTC days, `tallies` reach back `catalogue.tally_days`; `scorer` works out
+    today's (None: the model that ships as default).
     """
     passing = derived_names(catalogue)
     # What was derived at an earlier moment isn't a fact of this one.
@@ -116,6 +122,7 @@ def assemble(
         now=now,
         catalogue=catalogue,
         previous=scores,
+        score=scorer,
     )
     values: dict[str, Value] = {**base, **derived}
     ages_now = ages(values, now, catalogue)

@@ -119,12 +119,15 @@ def decide_way(step: Branch | Choose | Repeat, version: Version, facts: Facts) -
 
 
 def satisfied(step: WaitFor, wait: waits.OpenWait, facts: Facts, version: Version) -> bool:
-    """Whether what a `wait_for` waits for has come; only events since it began count."""
+    """Whether what a `wait_for` waits for has come.
+
+    Only events after it began count: not the one, of the same instant, that ended the round before.
+    """
     if step.when is not None:
         return version.holds(step.when, facts) is True
     match = step.event
     return match is not None and any(
-        wait.since <= event.at <= min(wait.until, facts.now) and event_matches(match, event) is True
+        wait.since < event.at <= min(wait.until, facts.now) and event_matches(match, event) is True
         for event in facts.events
         if event.name == match.name
     )

@@ -13,6 +13,7 @@ from activities.registry import find_step_types
 from schemas.catalogue import load_catalogue
 from schemas.editor_schema import adapt_for_editors
 from schemas.file_schema import build_policy_schema, build_template_schema
+from schemas.health_schema import build_health_schema
 from schemas.playbook_schema import build_playbook_schema
 from schemas.playbook_test_schema import build_playbook_test_schema
 
@@ -28,6 +29,7 @@ def build_schemas() -> dict[str, dict[str, Any]]:
         "playbook-test.schema.json": adapt_for_editors(
             build_playbook_test_schema(load_catalogue(), step_types)
         ),
+        "health.schema.json": adapt_for_editors(build_health_schema(load_catalogue())),
         "policy.schema.json": adapt_for_editors(build_policy_schema()),
         "template.schema.json": adapt_for_editors(build_template_schema()),
     }
@@ -45,7 +47,7 @@ def build_schemas() -> dict[str, dict[str, Any]]:
 )
 @click.pass_context
 def command(context: click.Context, check: bool, directory: Path) -> None:
-    """Write the JSON Schemas of playbooks, their tests, policy and templates.
+    """Write the JSON Schemas of playbooks, their tests, policy, health models and templates.
 
     An editor completes and checks a playbook whose first line is
     `# yaml-language-server: $schema=../schemas/playbook.schema.json`.

@@ -1,4 +1,4 @@
-"""`holdfast validate`: every problem of playbooks, policy and templates, each at its line."""
+"""`holdfast validate`: every problem of playbooks, policy, health models and templates, each at its line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from schemas.loader import Loaded, load_paths
 def command(
     context: click.Context, paths: tuple[Path, ...], form: str, directory: Path, no_cache: bool
 ) -> None:
-    """Tell all problems of playbooks, policy and templates in one pass.
+    """Tell all problems of playbooks, policy, health models and templates in one pass.
 
     A PATH is a file, a directory, or the name of a playbook. Exits with 1 where there are errors;
     warnings are fine.

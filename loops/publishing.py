@@ -15,10 +15,12 @@ from loops.authorship import find_authors, system_user
 from schemas.catalogue import Catalogue
 from schemas.compiled_cache import open_cache
 from schemas.errors import Problem
-from schemas.loader import POLICY_FILE, TEMPLATES, load_paths, load_playbooks
+from schemas.health_model import HealthModel
+from schemas.loader import HEALTH, POLICY_FILE, TEMPLATES, load_paths, load_playbooks
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
 from store.database import DATABASE_AWAY, Connection, Database
+from store.health_models import compare_models, publish_models
 from store.playbooks import POLICY, Change, compare, publish
 from store.publications import save_file_problems
 
@@ -26,14 +28,18 @@ log = logging.getLogger(__name__)
 
 # Whoever is told that its transaction must give way to another's tries again.
 ATTEMPTS = 4
+# The directories beside the playbooks.
+BESIDE = (TEMPLATES, HEALTH)
 
 
 @dataclass(frozen=True)
 class Files:
-    """What is to be published: the good playbooks by name, the policy (None: leave it as it is), all problems.
+    """What is to be published: the good playbooks by name, the policy (None: leave it as it is), the good health
+    models, all problems.
 
     `gone` is to be retired (None: whatever is published and isn't here). `looked_at` are the files (named as in
-    `directory`) that were meant; None: all. `invalid` names playbooks whose files can't be used.
+    `directory`) that were meant; None: all. `invalid` names playbooks whose files can't be used, `broken_health` such
+    models; `whole_health`: a model that is published and isn't here is gone.
     """
 
     directory: Path
@@ -45,6 +51,9 @@ class Files:
     invalid: Collection[str] = frozenset()
     gone: Collection[str] | None = None
     looked_at: Collection[str] | None = None
+    health: Mapping[str, HealthModel] = field(default_factory=dict)
+    broken_health: Collection[str] = frozenset()
+    whole_health: bool = False
 
     @property
     def errors(self) -> list[Problem]:
@@ -66,7 +75,7 @@ def read_directory(directory: Path, catalogue: Catalogue) -> Files:
     policy_file = directory / POLICY_FILE
     return Files(
         directory, loaded.playbooks, loaded.sources, loaded.policy, _read_text(policy_file) or "", loaded.problems,
-        loaded.invalid,
+        loaded.invalid, health=loaded.health, broken_health=loaded.broken_health, whole_health=True,
     )  # fmt: skip
 
 
@@ -77,8 +86,8 @@ def read_paths(paths: Sequence[Path], catalogue: Catalogue) -> list[Files]:
     """
     homes: dict[Path, list[Path]] = {}
     for path in paths:
-        inside = path.parent if path.parent.name == TEMPLATES or path.name == TEMPLATES else path
-        homes.setdefault(path if path.is_dir() and path.name != TEMPLATES else inside.parent, []).append(path)
+        inside = path.parent if path.parent.name in BESIDE or path.name in BESIDE else path
+        homes.setdefault(path if path.is_dir() and path.name not in BESIDE else inside.parent, []).append(path)
     return [_read_named(home, named, catalogue) for home, named in homes.items()]
 
 
@@ -87,8 +96,8 @@ def _read_named(home: Path, named: Sequence[Path], catalogue: Catalogue) -> File
         files = read_directory(home, catalogue)
         looked_at = {file_name(problem.file) for problem in files.problems}
         looked_at |= {f"{name}.yaml" for name in files.playbooks} | {POLICY_FILE}
-        looked_at |= {f"{TEMPLATES}/{path.name}" for path in (home / TEMPLATES).glob("*.yaml")}
-        return replace(files, gone=(), looked_at=looked_at)
+        looked_at |= {f"{beside}/{path.name}" for beside in BESIDE for path in (home / beside).glob("*.yaml")}
+        return replace(files, gone=(), looked_at=looked_at, whole_health=False)
     templates = {path.stem for path in named if path.parent.name == TEMPLATES}
     if home / TEMPLATES in named:
         templates |= {path.stem for path in (home / TEMPLATES).glob("*.yaml")}
@@ -103,6 +112,10 @@ def _read_named(home: Path, named: Sequence[Path], catalogue: Catalogue) -> File
     looked_at = {f"{name}.yaml" for name in chosen} | {f"{TEMPLATES}/{name}.yaml" for name in templates}
     looked_at |= {file_name(str(path)) for path in named if path.is_file()}
     policy = loaded.policy if home / POLICY_FILE in named else None
+    models = {path.stem for path in named if path.parent.name == HEALTH}
+    if home / HEALTH in named:
+        models |= {path.stem for path in (home / HEALTH).glob("*.yaml")}
+    looked_at |= {f"{HEALTH}/{name}.yaml" for name in models}
     return Files(
         home,
         chosen,
@@ -113,6 +126,7 @@ def _read_named(home: Path, named: Sequence[Path], catalogue: Catalogue) -> File
         loaded.invalid & names,
         gone=(),
         looked_at=looked_at,
+        health={name: model for name, model in loaded.health.items() if name in models},
     )
 
 
@@ -126,7 +140,7 @@ def _read_text(path: Path) -> str | None:
 def file_name(file: str) -> str:
     """A file's name inside its directory of playbooks, whoever looks at it from wherever."""
     path = Path(file)
-    return f"{TEMPLATES}/{path.name}" if path.parent.name == TEMPLATES else path.name
+    return f"{path.parent.name}/{path.name}" if path.parent.name in BESIDE else path.name
 
 
 async def publish_directory(database: Database, directory: Path, catalogue: Catalogue) -> list[Problem]:
@@ -179,7 +193,7 @@ def _narrow(files: Files, changes: Sequence[Change]) -> Files:
 
 async def compare_files(connection: Connection, files: Files) -> list[Change]:
     """What publishing these files would change now."""
-    return await compare(
+    changes = await compare(
         connection,
         files.playbooks,
         files.sources,
@@ -188,6 +202,12 @@ async def compare_files(connection: Connection, files: Files) -> list[Change]:
         gone=files.gone,
         policy_source=files.policy_source,
     )
+    models = await compare_models(connection, files.health, broken=files.broken_health, whole=files.whole_health)
+    return changes + [_model_change(name) for name in models]
+
+
+def _model_change(name: str) -> Change:
+    return Change(f"{HEALTH}/{name}", "health")
 
 
 async def _publish(database: Database, files: Files, authors: Mapping[str, str], note: str) -> list[Change]:
@@ -197,7 +217,11 @@ async def _publish(database: Database, files: Files, authors: Mapping[str, str],
         for problem in files.errors:
             found.setdefault(file_name(problem.file), []).append(problem.to_json())
         await save_file_problems(connection, found, now, looked_at=files.looked_at)
-        return await publish(
+        # Before the policy that may name one of them.
+        models = await publish_models(
+            connection, files.health, now, broken=files.broken_health, whole=files.whole_health
+        )
+        changes = await publish(
             connection,
             files.playbooks,
             files.sources,
@@ -210,6 +234,7 @@ async def _publish(database: Database, files: Files, authors: Mapping[str, str],
             note=note,
             policy_source=files.policy_source,
         )
+        return changes + [_model_change(name) for name in models]
 
 
 def _written_in(files: Files, changes: Sequence[Change]) -> dict[str, list[Path]]:

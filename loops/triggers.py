@@ -7,11 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import compress
 
 from rules.effort import effort
 from rules.engines import match_with
-from rules.generated import LineFinder, compile_condition, compile_lines
+from rules.generated import HOLDS, NOT_ASKED, LineFinder, compile_condition, compile_lines
 from rules.likeness import without_places
 from rules.needs import Needs, trigger_needs
 from rules.reference import explain
@@ -46,14 +45,14 @@ class Answers:
         self.find = find
         self._everything = b"\1" * triggers
         self._facts: Facts | None = None
-        self._failing: dict[int, int] = {}
+        self._failing: list[int] = []
 
-    def failing(self, place: int, facts: Facts) -> int | None:
-        """The place of the first line of a trigger that isn't true; None if all are."""
+    def failing(self, place: int, facts: Facts) -> int:
+        """The place of the first line of a trigger that isn't true, or HOLDS."""
         if facts is not self._facts:
-            self._failing = dict(self.find(facts, self._everything))
+            self._failing = self.find(facts, self._everything)
             self._facts = facts
-        return self._failing.get(place)
+        return self._failing[place]
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Trigger:
         The others needn't be asked when they change: until this one does, they can't let anybody in.
         """
         at = self.answers.failing(self.place, facts)
-        if at is None:
+        if at == HOLDS:
             return None
         line, passing, _ = self.lines[at]
         return line.path, explain(line, facts).changes_at if passing else None
@@ -106,12 +105,11 @@ class Triggers:
         """Each trigger that what `changed` concerns (None: every one), with its first failing line as
         `first_failing` tells it; what lines say alike is worked out once.
         """
-        asked = self.asked(changed)
-        failing = dict(self.answers.find(facts, asked))
         moments: dict[str, datetime | None] = {}
-        for trigger in compress(self.triggers, asked):
-            at = failing.get(trigger.place)
-            if at is None:
+        for trigger, at in zip(self.triggers, self.answers.find(facts, self.asked(changed)), strict=True):
+            if at == NOT_ASKED:
+                continue
+            if at == HOLDS:
                 yield trigger, None
                 continue
             line, passing, said = trigger.lines[at]
@@ -161,19 +159,19 @@ def prepare_triggers(
 
 def _finder(engine: RulesEngine, lines: Sequence[Sequence[Condition]]) -> LineFinder:
     if engine == "generated":
-        return compile_lines([dict(enumerate(items)) for items in lines])
+        return compile_lines(lines)
     named = {f"{place}:{at}": item for place, items in enumerate(lines) for at, item in enumerate(items)}
     match = match_with(engine, named)
 
-    def find(facts: Facts, asked: bytes) -> list[tuple[int, int]]:
+    def find(facts: Facts, asked: bytes) -> list[int]:
         [(true, _)] = match([facts])
         holding = set(true)
-        failing = []
-        for place, items in compress(enumerate(lines), asked):
-            at = next((at for at in range(len(items)) if f"{place}:{at}" not in holding), None)
-            if at is not None:
-                failing.append((place, at))
-        return failing
+        return [
+            next((at for at in range(len(items)) if f"{place}:{at}" not in holding), HOLDS)
+            if asked[place]
+            else NOT_ASKED
+            for place, items in enumerate(lines)
+        ]
 
     return find
 

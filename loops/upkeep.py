@@ -45,7 +45,11 @@ class Upkeep:
     async def next_due(self) -> datetime | None:
         """The next moment at which time alone makes something necessary, midnights apart."""
         async with self._database.transaction() as connection:
-            moments = (await evaluations.next_due(connection), await rewards.next_end(connection))
+            moments = (
+                await evaluations.next_due(connection),
+                await rewards.next_end(connection),
+                await runs.next_observed_end(connection),
+            )
         return min((moment for moment in moments if moment), default=None)
 
     async def _close_observed(self) -> None:

@@ -16,10 +16,9 @@ from pathlib import Path
 
 from watchfiles import awatch
 
-from loops.publishing import Applied, Files, publish_files, read_directory
+from loops.publishing import BESIDE, Applied, Files, publish_files, read_directory
 from schemas.catalogue import Catalogue
 from schemas.errors import HoldfastError, Problem
-from schemas.loader import TEMPLATES
 from store.database import DATABASE_AWAY, Database
 
 log = logging.getLogger(__name__)
@@ -156,7 +155,7 @@ class Watcher:
         lines = [f"published {change.name}: {change.describe()}" for change in changes]
         if len(changes) > TOLD_ONE_BY_ONE:
             names = ", ".join(change.name for change in changes[:TOLD_ONE_BY_ONE])
-            lines = [f"published {len(changes)} playbooks: {names} …"]
+            lines = [f"published {len(changes)} files: {names} …"]
         errors = frozenset(applied.errors)
         lines += [f"{problem}" for problem in applied.errors if problem not in self._told]
         wrong = {problem.file for problem in errors - self._told}
@@ -169,7 +168,8 @@ class Watcher:
             self._tell(lines)
 
     def _snapshot(self) -> Snapshot:
-        return dict(_stat(self._directory)) | dict(_stat(self._directory / TEMPLATES))
+        homes = (self._directory, *(self._directory / beside for beside in BESIDE))
+        return {name: state for home in homes for name, state in _stat(home)}
 
 
 def _stat(directory: Path) -> Iterator[tuple[str, tuple[int, int, int]]]:

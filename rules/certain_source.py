@@ -6,10 +6,11 @@ missing text an object of its own, which no comparison is true of, and `not` is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 
 from rules.effort import effort
-from rules.generated_source import Source, kind_of
+from rules.generated_source import LONGEST_CHAIN, Source, kind_of
 from schemas.condition import (
     Age,
     AllOf,
@@ -56,6 +57,19 @@ class CertainSource(Source):
                 return f"({value} is not None and {test if holds else f'not ({test})'})"
             case _:
                 return f"{self.expression(node)} is {holds}"
+
+    def first_failing(self, lines: Sequence[Condition], otherwise: str) -> str:
+        """An expression for the place of the first line that isn't definitely true, or `otherwise`."""
+        for start in reversed(range(0, len(lines), LONGEST_CHAIN)):
+            part = enumerate(lines[start : start + LONGEST_CHAIN], start)
+            tests = "".join(f"{place} if not ({self.certain(line)}) else " for place, line in part)
+            if start:
+                name = self.name("h")
+                self.hoisted.append(f"{name} = {tests}{otherwise}")
+                otherwise = name
+            else:
+                otherwise = tests + otherwise
+        return otherwise
 
     def compared(self, signal: str, op: str, constant: Scalar, holds: bool) -> str:
         kind = kind_of(constant)

@@ -13,7 +13,11 @@ from schemas.facts import Facts
 
 Predicate = Callable[[Facts], Truth]
 Matcher = Callable[[Facts], tuple[list[str], list[str]]]
-LineFinder = Callable[[Facts, bytes], list[tuple[int, int]]]
+LineFinder = Callable[[Facts, bytes], list[int]]
+
+# What a LineFinder says of a trigger instead of the place of a line.
+HOLDS = -1
+NOT_ASKED = -2
 
 
 def compile_condition(condition: Condition) -> Predicate:
@@ -43,19 +47,16 @@ def compile_many(named: Mapping[str, Condition]) -> Matcher:
     return cast("Matcher", function.finish([*lines, "return true, unknown"]))
 
 
-def compile_lines(triggers: Sequence[Mapping[int, Condition]]) -> LineFinder:
-    """Compile triggers, each some lines by their places, to one function that says where they fail.
+def compile_lines(triggers: Sequence[Sequence[Condition]]) -> LineFinder:
+    """Compile triggers, each some lines that must all hold, to one function that says where each fails.
 
-    It is called with facts and a byte per trigger, 0 for those that aren't asked, and answers (which trigger, place
-    of its first line that isn't true) for those that fail, in order.
+    It is called with facts and a byte per trigger, 0 for those that aren't asked, and answers per trigger: the place of
+    its first line that isn't true, HOLDS if all are, NOT_ASKED.
     """
     function = CertainSource("facts", share=True)
-    lines = ["found = []; add = found.append"]
-    for number, items in enumerate(triggers):
-        if not items:
-            continue
-        verdict = "None"
-        for at, item in reversed(list(items.items())):
-            verdict = f"({verdict} if {function.certain(item)} else add(({number}, {at})))"
-        lines += [*function.take_hoisted(), f"if asked[{number}]: {verdict}"]
-    return cast("LineFinder", function.finish([*lines, "return found"], "asked"))
+    answers = []
+    for number, lines in enumerate(triggers):
+        answer = function.first_failing(lines, str(HOLDS))
+        # One list display: nothing is called to gather the answers.
+        answers.append(f"({answer}) if asked[{number}] else {NOT_ASKED},")
+    return cast("LineFinder", function.finish(["return [", *answers, "]"], "asked"))

@@ -35,7 +35,7 @@ from schemas.condition import (
 
 _SYMBOLS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 # Python's parser bounds how long a chain of conditionals and how deep a nest of brackets may be.
-_LONGEST_CHAIN = 40
+LONGEST_CHAIN = 40
 _DEEPEST_NEST = 12
 
 
@@ -110,12 +110,12 @@ class Source:
         early.
         """
         items = sorted(items, key=effort)
-        if len(items) > _LONGEST_CHAIN:
-            parts = [items[at : at + _LONGEST_CHAIN] for at in range(0, len(items), _LONGEST_CHAIN)]
+        if len(items) > LONGEST_CHAIN:
+            parts = [items[at : at + LONGEST_CHAIN] for at in range(0, len(items), LONGEST_CHAIN)]
             terms = [self.chain(part, decides, otherwise, depth + 1) for part in parts]
-            while len(terms) > _LONGEST_CHAIN:
+            while len(terms) > LONGEST_CHAIN:
                 parts_of_terms = [
-                    terms[at : at + _LONGEST_CHAIN] for at in range(0, len(terms), _LONGEST_CHAIN)
+                    terms[at : at + LONGEST_CHAIN] for at in range(0, len(terms), LONGEST_CHAIN)
                 ]
                 terms = [self.join(part, decides, otherwise) for part in parts_of_terms]
         else:

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,8 @@ from schemas.compiled_cache import CompiledCache
 from schemas.compiler import Compiled, compile_playbook
 from schemas.errors import Problem
 from schemas.frozen import Frozen
+from schemas.health_file import read_health_model
+from schemas.health_model import HealthModel
 from schemas.language import Language
 from schemas.language_digest import digest_language
 from schemas.plan import CompiledPlaybook
@@ -165,11 +167,22 @@ class FileCompiler:
         good = None if kept.channels is None else MessageTemplate(path.stem, kept.channels)
         return good, told, key or hashlib.sha256(content).hexdigest()
 
-    def read_policy(self, path: Path, content: bytes) -> tuple[Policy | None, list[Problem]]:
-        """The policy in the file at `path`, None where it has errors, and its problems."""
+    def read_health(self, path: Path, content: bytes) -> tuple[HealthModel | None, list[Problem]]:
+        """The health model in the file at `path`, None where it has errors, and its problems."""
+
+        def read(source: Source, found: list[Problem]) -> tuple[HealthModel | None, list[Problem]]:
+            return read_health_model(source, self._language, path.stem, found)
+
+        _, model, problems = _survive(path, content, read)
+        return model, problems
+
+    def read_policy(
+        self, path: Path, content: bytes, health_models: Collection[str]
+    ) -> tuple[Policy | None, list[Problem]]:
+        """The policy in the file at `path`, None where it has errors, and its problems; `health_models` are there."""
 
         def read(source: Source, found: list[Problem]) -> tuple[Policy | None, list[Problem]]:
-            return read_policy(source, self._language, found)
+            return read_policy(source, self._language, found, health_models)
 
         _, policy, problems = _survive(path, content, read)
         return policy, problems

@@ -61,6 +61,11 @@ def build_policy_schema() -> Schema:
                     "between": WINDOW.json_schema('"09:00-17:00" where left out.'),
                 },
             ),
+            "health_model": {
+                **_name("segment-weighted"),
+                "description": "The health model that scores: segment-weighted (where left out), points, or a file of "
+                "`health/`.",
+            },
             "costs": {
                 "type": "object", "minProperties": 1,
                 "description": "What a message costs by channel, and a minute of a CSM.",

@@ -7,12 +7,13 @@ is worth to a customer of one segment. The formulas of the two models that ship 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.condition import AllOf
+from schemas.condition import AllOf, AnyOf, Condition, EventCount, NoneOf
 from schemas.frozen import Frozen
 
 RiskLevel = Literal["healthy", "at_risk", "critical"]
@@ -112,7 +113,7 @@ Shape = Annotated[
 
 
 class Factor(Frozen):
-    """One factor: its shape, held between `at_least` and `at_most`; `otherwise` where `when` is there and doesn't hold."""
+    """One factor: its shape, held between `at_least` and `at_most`; `otherwise` where its `when` doesn't hold."""
 
     name: str
     about: str = ""
@@ -158,7 +159,7 @@ class Trend(Frozen):
 
 
 class Override(Frozen):
-    """Where `when` holds, the score is held to at most or at least so much, and the risk is `risk` whatever the score."""
+    """Where `when` holds, the score is at most or at least so much, and the risk is `risk` whatever the score."""
 
     when: AllOf
     about: str = ""
@@ -168,6 +169,17 @@ class Override(Frozen):
 
 
 Row = dict[str, float]
+
+
+def _signals_of(node: Condition) -> Iterator[str]:
+    match node:
+        case AllOf() | AnyOf() | NoneOf():
+            for item in node.items:
+                yield from _signals_of(item)
+        case EventCount():
+            return
+        case _:
+            yield node.signal
 
 
 class HealthModel(Frozen):
@@ -189,8 +201,16 @@ class HealthModel(Frozen):
     overrides: tuple[Override, ...] = ()
 
     @cached_property
+    def signals(self) -> frozenset[str]:
+        """Every signal that it looks at."""
+        asked = [factor.when for factor in self.factors] + [override.when for override in self.overrides]
+        named = {name for factor in self.factors for name in factor.signals}
+        named |= {name for condition in asked if condition is not None for name in _signals_of(condition)}
+        return frozenset({*named, "segment", "account_age_days", *(["plan"] if self.plans else [])})
+
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 (hexadecimal) of what the model means: 16 digits of it are its version."""
+        """The first 16 hexadecimal digits of the SHA-256 of all that the model says."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     def risk_of(self, score: int) -> RiskLevel:

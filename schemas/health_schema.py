@@ -8,7 +8,6 @@ from schemas.form import PERCENT
 from schemas.health_model import EVERYONE, LONGEST_TREND_DAYS, RISK_LEVELS, SEGMENTS
 from schemas.schema_part import DIALECT, Schema, condition, mapping, named, text
 
-FACTOR_PATTERN = "^[a-z][a-z0-9_]*$"
 # The words of which a factor says exactly one.
 SHAPES = ("linear", "steps", "decay", "share_of", "values", "in_use", "gives")
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
@@ -36,7 +35,6 @@ def build_health_schema(catalogue: Catalogue) -> Schema:
             "factors": {
                 "type": "object", "minProperties": 1,
                 "description": "What the score is made of, by name. Each comes to a share from 0 (worst) to 1 (best).",
-                "propertyNames": {"pattern": FACTOR_PATTERN, "x-expects": "lower-case words with underscores"},
                 "additionalProperties": {"$ref": "#/$defs/factor"},
                 "examples": ["{login_frequency: {signal: days_since_last_login, linear: {worst: 14, best: 0}}}"],
             },
@@ -59,7 +57,8 @@ def build_health_schema(catalogue: Catalogue) -> Schema:
                 "What counts as a trend.",
                 {
                     "stable_within": {"type": "number", "minimum": 0, "examples": [5],
-                                      "description": "Up to so many points more or less than the last score are stable; 5 where left out."},
+                                      "description": "Up to so many points more or less than the last score are "
+                                      "stable; 5 where left out."},
                     "stable_slope": {"type": "number", "minimum": 0, "examples": [1],
                                      "description": "Up to so many points a day are stable; 1 where left out."},
                     "days": {"type": "integer", "minimum": 2, "maximum": LONGEST_TREND_DAYS, "examples": [30],
@@ -165,11 +164,12 @@ def _factor(catalogue: Catalogue) -> Schema:
                 "anyOf": [
                     {"type": "number"},
                     {"enum": ["leave_out"]},
-                    mapping("What the factor comes to.", {"gives": {**_SHARE, "description": "From 0 to 1."}}, ["gives"]),
+                    mapping("What the factor comes to.",
+                            {"gives": {**_SHARE, "description": "From 0 to 1."}}, ["gives"]),
                 ],
                 "examples": ["leave_out"],
-                "description": "What if the signal is missing: a number that it counts as, {gives: …} for what the factor "
-                "comes to, or leave_out (where left out): the other factors count for more.",
+                "description": "What if the signal is missing: a number that it counts as, {gives: …} for what the "
+                "factor comes to, or leave_out (where left out): the other factors count for more.",
                 "x-expects": "a number, {gives: …} or leave_out",
             },
         },

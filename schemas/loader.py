@@ -13,27 +13,31 @@ from schemas.catalogue import Catalogue
 from schemas.compiled_cache import CompiledCache
 from schemas.errors import Problem, SettingError
 from schemas.file_compiler import FileCompiler, Templates
+from schemas.health_model import HealthModel
 from schemas.language import Language
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
 from schemas.problem import nearest
 from schemas.reference import check_playbook_names
+from schemas.shipped_health import shipped_models
 from schemas.step_type import StepTypes
 from schemas.template_file import MessageTemplate
 from schemas.yaml_file import read_content, unreadable
 
 POLICY_FILE = "policy.yaml"
 TEMPLATES = "templates"
+HEALTH = "health"
 
 
 @dataclass
 class Loaded:
-    """What a directory holds: good playbooks by name, the policy, and every problem.
+    """What a directory holds: good playbooks by name, the policy, health models, and every problem.
 
     `sources` has the text of every playbook file that could be read, by name, good or not; `files` counts
     the files that were looked at. `policy` is None where `policy.yaml` has errors (keep the last good one);
     without the file nothing governs. `invalid` names the playbooks whose files are there and can't be used,
-    be it for a fault of their own or of a template: they aren't gone.
+    be it for a fault of their own or of a template: they aren't gone. `health` has the good files of `health/`; those
+    that ship are always there beside them. `broken_health` names the others.
     """
 
     playbooks: dict[str, CompiledPlaybook] = field(default_factory=dict)
@@ -43,6 +47,8 @@ class Loaded:
     sources: dict[str, str] = field(default_factory=dict)
     files: int = 0
     invalid: frozenset[str] = frozenset()
+    health: dict[str, HealthModel] = field(default_factory=dict)
+    broken_health: frozenset[str] = frozenset()
 
     @property
     def failed(self) -> bool:
@@ -53,7 +59,7 @@ class Loaded:
 def load_playbooks(
     directory: Path, catalogue: Catalogue, step_types: StepTypes, cache: CompiledCache | None = None
 ) -> Loaded:
-    """Everything in `directory`: its playbooks, `policy.yaml` and `templates/`.
+    """Everything in `directory`: its playbooks, `policy.yaml`, `templates/` and `health/`.
 
     cache: where to find, and to keep, what files were compiled to; the answer is the same without it.
     Raises SettingError where there is no such directory.
@@ -101,6 +107,7 @@ class _Loader:
         self.playbook_files: dict[Path, None] = {}
         self.template_files: dict[Path, None] = {}
         self.policy_files: dict[Path, None] = {}
+        self.health_files: dict[Path, None] = {}
         self.homes: dict[Path, Templates] = {}
         self.unnamed: dict[tuple[Path, str], list[Problem]] = {}
         self.beside: dict[Path, frozenset[str]] = {}
@@ -127,6 +134,8 @@ class _Loader:
             raise SettingError(f"There is no {path}.", remedy=remedy)
         elif path.parent.name == TEMPLATES:
             self.template_files[path] = None
+        elif path.parent.name == HEALTH:
+            self.health_files[path] = None
         elif path.name == POLICY_FILE:
             self.policy_files[path] = None
         else:
@@ -136,10 +145,14 @@ class _Loader:
         if directory.name == TEMPLATES:
             self.template_files.update(dict.fromkeys(self._yaml_files(directory)))
             return
+        if directory.name == HEALTH:
+            self.health_files.update(dict.fromkeys(self._yaml_files(directory)))
+            return
         for path in self._yaml_files(directory):
             (self.policy_files if path.name == POLICY_FILE else self.playbook_files)[path] = None
-        if os.path.isdir(directory / TEMPLATES):  # noqa: PTH112 - False also where nobody may look
-            self.template_files.update(dict.fromkeys(self._yaml_files(directory / TEMPLATES)))
+        for name, files in ((TEMPLATES, self.template_files), (HEALTH, self.health_files)):
+            if os.path.isdir(directory / name):  # noqa: PTH112 - False also where nobody may look
+                files.update(dict.fromkeys(self._yaml_files(directory / name)))
 
     def _yaml_files(self, directory: Path) -> list[Path]:
         try:
@@ -157,6 +170,8 @@ class _Loader:
     def finish(self) -> Loaded:
         for path in self.template_files:
             self._templates_of(path.parent.parent)
+        for path in self.health_files:
+            self._read_health(path)
         for path in self.policy_files:
             self._read_policy(path, named=True)
         for path in self.playbook_files:
@@ -222,12 +237,25 @@ class _Loader:
         self.loaded.templates.update({name: item for name, item in found.items() if not item.broken})
         return found
 
+    def _read_health(self, path: Path) -> None:
+        content = self._read(path)
+        if isinstance(content, Problem):
+            model, problems = None, [content]
+        else:
+            model, problems = self.compiler.read_health(path, content)
+        self._tell(*problems)
+        if model is not None:
+            self.loaded.health[path.stem] = model
+        else:
+            self.loaded.broken_health |= {path.stem}
+
     def _read_policy(self, path: Path, *, named: bool) -> None:
         content = self._read(path, count=named)
         if isinstance(content, Problem):
             policy, problems = None, [content]
         else:
-            policy, problems = self.compiler.read_policy(path, content)
+            there = {*shipped_models(), *(file.stem for file in _unhidden(path.parent / HEALTH))}
+            policy, problems = self.compiler.read_policy(path, content, there)
         self.loaded.policy = policy
         if named:
             self._tell(*problems)

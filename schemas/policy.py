@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from schemas.frozen import Frozen
+from schemas.health_model import DEFAULT_MODEL
 
 
 class Cap(Frozen):
@@ -25,7 +26,7 @@ class Policy(Frozen):
     """The rules over all playbooks. `quiet_hours` are minutes of the day in the customer's zone, may cross midnight.
 
     `caps` maps `total` or a channel to a cap on messages; `entries` caps playbooks entered per customer;
-    `consent` maps a channel to whether silence means yes; a denial always wins.
+    `consent` maps a channel to whether silence means yes; a denial always wins. `health_model` names what scores.
     """
 
     default_zone: str = "UTC"
@@ -38,3 +39,4 @@ class Policy(Frozen):
     holdout_percent: float = 0.0
     working_hours: WorkingHours | None = None
     costs: dict[str, float] = {}
+    health_model: str = DEFAULT_MODEL

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from schemas.errors import Problem
 from schemas.form import PERCENT, RATE, WINDOW, Form, FormError, parse_days
+from schemas.health_model import DEFAULT_MODEL
 from schemas.language import Language
 from schemas.policy import Cap, Policy, WorkingHours
-from schemas.problem import Report, nearest
+from schemas.problem import Report, did_you_mean, nearest
 from schemas.shape import report_shape
 from schemas.yaml_source import Path, Source
 
@@ -17,21 +19,30 @@ T = TypeVar("T")
 
 
 def read_policy(
-    source: Source, language: Language, problems: list[Problem]
+    source: Source,
+    language: Language,
+    problems: list[Problem],
+    health_models: Collection[str] | None = None,
 ) -> tuple[Policy | None, list[Problem]]:
-    """The policy, or None where there are errors; `problems` is what reading the YAML found."""
+    """The policy, or None where there are errors; `problems` is what reading the YAML found.
+
+    `health_models` are the names that there are (None: any will do).
+    """
     report = Report(source, problems)
     report_shape(report, language.policy_validator)
     if not isinstance(source.data, dict):
         return None, report.problems
-    policy = _Reader(report, source.data).read()
+    policy = _Reader(report, source.data, health_models).read()
     return (None if report.failed else policy), report.problems
 
 
 class _Reader:
-    def __init__(self, report: Report, data: dict[str, Any]) -> None:
+    def __init__(
+        self, report: Report, data: dict[str, Any], health_models: Collection[str] | None
+    ) -> None:
         self.report = report
         self.data = data
+        self.health_models = health_models
 
     def read(self) -> Policy:
         data = self.data
@@ -53,7 +64,17 @@ class _Reader:
                 for name, cost in self.mapping("costs").items()
                 if isinstance(cost, (int, float)) and not isinstance(cost, bool)
             },
+            health_model=self.health_model(),
         )
+
+    def health_model(self) -> str:
+        name = self.data.get("health_model")
+        if not isinstance(name, str):
+            return DEFAULT_MODEL
+        if self.health_models is not None and name not in self.health_models:
+            hint = did_you_mean(name, self.health_models, otherwise=f"Write it as health/{name}.yaml.")
+            self.report.error(("health_model",), "PB403", f"There is no health model `{name}`.", hint)
+        return name
 
     def mapping(self, key: str) -> dict[str, Any]:
         value = self.data.get(key)

@@ -11,6 +11,7 @@ from schemas.catalogue import Catalogue
 from schemas.condition import Value
 from schemas.facts import Event
 from schemas.signal_value import WrongType
+from scoring.health import Scorer
 from scoring.signals import Tally, ages, derive_signals, move_signals, tally_events
 
 
@@ -64,9 +65,16 @@ class Replayed:
         return [(day, signals[signal]) for day, signals in self.days.items() if signal in signals]
 
 
-def replay_customer(events: Sequence[Event], *, until: datetime, days: int, catalogue: Catalogue) -> Replayed:
+def replay_customer(
+    events: Sequence[Event],
+    *,
+    until: datetime,
+    days: int,
+    catalogue: Catalogue,
+    scorer: Scorer | None = None,
+) -> Replayed:
     """Replay one customer's `events` (identify calls included) to `until`; `days` is how many of the last midnights
-    are looked at, today's among them.
+    are looked at, today's among them, and `scorer` works out health (None: the model that ships as default).
     """
     ordered = [event for event in sorted(events, key=lambda event: event.at) if event.at <= until]
     stored: dict[str, Value] = {}
@@ -93,14 +101,15 @@ def replay_customer(events: Sequence[Event], *, until: datetime, days: int, cata
         if not stored:
             continue
         derived = derive_signals(
-            rightly_typed(stored), tallies, now=moment, catalogue=catalogue, previous=scores
+            rightly_typed(stored), tallies, now=moment, catalogue=catalogue, previous=scores, score=scorer
         )
         signals = {**stored, **derived}
         if moment is until:
             break
         kept[moment.date()] = day_values(signals, moment, catalogue)
-        score = derived["health_score"]
-        scores[moment.date()] = score if isinstance(score, int) else 0
+        score = derived.get("health_score")
+        if isinstance(score, int):
+            scores[moment.date()] = score
     return Replayed(stored, stamps, tallies, signals, kept)
 
 

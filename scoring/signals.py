@@ -28,7 +28,7 @@ from scoring.derivations import (
     compile_derivations,
     read_amount,
 )
-from scoring.health import MODELS, average_health, long_trend, segment_of
+from scoring.health import Scorer, average_health, long_trend, segment_of, shipped_scorer
 
 DAY_SECONDS = 86400
 # An event that should carry a measure and doesn't is kept apart, so that means leave it out and counts don't.
@@ -143,13 +143,14 @@ def derive_signals(
     now: datetime,
     catalogue: Catalogue,
     previous: Mapping[date, int] | None = None,
-    health_model: str = "segment_weighted",
+    score: Scorer | None = None,
 ) -> dict[str, Value]:
     """Every signal that isn't stored, true at `now`: windows, ages, totals still at 0, segment, health,
     churn.
 
     `tallies` reach back `catalogue.tally_days` (more does no harm), `previous` is the health score by UTC
-    day; without it the trend is missing. A signal that has no value has no key.
+    day; without it the trend is missing. `score` works out health (None: the model that ships as default). A signal
+    that has no value has no key: a customer of whom too little is known has no score and no risk.
     """
     plan = compile_derivations(catalogue)
     today = now.astimezone(UTC).date()
@@ -161,12 +162,15 @@ def derive_signals(
             derived[name] = (now - since).days
     known = {**stored, **derived}
     derived["segment"] = known["segment"] = segment_of(known)
-    health = MODELS[health_model](known)
-    derived["health_score"] = known["health_score"] = health.score
-    derived["risk_level"] = health.risk_level
-    scores = {**(previous or {}), today: health.score}
-    derived["avg_health_30d"] = known["avg_health_30d"] = average_health(scores, today)
-    if trend := long_trend(scores, today):
+    scorer = score or shipped_scorer()
+    health = scorer(known)
+    scores = dict(previous or {})
+    if health.score is not None:
+        derived["health_score"] = known["health_score"] = scores[today] = health.score
+        derived["risk_level"] = health.risk_level
+    if (mean := average_health(scores, today)) is not None:
+        derived["avg_health_30d"] = known["avg_health_30d"] = mean
+    if trend := long_trend(scores, today, scorer.model.trend):
         derived["health_trend"] = known["health_trend"] = trend
     derived.update(churn_signals(known))
     return derived

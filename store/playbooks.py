@@ -33,14 +33,14 @@ class Published:
 
 @dataclass(frozen=True)
 class Change:
-    """What publishing makes of one playbook, or (`name` policy) of the policy.
+    """What publishing makes of one playbook, of (`name` policy) the policy, or of (`name` health/NAME) a health model.
 
     new: it wasn't there; version: runs from now on are other ones; status, limits: live words alone; text: nothing but
-    how it is written; retired: its file is gone. `before` and `after` are None for the policy, and where there is none.
+    how it is written; retired: its file is gone. `before` and `after` are None for the policy and health models, and where there is none.
     """
 
     name: str
-    kind: Literal["new", "version", "status", "limits", "text", "retired", "policy"]
+    kind: Literal["new", "version", "status", "limits", "text", "retired", "policy", "health"]
     before: CompiledPlaybook | None = None
     after: CompiledPlaybook | None = None
 
@@ -59,6 +59,8 @@ class Change:
                 return "retired: its file is gone"
             case "policy":
                 return "other rules for all"
+            case "health":
+                return "another health model: scores follow when customers are next looked at"
             case _:
                 told = ""
         before, after = (one.status if one else "" for one in (self.before, self.after))

@@ -254,3 +254,8 @@ async def load_overdue_observed(connection: AsyncConnection, now: datetime, limi
         {"now": now, "limit": limit},
     )
     return [read_run(row) for row in rows]
+
+
+async def next_observed_end(connection: AsyncConnection) -> datetime | None:
+    """When the window of a held-out run closes next."""
+    return (await connection.execute(text("SELECT min(goal_by) FROM runs WHERE state = 'observed'"))).scalar()

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
 from loops.backtest.result import BacktestResult, ranked
+from loops.simulation.wording import plain
 from scoring.detection import Detection, Share
 
 WIDTH = 100
@@ -18,10 +19,9 @@ _NAMED = 10
 
 def describe(result: BacktestResult) -> Iterator[str]:
     """The lines of the page."""
-    last = result.end - timedelta(microseconds=1)
     yield (
-        f"{result.playbook}, version {result.version}, from {result.day(result.start)} to {result.day(last)}, "
-        f"{result.customers} customers, days of {result.zone}"
+        f"{result.playbook}, version {result.version}, from {plain(result.start)} to {plain(result.end)}, "
+        f"{result.customers} customers; days are those of {result.zone}"
     )
     yield ""
     yield from _section("Entrants", _entrants(result))

@@ -149,8 +149,8 @@ class Watcher:
         return None, decision.until
 
     def _keep_out(self, reason: str) -> None:
-        # The same answer once more isn't news.
-        if reason != self._standing:
+        # The same answer once more isn't news, and who is inside isn't kept out.
+        if reason not in (self._standing, "already_running"):
             self.kept_out[reason] += 1
         if reason != "waiting":
             self._waiting_since = None
@@ -222,9 +222,11 @@ class Watcher:
 
 
 def _stands(run: PlayedRun, now: datetime) -> bool:
-    """Whether the run is open when entries are decided: what ends it at this moment ends it only afterwards, unless it
-    is a held-out one, which the evaluator ends itself, before.
+    """Whether the run is open when entries are decided at `now`.
+
+    What ends it at this very moment ends it only afterwards, but for the goal's window, whose timer has fired by then,
+    and for held-out runs, which the evaluator ends itself, before.
     """
-    if run.ended_at is None:
-        return True
-    return run.ended_at > now if run.arm == "held_out" else run.ended_at >= now
+    if run.ended_at is None or run.ended_at != now:
+        return run.ended_at is None or run.ended_at > now
+    return run.arm != "held_out" and (run.outcome != "expired" or run.ended_at != run.goal_by)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
-from scoring.churning.columns import Categories, Column, Flags, Floats, Integers, Numbers, Table
+from scoring.churning.columns import Categories, Flags, Floats, Integers, Numbers, Table
 from scoring.churning.solving import sigmoid
 
 BINS = 32
@@ -18,8 +19,7 @@ _RIDGE = 4.0
 _RATE = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Above:
+class Above(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="above"):
     """The number is above a bound, or, turned round, at or below it; a missing number is neither."""
 
     column: str
@@ -38,8 +38,7 @@ class Above:
         return f"{self.column} {'<=' if self.turned else '>'} {self.bound:.6g}"
 
 
-@dataclass(frozen=True, slots=True)
-class Is:
+class Is(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="is"):
     """The category is this level (None: missing), or, turned round, any other."""
 
     column: str
@@ -64,8 +63,7 @@ class Is:
 Condition = Above | Is
 
 
-@dataclass(frozen=True, slots=True)
-class Conjunction:
+class Conjunction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Conditions that must all hold."""
 
     conditions: tuple[Condition, ...]
@@ -150,6 +148,8 @@ class _Node:
 def _best_node(
     binned: Binned, gradient: Floats, curvature: Floats
 ) -> tuple[tuple[Condition, ...], Integers, float] | None:
+    if not binned.names:
+        return None
     nodes = [_Node((), np.arange(len(gradient)), float(gradient.sum()), float(curvature.sum()))]
     best: _Node | None = None
     for _ in range(DEPTH):
@@ -243,5 +243,3 @@ def _bin_levels(column: Categories) -> tuple[Integers, tuple[str | None, ...]]:
     every: tuple[str | None, ...] = (None, *column.levels)
     return place[column.codes + 1], tuple(every[code] for code in order)
 
-
-Columns = Sequence[Column]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from scoring.churning.columns import Categories, Column, Flags, Floats, Numbers, Table
@@ -12,12 +11,14 @@ from scoring.churning.columns import Categories, Column, Flags, Floats, Numbers,
 KNOT_QUANTILES = (0.05, 0.275, 0.5, 0.725, 0.95)
 # A level with fewer rows is pooled with the other rare ones.
 RARE_ROWS = 20
+RARE_SHARE = 0.05
 MOST_LEVELS = 60
 FEW_VALUES = 6
+# Numbers farther out than this many widths of the middle nine tenths are held to it: one typing error bends no curve.
+FARTHEST = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="curve"):
     """A natural cubic spline of a numeric column in Harrell's form: x, then a truncated cube for all but two knots.
 
     x is held to [low, high], what was seen, and measured in `high - low` from `low`; so are the knots.
@@ -39,16 +40,15 @@ class Curve:
         """Shape (rows, width)."""
         column = table[self.column]
         assert isinstance(column, Numbers)
-        raw = spline((np.clip(column.values, self.low, self.high) - self.low) / (self.high - self.low), self.knots)
-        if self.means:
-            missing = np.isnan(column.values)
-            if missing.any():
-                raw[missing] = self.means
+        held = np.clip(column.values, self.low, self.high)
+        raw = spline((held - self.low) / (self.high - self.low), self.knots)
+        missing = np.isnan(held)
+        if missing.any():
+            raw[missing] = self.means
         return raw
 
 
-@dataclass(frozen=True, slots=True)
-class Levels:
+class Levels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="levels"):
     """A flag for each of the listed levels (None: missing) and, if `others`, one for any further level.
 
     `means` are the flags' means, which stand in for a level that no flag knows.
@@ -125,41 +125,61 @@ def missing_of(column: Column) -> Flags:
     return flags
 
 
+def rare_rows(rows: int) -> int:
+    """Levels with fewer rows than this are pooled: 20, less in small tables, at least 3."""
+    return min(RARE_ROWS, max(3, int(RARE_SHARE * rows)))
+
+
 def _make_curve(name: str, column: Numbers, curved: bool) -> Curve | None:
     seen = column.values[~np.isnan(column.values)]
-    if len(seen) == 0:
+    if len(seen) == 0 or seen.min() == seen.max():
         return None
-    low, high = float(seen.min()), float(seen.max())
-    if low == high:
-        return None
+    low, high = _bounds(seen)
+    held = np.clip(seen, low, high)
     knots: tuple[float, ...] = ()
+    values, counts = np.unique(held, return_counts=True)
     if curved:
-        values, counts = np.unique(seen, return_counts=True)
         places = (
-            values[counts >= RARE_ROWS] if len(values) <= FEW_VALUES
-            else np.unique(np.quantile(seen, KNOT_QUANTILES))
+            values[counts >= rare_rows(len(seen))] if len(values) <= FEW_VALUES
+            else np.unique(np.quantile(held, KNOT_QUANTILES))
         )  # fmt: skip
-        if len(places) >= 3:
+        if 3 <= len(places) <= len(values):
             knots = tuple(float(place) for place in (places - low) / (high - low))
-    unfinished = Curve(name, low, high, knots, ())
-    means = unfinished.basis({name: Numbers(seen)}).mean(axis=0)
+    # Columns that a table of few values can't tell apart would be noise.
+    while len(knots) >= 3 and np.linalg.cond(_standardised(spline((held - low) / (high - low), knots))) > 1e7:
+        knots = knots[:1] + knots[2:-2] + knots[-1:] if len(knots) > 3 else ()
+    means = spline((held - low) / (high - low), knots).mean(axis=0)
     return Curve(name, low, high, knots, tuple(float(mean) for mean in means))
 
 
+def _bounds(seen: Floats) -> tuple[float, float]:
+    low, high = float(seen.min()), float(seen.max())
+    inner_low, inner_high = (float(edge) for edge in np.quantile(seen, (0.05, 0.95)))
+    width = inner_high - inner_low
+    if width > 0:
+        low, high = max(low, inner_low - FARTHEST * width), min(high, inner_high + FARTHEST * width)
+    return low, high
+
+
+def _standardised(basis: Floats) -> Floats:
+    centred = basis - basis.mean(axis=0)
+    result: Floats = centred / np.maximum(np.sqrt((centred * centred).mean(axis=0)), 1e-300)
+    return result
+
+
 def _make_levels(name: str, column: Categories) -> Levels | None:
+    total, rare = len(column), rare_rows(len(column))
     counts = np.bincount(column.codes + 1, minlength=len(column.levels) + 1)
-    everything: list[tuple[int, str | None]] = [(int(counts[0]), None)]
-    everything += [(int(count), level) for count, level in zip(counts[1:], column.levels, strict=True)]
-    present = [one for one in everything if one[0]]
-    kept = sorted((one for one in present if one[0] >= RARE_ROWS), key=lambda one: (-one[0], one[1] or ""))
+    everything: tuple[str | None, ...] = (None, *column.levels)
+    present = [(int(count), level) for count, level in zip(counts, everything, strict=True) if count]
+    kept = sorted((one for one in present if one[0] >= rare), key=lambda one: (-one[0], one[1] or ""))
     kept = kept[:MOST_LEVELS]
-    pooled = sum(count for count, _ in present) - sum(count for count, _ in kept)
-    if len(kept) + (pooled > 0) < 2 or (len(kept) == 1 and pooled < RARE_ROWS and len(column) >= 2 * RARE_ROWS):
+    pooled = total - sum(count for count, _ in kept)
+    if not kept or (len(kept) == 1 and pooled < rare):
         return None
-    total = len(column)
     if len(kept) == 2 and not pooled:
         (_, reference), (count, level) = kept
-        return Levels(name, (level,), others=False, means=(count / total,), silent=(reference,))
+        return Levels(name, (level,), False, (count / total,), (reference,))
     others = pooled > 0
     means = [count / total for count, _ in kept] + ([pooled / total] if others else [])
-    return Levels(name, tuple(level for _, level in kept), others=others, means=tuple(means))
+    return Levels(name, tuple(level for _, level in kept), others, tuple(means))

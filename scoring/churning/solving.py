@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from scoring.churning.columns import Floats, Integers
 
 # Rows at a time when the curvature is summed: keeps the weighted copy of the design small.
 CHUNK_ROWS = 8192
-LOWEST_PENALTY, HIGHEST_PENALTY = 1e-2, 1e6
+HIGHEST_PENALTY = 1e6
 _STEPS = 100
 _HALVINGS = 30
 _TOLERANCE = 1e-10
@@ -80,50 +79,53 @@ def solve(
     return Solution(intercept, beta, value, steps, converged=False)
 
 
-def curvature_of(design: Floats, solution: Solution) -> Floats:
-    """Fisher information of intercept and coefficients at the solution, without the penalty; shape (1+columns,)*2."""
-    eta = solution.intercept + design @ solution.coefficients
-    _, curvature = _derivatives(design, np.zeros(len(design)), eta)
-    return curvature
-
-
 def choose_penalties(
     design: Floats,
     outcome: Floats,
     blocks: Integers,
     start: Floats,
     *,
-    floor: Floats | None = None,
-    rounds: int = 25,
-    step: Callable[[], None] = lambda: None,
+    floor: Floats,
+    rounds: int = 40,
 ) -> tuple[Floats, Solution]:
     """A penalty per block of columns, such that the block's coefficients are as large as their spread says.
 
-    `blocks` gives each column's block (0…), `start` the first penalty of each block. Generalised Fellner–Schall
-    (Wood and Fasiolo, 2017, Biometrics 73:1071): penalty = (edf of the block) / (sum of its squared coefficients).
+    `blocks` gives each column's block (0…); `start` and `floor` hold each block's first and least penalty.
+    Generalised Fellner–Schall (Wood and Fasiolo, 2017, Biometrics 73:1071), one Newton step between updates:
+    penalty = (effective degrees of freedom of the block) / (sum of its squared coefficients).
     Returns the penalties per block and the solution under them.
     """
-    penalties = start.copy()
-    count = len(penalties)
+    count = len(start)
     sizes = np.bincount(blocks, minlength=count)
-    solution = solve(design, outcome, penalties[blocks], steps=8)
+    penalties = np.maximum(start, floor)
+    solution = solve(design, outcome, penalties[blocks], steps=3)
+    eta = solution.intercept + design @ solution.coefficients
+    intercept, beta = solution.intercept, solution.coefficients
+    diagonal = np.arange(1, design.shape[1] + 1)
     for _ in range(rounds):
-        step()
-        curvature = curvature_of(design, solution)
-        curvature[np.arange(1, len(curvature)), np.arange(1, len(curvature))] += penalties[blocks]
-        spread = np.diag(np.linalg.inv(curvature))[1:]
-        traces = np.bincount(blocks, weights=spread, minlength=count)
-        squares = np.bincount(blocks, weights=solution.coefficients**2, minlength=count)
-        edf = np.maximum(sizes - penalties * traces, 1e-8)
-        wanted = np.clip(edf / np.maximum(squares, 1e-12), LOWEST_PENALTY, HIGHEST_PENALTY)
-        if floor is not None:
-            wanted = np.maximum(wanted, floor)
-        change = np.abs(np.log(wanted / penalties))
+        penalty = penalties[blocks]
+        gradient, curvature = _derivatives(design, outcome, eta)
+        gradient[1:] += penalty * beta
+        curvature[diagonal, diagonal] += penalty
+        inverse = _invert_symmetric(curvature)
+        move = -inverse @ gradient
+        moved = move[0] + design @ move[1:]
+        length, value = 1.0, _objective(eta, outcome, beta, penalty)
+        while length > 1e-3 and _objective(eta + length * moved, outcome, beta + length * move[1:], penalty) > value:
+            length /= 2
+        intercept, beta, eta = intercept + length * float(move[0]), beta + length * move[1:], eta + length * moved
+        traces = np.bincount(blocks, weights=np.diag(inverse)[1:], minlength=count)
+        squares = np.bincount(blocks, weights=beta * beta, minlength=count)
+        freedom = np.maximum(sizes - penalties * traces, 1e-8)
+        wanted = np.clip(freedom / np.maximum(squares, 1e-12), floor, HIGHEST_PENALTY)
+        # What is as good as gone may go on shrinking without keeping the others waiting.
+        alive = (freedom > 0.05) & (sizes > 0)
+        change = np.abs(np.log(wanted / penalties))[alive].max(initial=0.0)
         penalties = wanted
-        solution = solve(design, outcome, penalties[blocks], start=solution, steps=4)
-        if np.max(np.where(penalties > 1e4, 0.0, change), initial=0.0) < 0.05:
+        if change < 0.1:
             break
-    return penalties, solve(design, outcome, penalties[blocks], start=solution)
+    started = Solution(intercept, beta, 0.0, 0, converged=False)
+    return penalties, solve(design, outcome, penalties[blocks], start=started)
 
 
 def _derivatives(design: Floats, outcome: Floats, eta: Floats) -> tuple[Floats, Floats]:
@@ -146,7 +148,7 @@ def _derivatives(design: Floats, outcome: Floats, eta: Floats) -> tuple[Floats, 
 
 
 def _solve_symmetric(matrix: Floats, vector: Floats) -> Floats:
-    # Scaled to a unit diagonal, and a whisper added, so that columns that repeat one another do no harm.
+    # Scaled to a unit diagonal, so that columns that repeat one another do no harm.
     scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
     scaled = matrix * scale[:, None] * scale[None, :]
     try:
@@ -154,6 +156,17 @@ def _solve_symmetric(matrix: Floats, vector: Floats) -> Floats:
     except np.linalg.LinAlgError:
         found = np.linalg.lstsq(scaled, vector * scale, rcond=None)[0]
     result: Floats = scale * found
+    return result
+
+
+def _invert_symmetric(matrix: Floats) -> Floats:
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+    scaled = matrix * scale[:, None] * scale[None, :]
+    try:
+        found = np.linalg.inv(scaled)
+    except np.linalg.LinAlgError:
+        found = np.linalg.pinv(scaled, hermitian=True)
+    result: Floats = found * scale[:, None] * scale[None, :]
     return result
 
 

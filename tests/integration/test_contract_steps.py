@@ -234,7 +234,7 @@ async def test_stop_ends_this_run_with_its_outcome(theatre: Theatre, outcome: st
 
 # What follows an outcome
 
-WITHOUT = {
+WITHOUT: dict[str, dict[str, Any]] = {
     "no_consent": {"consent": {"email": False}},
     "suppressed": {"suppressed": {"email": "hard_bounce"}},
     "unreachable": {"profile": {"first_name": "Ann"}},
@@ -297,6 +297,34 @@ async def test_goto_leads_out_of_a_branch_to_a_list_around_it_and_asks_the_guard
     pro = await theatre.play(JUMP + AFTER, signals={"plan": "pro"}, **refused)
     assert pro.sent == [("0m", "last"), ("0m", "after")]
     assert (await theatre.play(JUMP + AFTER, **refused)).sent == [("0m", "after")]
+
+
+async def test_goto_leads_out_of_rounds_and_ends_them(theatre: Theatre) -> None:
+    text = f"""
+steps:
+  - repeat:
+      at_most: 3
+      steps:
+        - {note("round")}
+        - id: mail
+          email: tips
+          outcomes: {{no_consent: {{goto: last}}}}
+        - {note("passed")}
+  - {note("passed-too")}
+  - {note("last")}
+"""
+    told = await theatre.play(text, consent={"email": False})
+    assert told.sent == [("0m", "round"), ("0m", "last")]
+
+
+async def test_what_a_round_waits_for_has_to_come_in_that_round(theatre: Theatre) -> None:
+    text = (
+        "steps:\n  - repeat: {at_most: 2, steps: [{id: await, wait_for: {event: {name: login}, for: 2d}}]}\n"
+    )
+    told = await theatre.play(text, on("1d", name="login"))
+    assert told.of() == [
+        ("0m", "await", "waiting"), ("1d", "await", "then"), ("1d", "await", "waiting"), ("3d", "await", "else"),
+    ]  # fmt: skip
 
 
 # Holding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from email.message import EmailMessage
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -122,7 +123,8 @@ SMUGGLED = "x\r\nBcc: eve@example.com"
     [
         SMUGGLED, "x\nBcc: eve@example.com", "x\rBcc: eve@example.com", "x\u2028Bcc: eve@example.com",
         "x\x0bBcc: eve@example.com", "x\x85Bcc: eve@example.com", encode(SMUGGLED), encode(encode(SMUGGLED)),
-        encode(encode(encode(encode(encode(encode(encode(SMUGGLED))))))), "=?utf-8?b?eA0KQmNjOiBldmVAZXhhbXBsZS5jb20=?=",
+        encode(encode(encode(encode(encode(encode(encode(SMUGGLED))))))),
+        "=?utf-8?b?eA0KQmNjOiBldmVAZXhhbXBsZS5jb20=?=",
         f"{encode(SMUGGLED)} {encode(SMUGGLED)}", "=?utf-8?q?" + encode(SMUGGLED) + "?=",
     ],
 )  # fmt: skip
@@ -153,8 +155,7 @@ def test_subjects_and_names_cant_smuggle_headers_encoded_words_included(name: st
     ],
 )  # fmt: skip
 def test_powers_huge_ranges_and_attribute_tricks_dont_get_that_far(text: str) -> None:
-    with pytest.raises((TemplateError, RenderError)):
-        compile_part(text, False)
+    with pytest.raises(RenderError):
         render_part(text, CONTEXT, html=False)
 
 
@@ -168,29 +169,31 @@ def test_what_makes_more_than_a_megabyte_is_refused_and_what_makes_less_isnt() -
         render_part({"text": text, "default": "x"}, too_much, html=False)
 
 
-def test_what_takes_more_than_two_seconds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each look at the clock takes so and so long."""
-    text = "{% for row in signals.rows %}{{ row }}{% endfor %}"
-    context = {"signals": {"rows": list(range(10))}}
-    for milliseconds, refused in ((50, False), (300, True)):
-        ticks = count()
-        monkeypatch.setattr(
-            channels.rendering.time,
-            "monotonic",
-            lambda ticks=ticks, step=milliseconds: next(ticks) * step / 1000,
-        )
-        if refused:
-            with pytest.raises(RenderError, match="more than 2 s"):
-                render_part({"text": text, "default": "x"}, context, html=False)
-        else:
-            assert render_part(text, context, html=False) == "0123456789"
+@pytest.mark.parametrize(("look_seconds", "refused"), [(0.05, False), (0.3, True)])
+def test_what_takes_more_than_two_seconds_is_refused(
+    monkeypatch: pytest.MonkeyPatch, look_seconds: float, refused: bool
+) -> None:
+    """From one look at the clock to the next it takes so long."""
+    looks = count()
+    clock = SimpleNamespace(monotonic=lambda: next(looks) * look_seconds)
+    monkeypatch.setattr(channels.rendering, "time", clock)
+    text, context = (
+        "{% for row in signals.rows %}{{ row }}{% endfor %}",
+        {"signals": {"rows": list(range(10))}},
+    )
+    if not refused:
+        assert render_part(text, context, html=False) == "0123456789"
+        return
+    with pytest.raises(RenderError, match="more than 2 s"):
+        render_part({"text": text, "default": "x"}, context, html=False)
 
 
 def test_what_cannot_be_compiled_within_a_second_is_refused_before_it_is_compiled() -> None:
     """By its size: more tags, words, blocks or brackets than take a second on one slow core."""
     for text in (
         "{{ customer.first_name }}" * 1001, "x" * 33 * 1024, "{{ " + "(" * 21 + "1" + ")" * 21 + " }}",
-        "{% if customer.first_name %}" * 21 + "{% endif %}" * 21, "{{ 1" + " + 1" * 200 + " }}", "{{ " + "9" * 16 + " }}",
+        "{% if customer.first_name %}" * 21 + "{% endif %}" * 21, "{{ 1" + " + 1" * 200 + " }}",
+        "{{ " + "9" * 16 + " }}",
     ):  # fmt: skip
         with pytest.raises(TemplateError):
             compile_part(text, False)

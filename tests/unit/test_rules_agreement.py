@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rules.column_building import columns_of
 from rules.columns import compile_columns, match_columns
 from rules.engines import match_with
-from rules.generated import compile_condition, compile_lines
+from rules.generated import HOLDS, NOT_ASKED, compile_condition, compile_lines
 from rules.instants import TICK
 from rules.needs import needs_of
 from rules.reference import explain
@@ -94,11 +94,11 @@ def test_the_first_line_that_isnt_true_is_found(
     triggers: list[list[Condition]], known: Facts, data: st.DataObject
 ) -> None:
     asked = bytes(data.draw(st.booleans()) for _ in triggers)
-    failing = dict(compile_lines([dict(enumerate(lines)) for lines in triggers])(known, asked))
+    failing = compile_lines(triggers)(known, asked)
     for place, lines in enumerate(triggers):
         results = [explain(line, known).result for line in lines]
-        first = next((at for at, result in enumerate(results) if result is not True), None)
-        assert failing.get(place) == (first if asked[place] else None)
+        first = next((at for at, result in enumerate(results) if result is not True), HOLDS)
+        assert failing[place] == (first if asked[place] else NOT_ASKED)
 
 
 @settings(max_examples=250, deadline=None)
@@ -159,3 +159,6 @@ def test_long_and_deep_conditions_compile() -> None:
         for signals in ({"score": 39}, {"score": 2_999}, {"score": -1}, {}):
             known = Facts("c1", NOW, signals)
             assert compile_condition(condition)(known) is explain(condition, known).result
+            holds = HOLDS if explain(condition, known).result else 0
+            assert compile_lines([(condition,), ()])(known, b"\1\1") == [holds, HOLDS]
+            assert compile_lines([wide.items])(known, b"\1") == [0 if signals.get("score") != 0 else 1]
