@@ -18,7 +18,8 @@ from schemas.shipped_health import shipped_models
 def find_model(named: str | None, directory: Path) -> HealthModel:
     """The model called `named` (None: the one that scores by `policy.yaml` in `directory`).
 
-    Files in `health/` go before what ships. Raises PlaybookError for a file with errors, UsageError where there is none.
+    Files in `health/` go before what ships. Raises PlaybookError for a file with errors, UsageError where there is
+    none.
     """
     if named is None:
         named = _read_policy(directory / POLICY_FILE)

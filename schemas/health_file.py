@@ -126,7 +126,7 @@ class _Reader:
         low, high = effects.get("at_least"), effects.get("at_most")
         if isinstance(low, int) and isinstance(high, int) and low > high:
             what = f"The score can't be at least {low} and at most {high}."
-            self.report.error((*path, "at_least"), "PB508", what, "Write the lower score under `at_least:`.")
+            self.report.error((*path, "at_least"), "PB107", what, "Write the lower score under `at_least:`.")
         return {"when": when, "about": item.get("about", ""), **effects} if when is not None else None
 
     def rows(

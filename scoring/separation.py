@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ GROUP_POINTS = 10
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One customer on one day of the past: what the model said, and whether the customer left in the horizon after it."""
+    """One customer on one day of the past: what the model said, and whether the customer left afterwards."""
 
     customer: str
     score: int | None
@@ -46,10 +47,11 @@ class Group:
 class Separation:
     """What a model's bands and scores were worth.
 
-    base_rate: of all rows, those who left. majority_rate: how often one is right who always says what is more frequent.
-    accuracy, precision and recall: as if critical meant leaving, and every other known band staying; rows of unknown risk
-    count in none of the three. auc: how often a customer who left had a lower score than one who stayed (ties half; None
-    where one of the two kinds is missing). monotone: no band has a higher share of leavers than a worse one.
+    base_rate: of all rows, those who left. majority_rate: how often one is right who always says what is more
+    frequent. accuracy, precision and recall: as if critical meant leaving, and every other known band staying; rows of
+    unknown risk count in none of the three. auc: how often a customer who left had a lower score than one who stayed
+    (ties half; None where one of the two kinds is missing). monotone: no band has a higher share of leavers than a
+    worse one.
     """
 
     rows: int
@@ -94,7 +96,7 @@ def judge_bands(judged: Iterable[Judged]) -> Separation:
         precision=hits / len(flagged) if flagged else None,
         recall=hits / leavers if leavers else None,
         auc=_auc(known),
-        monotone=all(better <= worse for better, worse in zip(shares, shares[1:], strict=False)),
+        monotone=all(better <= worse for better, worse in pairwise(shares)),
         bands=[group for group in bands if group.rows or group.name != "unknown"],
         groups=_by_score(known),
     )

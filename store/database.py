@@ -85,6 +85,8 @@ class Database:
         """
         self.url = database_url
         self.clock: Clock = clock or LiveClock()
+        self._notifying = asyncio.Lock()
+        self._closed = False
         self.engine: AsyncEngine = create_async_engine(
             driver_url(database_url),
             pool_size=connections,
@@ -108,13 +110,22 @@ class Database:
             yield connection
 
     async def notify(self, channel: str) -> None:
-        """Wake whoever listens to `channel`."""
-        async with self.engine.begin() as connection:
-            await connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})
+        """Wake whoever listens to `channel`; nobody, once this is closed."""
+        async with self._notifying:
+            if self._closed:
+                return
+            async with self.engine.begin() as connection:
+                await connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})
 
     async def close(self) -> None:
-        """Give all connections back."""
-        await self.engine.dispose()
+        """Give all connections back, that of a bell which is being rung included.
+
+        Bells are rung in the background. A connection that is given up while it's being made stays half open until the
+        server drops it, and until then nobody can drop its database.
+        """
+        async with self._notifying:
+            self._closed = True
+            await self.engine.dispose()
 
     async def listen(self, channels: Sequence[str], bell: asyncio.Event) -> None:
         """Set `bell` at every notification, for ever; reconnects, and rings after each reconnect."""

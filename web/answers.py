@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
+from scoring.adoption import Frequency, Stage
 from store.reading_rows import (
     DeadLetterRow,
     DecisionRow,
@@ -32,6 +33,26 @@ class RewardList(Answer):
 
     user_id: str
     rewards: Sequence[RewardRow]
+
+
+class FeatureRow(Row):
+    """How far one feature has become a habit: days are UTC; value 0–100, risk 0–1 (null for what was never used)."""
+
+    feature_key: str
+    adoption_stage: Stage
+    usage_frequency: Frequency | None
+    first_used_at: date | None
+    last_used_at: date | None
+    usage_count: int
+    value_realization_score: int
+    abandonment_risk: float | None
+
+
+class FeatureList(Answer):
+    """The core features, and after them every other that the customer used."""
+
+    user_id: str
+    features: Sequence[FeatureRow]
 
 
 class RunList(Answer):

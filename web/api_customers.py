@@ -6,12 +6,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 
+from schemas.catalogue import load_catalogue
+from scoring.adoption import FEATURE_EVENT, UseDay, adopt_features
+from store.feature_use import load_feature_use
 from store.reading import read_customer
 from store.reading_messages import list_in_app, mark_seen
 from store.reading_rewards import list_rewards
 from store.reading_rows import MessageRow
 from store.reading_runs import list_runs
-from web.answers import CustomerDetail, InAppList, InAppMessage, RewardList, Seen
+from web.answers import CustomerDetail, FeatureList, FeatureRow, InAppList, InAppMessage, RewardList, Seen
 from web.api_runs import Limit
 from web.edge import EdgeHere, caller_of
 
@@ -45,6 +48,19 @@ async def rewards(edge: EdgeHere, user_id: UserId, limit: Limit = 50) -> RewardL
         now = await edge.database.clock.read(connection)
         rows = await list_rewards(connection, user_id, now, limit)
     return RewardList(user_id=user_id, rewards=rows)
+
+
+@router.get("/customers/{userId:path}/features", summary="Which features a customer has adopted")
+async def features(edge: EdgeHere, user_id: UserId) -> FeatureList:
+    """First and last use, frequency, stage, value and the risk of being given up, of every feature as of today."""
+    async with edge.database.transaction() as connection:
+        await read_customer(connection, user_id, events=0)
+        now = await edge.database.clock.read(connection)
+        used = await load_feature_use(connection, user_id, FEATURE_EVENT)
+    found = adopt_features([UseDay(*one) for one in used], load_catalogue().core_features, now.date())
+    return FeatureList(
+        user_id=user_id, features=[FeatureRow.model_validate(one, from_attributes=True) for one in found]
+    )
 
 
 @router.get("/customers/{userId:path}", summary="One customer")

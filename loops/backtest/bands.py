@@ -26,7 +26,7 @@ from store.past_reading import sample_customers
 # Customers read at once.
 _PAGE = 500
 LIMITS = (
-    "Who was treated by a playbook meanwhile may have stayed because of it: that makes every model look worse than it is.",
+    "Who was treated by a playbook meanwhile may have stayed for it: every model looks worse than it is.",
     "Signals that came into the catalogue later are missing on earlier days.",
     "Days of one customer say nearly the same, so the intervals count each customer once.",
 )
@@ -119,7 +119,7 @@ async def _judge(
     history = await signals.load_history(connection, ids, names, days[0])
     telling = [name for name, moves in compile_derivations(catalogue).moves.items() if _tells(moves)]
     outcomes = await load_outcomes(connection, ids, [*telling, "login"], now)
-    judged = []
+    judged: list[Judged] = []
     for id_ in ids:
         known = outcomes.get(id_)
         if known is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 
-from scoring.churning.columns import Flags, Floats, Integers, Table, count_rows
+from scoring.churning.columns import Floats, Integers, Table, count_rows
 from scoring.churning.columns import take as take_rows
 from scoring.churning.conjunctions import Conjunction
 from scoring.churning.parts import Curve, Levels, missing_of
@@ -101,7 +101,7 @@ def contributions(model: ChurnModel, table: Table) -> Floats:
     rows = count_rows(table)
     found = np.empty((rows, len(model.sources)))
     for chosen, part in _chunks(model, table, rows):
-        found[chosen] = _contributions(model, part)
+        found[chosen] = _contributions(model, part, chosen.stop - chosen.start)
     return found
 
 
@@ -110,7 +110,7 @@ def log_odds(model: ChurnModel, table: Table) -> Floats:
     rows = count_rows(table)
     found = np.empty(rows)
     for chosen, part in _chunks(model, table, rows):
-        found[chosen] = model.base + _contributions(model, part).sum(axis=1)
+        found[chosen] = model.base + _contributions(model, part, chosen.stop - chosen.start).sum(axis=1)
     return found
 
 
@@ -135,14 +135,6 @@ def strongest(contributed: Floats, count: int = 3) -> Integers:
     return places
 
 
-def rule_flags(model: ChurnModel, table: Table) -> Flags:
-    """Which rules hold, shape (rows, rules)."""
-    flags: Flags = np.empty((count_rows(table), len(model.rules)), dtype=bool)
-    for place, rule in enumerate(model.rules):
-        flags[:, place] = rule.conjunction.holds(table)
-    return flags
-
-
 def _chunks(model: ChurnModel, table: Table, rows: int) -> Iterator[tuple[slice, Table]]:
     wanted = {name: table[name] for name in model.columns}
     for first in range(0, rows, CHUNK_ROWS):
@@ -150,8 +142,7 @@ def _chunks(model: ChurnModel, table: Table, rows: int) -> Iterator[tuple[slice,
         yield chosen, take_rows(wanted, np.arange(chosen.start, chosen.stop))
 
 
-def _contributions(model: ChurnModel, table: Table) -> Floats:
-    rows = count_rows(table)
+def _contributions(model: ChurnModel, table: Table, rows: int) -> Floats:
     found = np.empty((rows, len(model.sources)))
     bases = []
     for place, effect in enumerate(model.effects):

@@ -10,6 +10,7 @@ import pytest
 
 from rules.assignment import held_out
 from schemas.plan import CompiledPlaybook, EventMatch, Exit, Goal
+from store.playbooks import load_version
 from tests.integration.evaluation_desk import DAY as DAY_SECONDS
 from tests.integration.evaluation_desk import Desk, read, when
 from tests.integration.evaluation_desk import open_desk as open_evaluation
@@ -168,3 +169,19 @@ async def test_goal_events_count_from_entry_so_that_an_earlier_one_keeps_nobody_
     desk.clock.now += SECOND
     await desk.send("ada", "identify", plan="pro")
     assert await desk.entries() == [("ada", "helping", desk.clock.now)]
+
+
+# What is live
+
+
+@pytest.mark.xfail(strict=True, reason="a version keeps the words that it was first published with")
+async def test_max_overdue_and_title_are_as_written_though_they_make_no_version(desk: Desk) -> None:
+    before = matching("helping")
+    after = before.model_copy(update={"max_overdue_seconds": 3 * DAY_SECONDS, "title": "Another"})
+    assert before.version == after.version
+    await desk.publish(before)
+    desk.clock.now += DAY
+    await desk.publish(after)
+    async with desk.database.transaction() as connection:
+        found = await load_version(connection, "helping", after.version)
+    assert (found.max_overdue_seconds, found.title) == (3 * DAY_SECONDS, "Another")

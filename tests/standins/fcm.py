@@ -11,7 +11,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
@@ -19,9 +18,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 
-from tests.standins.http import ConnectionCut, Request, read_request, respond
+from tests.standins.http import ConnectionCut, Request, respond
 from tests.standins.programme import Programme
-from tests.standins.silence import end
+from tests.standins.server import HttpStandIn
 
 FAULTS = (
     "cut_before",
@@ -39,12 +38,12 @@ _CANONICAL = {
 }  # fmt: skip
 
 
-class FcmStandIn:
+class FcmStandIn(HttpStandIn):
     """The server; an asynchronous context manager. `url` is known once it is started."""
 
     def __init__(self, programme: Programme | None = None, *, retry_after: str = "") -> None:
+        super().__init__()
         self.programme = programme or Programme()
-        self.port = 0
         self.accepted: list[dict[str, Any]] = []
         self.requests: list[str] = []
         self.refuse_account = False
@@ -52,12 +51,6 @@ class FcmStandIn:
         self._retry_after = retry_after
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._tokens: set[str] = set()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def write_account(self, path: Path, **changes: Any) -> Path:
         """The key file of its service account, with `changes`."""
@@ -76,39 +69,9 @@ class FcmStandIn:
         """How often a delivery was accepted."""
         return sum(message["data"]["delivery_id"] == delivery for message in self.accepted)
 
-    async def __aenter__(self) -> FcmStandIn:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks)
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            while request := await read_request(reader):
-                self.requests.append(request.path)
-                async for piece in self._answer(request):
-                    writer.write(piece)
-                    await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionCut):
-            pass
-        finally:
-            self._tasks.discard(task)
-            await end(writer)
-
-    async def _answer(self, request: Request) -> AsyncIterator[bytes]:
+    async def answer(self, request: Request) -> AsyncIterator[bytes]:
+        """Grant a token to the account that it knows, and take notifications for one."""
+        self.requests.append(request.path)
         if request.path == "/token":
             yield self._grant(request)
         elif request.headers.get("authorization", "").removeprefix("Bearer ") not in self._tokens:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.standins.programme import OK, Journal, Programme, read_script, share
-from tests.standins.silence import end
+from tests.standins.server import StandInServer
 
 FAULTS = {
     "421_at_connect": "connect:421 4.3.2 try later",
@@ -45,7 +45,7 @@ class AcceptedMail:
         return message_from_bytes(self.data)
 
 
-class SmtpStandIn:
+class SmtpStandIn(StandInServer):
     """The server; an asynchronous context manager. `port` is known once it is started."""
 
     def __init__(
@@ -56,15 +56,13 @@ class SmtpStandIn:
         log: str | Path | None = None,
         delay_seconds: float = 0.2,
     ) -> None:
+        super().__init__(port)
         self.programme = programme or Programme()
         self.accepted: list[AcceptedMail] = []
         self.connections = 0
         self._took_one = asyncio.Event()
-        self.port = port
         self._delay_seconds = delay_seconds
         self._journal = Journal(log)
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -78,39 +76,16 @@ class SmtpStandIn:
         """Return once a message was accepted."""
         await self._took_one.wait()
 
-    async def __aenter__(self) -> SmtpStandIn:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 20)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        self._server.close()
-        await self.drop_connections()
-        await self._server.wait_closed()
+        await super().__aexit__(kind, error, trace)
         self._journal.close()
 
-    async def drop_connections(self) -> None:
-        """Close every connection, as a server does that restarts."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take mail, one message after the other."""
         self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            await _Conversation(self, reader, writer).hold()
-        except (ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            await end(writer)
+        await _Conversation(self, reader, writer).hold()
 
     def take(self, sender: str, recipients: list[str], data: bytes) -> None:
         """Accept a message, for good."""

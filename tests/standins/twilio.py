@@ -23,9 +23,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import uuid4
 
-from tests.standins.http import ConnectionCut, Request, read_request, respond
+from tests.standins.http import ConnectionCut, Request, respond
 from tests.standins.programme import Journal, Programme, read_script, share
-from tests.standins.silence import end
+from tests.standins.server import HttpStandIn
 
 FAULTS = (
     "429", "500_before", "500_after", "cut_before", "cut_after", "garbled_after", "truncated_after",
@@ -72,7 +72,7 @@ class AcceptedSms:
         }  # fmt: skip
 
 
-class TwilioStandIn:
+class TwilioStandIn(HttpStandIn):
     """The server; an asynchronous context manager. `url` is known once it is started."""
 
     def __init__(
@@ -87,10 +87,10 @@ class TwilioStandIn:
         retry_after: str = "7",
         contents: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__(port)
         self.programme = programme or Programme()
         self.account = account
         self.token = token
-        self.port = port
         self.accepted: list[AcceptedSms] = []
         self.requests: list[str] = []
         self._delay_seconds = delay_seconds
@@ -98,12 +98,6 @@ class TwilioStandIn:
         # What approved templates say, by their sid, with {{1}} for a variable.
         self._contents = dict(contents or {})
         self._journal = Journal(log)
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def count(self, delivery: str) -> int:
         """How often a delivery was accepted."""
@@ -113,21 +107,10 @@ class TwilioStandIn:
         """How often a text was accepted."""
         return sum(sms.body == body for sms in self.accepted)
 
-    async def __aenter__(self) -> TwilioStandIn:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        self._server.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks)
-        await self._server.wait_closed()
+        await super().__aexit__(kind, error, trace)
         self._journal.close()
 
     def accept(self, form: dict[str, str]) -> AcceptedSms:
@@ -145,23 +128,9 @@ class TwilioStandIn:
             text = text.replace("{{" + name + "}}", value)
         return text
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            while request := await read_request(reader):
-                self.requests.append(request.method)
-                async for piece in self._answer(request):
-                    writer.write(piece)
-                    await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionCut):
-            pass
-        finally:
-            self._tasks.discard(task)
-            await end(writer)
-
-    async def _answer(self, request: Request) -> AsyncIterator[bytes]:
+    async def answer(self, request: Request) -> AsyncIterator[bytes]:
+        """Take a message, or list those taken."""
+        self.requests.append(request.method)
         credentials = base64.b64encode(f"{self.account}:{self.token}".encode()).decode()
         path = _PATH.fullmatch(request.path)
         if request.headers.get("authorization") != f"Basic {credentials}":
