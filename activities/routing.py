@@ -157,7 +157,6 @@ def _window(playbook: CompiledPlaybook, step: Act) -> SendWindow | None:
 
 def _make_request(due: DueMessage, channel: str) -> SendRequest:
     step, facts, zone = due.step, due.facts, zone_of(due.facts)
-    held = (step.outcomes.get(name) for name in ("held_quiet_hours", "capped"))
     visits: tuple[int, ...] = ()
     if wants_presence(due.playbook, step):
         visits = count_visits(due.presence, zone_or_default(zone, due.policy.default_zone))
@@ -173,7 +172,14 @@ def _make_request(due: DueMessage, channel: str) -> SendRequest:
         policy=due.policy,
         window=_window(due.playbook, step),
         recent=due.recent,
-        hold_seconds=max((reaction.hold_seconds or 0 for reaction in held if reaction), default=0),
+        hold_seconds=_hold_seconds(step, "held_quiet_hours"),
+        cap_hold_seconds=_hold_seconds(step, "capped"),
         visits=visits,
         due_at=due.due_at,
     )
+
+
+def _hold_seconds(step: Act, outcome: str) -> int:
+    """How long the step lets itself be held for this reason."""
+    reaction = step.outcomes.get(outcome)
+    return (reaction.hold_seconds or 0) if reaction else 0

@@ -1,7 +1,12 @@
-"""Published versions by step, kept in memory: a version never changes, so it is read once per process."""
+"""Published versions by step, kept in memory.
+
+What a run keeps of its version never changes. What makes no version (title, limits, `max_overdue`) may; it is read again
+after a while.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +22,7 @@ from store.database import Connection
 from store.playbooks import load_version
 
 KEPT = 5000
+FRESH_SECONDS = 30.0
 Evaluate = Callable[[Facts], bool | None]
 
 
@@ -58,16 +64,18 @@ class Versions:
     """The versions that this process has met."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], Version] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[float, Version]] = OrderedDict()
 
     async def load(self, connection: Connection, playbook: str, version: str) -> Version:
         """The version, from memory or the database. Raises NotFoundError."""
         key = (playbook, version)
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = Version(await load_version(connection, playbook, version))
+        read_at, found = self._known.get(key, (0.0, None))
+        if found is None or time.monotonic() - read_at > FRESH_SECONDS:
+            read = await load_version(connection, playbook, version)
+            # What was compiled of it is kept along with it.
+            found = found if found is not None and found.playbook == read else Version(read)
+            self._known[key] = (time.monotonic(), found)
             if len(self._known) > KEPT:
                 self._known.popitem(last=False)
-        else:
-            self._known.move_to_end(key)
+        self._known.move_to_end(key)
         return found

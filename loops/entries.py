@@ -20,12 +20,14 @@ from rules.generated import compile_condition
 from rules.reference import explain
 from rules.shortfall import describe_shortfall
 from rules.wording import sentence
-from schemas.plan import CompiledPlaybook
+from schemas.nesting import walk
+from schemas.plan import CompiledPlaybook, Split
 from store import decisions, entry_requests, runs
 from store.database import Connection
 from store.decisions import Decision
 from store.entry_requests import EntryRequest
 from store.evaluations import Request
+from store.exposures import load_exposures
 from store.playbooks import Published
 from store.runs import NewRun, PastEntry, Run
 
@@ -94,6 +96,17 @@ def _key(playbook: CompiledPlaybook, known: Known) -> str:
     return key_of_run(playbook, known.facts) or ""
 
 
+def _still_there(shown: Mapping[str, str], playbook: CompiledPlaybook) -> dict[str, str]:
+    """Of the arms that a customer was shown, those that the playbook still has."""
+    arms_now = {
+        (step.experiment, arm)
+        for step in walk(playbook.steps)
+        if isinstance(step, Split)
+        for arm in step.variants
+    }
+    return {name: arm for name, arm in shown.items() if (name, arm) in arms_now}
+
+
 def _is_limited(entry: Entry) -> bool:
     """Whether this entry would happen, and takes one of the places of a day."""
     enter = entry.playbook.enter
@@ -160,8 +173,23 @@ class Entries:
         limited = {entry.playbook.name: entry.playbook for entry in decided if _is_limited(entry)}
         if limited:
             decided = decide_all(await self._admitted(connection, limited))
+        entering = {
+            entry.customer_id
+            for entry in decided
+            if entry.decision and (entry.decision.occupies or entry.decision.shadows)
+        }
+        # Whoever was shown an arm once keeps it, whatever the weights are now.
+        shown = await load_exposures(connection, sorted(entering)) if entering else {}
         return [
-            replace(entry, run=self._run(entry, entry.decision, known[entry.customer_id]))
+            replace(
+                entry,
+                run=self._run(
+                    entry,
+                    entry.decision,
+                    known[entry.customer_id],
+                    shown.get((entry.customer_id, entry.playbook.name), {}),
+                ),
+            )
             if entry.decision and (entry.decision.occupies or entry.decision.shadows)
             else entry
             for entry in decided
@@ -215,7 +243,7 @@ class Entries:
             key=entry.key or None,
         )
 
-    def _run(self, entry: Entry, decision: EntryDecision, known: Known) -> NewRun:
+    def _run(self, entry: Entry, decision: EntryDecision, known: Known, shown: Mapping[str, str]) -> NewRun:
         playbook, signals = entry.playbook, known.facts.signals
         window = timedelta(seconds=playbook.goal.within_seconds) if playbook.goal else None
         if decision.held_out and window is None:
@@ -233,7 +261,7 @@ class Entries:
             run_group=playbook.group,
             arm="held_out" if decision.held_out else "shadow" if decision.shadows else "treated",
             trigger={"reason": why, "changed": sorted(entry.changed)[:20]},
-            variants=arms(playbook.steps, known.facts.customer),
+            variants=arms(playbook.steps, known.facts.customer, _still_there(shown, playbook)),
             health_at_entry=float(health) if isinstance(health, int | float) else None,
             churn_at_entry=float(churn) if isinstance(churn, int | float) else None,
             entered_at=self._now,

@@ -34,7 +34,8 @@ class SendRequest:
 
     `consent` has the latest word by channel (`email`), channel and topic (`email:tips`) or topic (`tips`);
     `suppressed` is why the address may not be used; `recent` are messages sent before, by channel and
-    instant; `hold_seconds` is how long after `due_at` quiet hours and caps may hold it (None: not at all).
+    instant; `hold_seconds` is how long after `due_at` quiet hours may hold it, `cap_hold_seconds` how long caps may
+    (None: not at all).
     `visits` says on how many days the customer was there in each of the 24 local hours, for windows that ask
     for the best time (empty: nothing is known).
     `country` (ISO 3166-1) narrows down where a customer of unknown zone may be; else the phone number in
@@ -54,6 +55,7 @@ class SendRequest:
     window: SendWindow | None = None
     recent: Sequence[tuple[str, datetime]] = ()
     hold_seconds: int | None = 2 * 86_400
+    cap_hold_seconds: int | None = 2 * 86_400
     visits: Sequence[int] = ()
 
 
@@ -87,7 +89,7 @@ def decide_send(request: SendRequest, *, now: datetime) -> SendDecision:
             return SendDecision("sent")
         return SendDecision("held_quiet_hours", best.at, _tell_best(best))
     outcome, detail = _holder(request, now, opens, by_quiet, cap_name)
-    if free is None or not _in_time(request, free):
+    if free is None or not _in_time(request, free, _bound(request, opens, by_quiet, by_cap)):
         return SendDecision(outcome, None, f"{detail}; that doesn't end in time")
     if best is not None and best.at > free:
         return SendDecision(outcome, best.at, f"{detail}; then {_tell_best(best)}")
@@ -221,8 +223,20 @@ def _tell_best(best: BestTime) -> str:
     )
 
 
-def _in_time(request: SendRequest, free: datetime) -> bool:
-    """A window may hold as long as its own bound allows; quiet hours and caps so long beyond its opening."""
+def _bound(
+    request: SendRequest, opens: datetime | None, by_quiet: datetime | None, by_cap: datetime | None
+) -> int:
+    """How long it may be held, in seconds: by quiet hours, by caps, or by what is less where both hold it."""
+    bounds = []
+    if opens is not None and by_quiet is not None and by_quiet > opens:
+        bounds.append(request.hold_seconds or 0)
+    if by_quiet is not None and by_cap is not None and by_cap > by_quiet:
+        bounds.append(request.cap_hold_seconds or 0)
+    return min(bounds, default=request.hold_seconds or 0)
+
+
+def _in_time(request: SendRequest, free: datetime, hold_seconds: int) -> bool:
+    """A window may hold as long as its own bound allows; what else holds, `hold_seconds` beyond its opening."""
     window = request.window
     if window is not None and window.at_most_late_seconds is not None:
         latest = later(request.due_at, span(window.at_most_late_seconds))
@@ -230,5 +244,5 @@ def _in_time(request: SendRequest, free: datetime) -> bool:
             return False
     zone = zone_or_default(request.zone, request.policy.default_zone)
     opens = window_opens(window, request.due_at, zone) or request.due_at
-    latest = later(opens, span(request.hold_seconds or 0))
+    latest = later(opens, span(hold_seconds))
     return free <= opens or latest is None or free <= latest

@@ -139,7 +139,7 @@ class _Reader:
                 self.check_row(row, (*path, segment), factors)
                 rows[segment] = row
         missing = [segment for segment in SEGMENTS if segment not in given]
-        if whole and given and missing and EVERYONE not in given and not self.report.is_faulty(path):
+        if whole and given and missing and EVERYONE not in given and not self.report.has_fault_within(path):
             what = f"There are no weights for {' and '.join(missing)}."
             hint = f"Write a row for each segment, or `{EVERYONE}:` for those that have none."
             self.report.error(path, "PB504", what, hint, key=True)

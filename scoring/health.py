@@ -55,7 +55,7 @@ class Scorer:
         self._known = tuple(compile_known(factor) for factor in model.factors)
         self._rows = {segment: self._row(model.weights, segment) for segment in SEGMENTS}
         self._plan_rows = {
-            (plan, segment): self._row({**model.weights, **rows}, segment)
+            (plan, segment): self._row(rows, segment)
             for plan, rows in model.plans.items()
             for segment in SEGMENTS
             if segment in rows or EVERYONE in rows

@@ -213,7 +213,9 @@ _GIVEN = (
 _WRITES = (
     text(
         _GIVEN + "INSERT INTO playbook_versions (playbook, version, compiled, source, author, published_at) "
-        "SELECT name, version, compiled, source, author, :now FROM given WHERE compiled IS NOT NULL ON CONFLICT DO NOTHING"
+        "SELECT name, version, compiled, source, author, :now FROM given WHERE compiled IS NOT NULL "
+        # Limits, title and what else makes no version are as they were published last.
+        "ON CONFLICT (playbook, version) DO UPDATE SET compiled = excluded.compiled"
     ),
     text(
         _GIVEN + "INSERT INTO playbooks (name, version, status, compiled, file, updated_at) "

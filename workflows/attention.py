@@ -23,8 +23,8 @@ class Attention:
     """What reached the run, and what was asked of it.
 
     `arrived` and `completed` are by step and occurrence: what the inbox said of it, and what a person told the run
-    directly. `holds` says who holds it, `held_at` since when. `lanes` counts the branches that go on at the same time. `leaving` makes all of them leave, each when
-    what it has under way is settled.
+    directly. `holds` says who holds it, `held_at` since when. `lanes` counts the branches that go on at the same time.
+    `leaving` makes all of them leave, each when what it has under way is settled.
     """
 
     def __init__(self, start: RunInput, log: Logbook) -> None:

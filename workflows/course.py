@@ -162,18 +162,25 @@ class Course:
         """All branches at the same time. When one leaves, the others do so too, as soon as they are settled."""
         attention = self._desk.attention
         attention.lanes += len(step.branches) - 1
-        left = await asyncio.gather(*(self._run_lane(steps, replace(lane)) for steps in step.branches))
+        lanes = [replace(lane) for _ in step.branches]
+        done: list[Lane] = []
+        left = await asyncio.gather(
+            *(self._run_lane(steps, one, done) for steps, one in zip(step.branches, lanes, strict=True))
+        )
         attention.lanes += 1
         leaving = next((one for one in left if one is not None), None)
         if leaving is not None:
             raise leaving
         lane.moment = None
+        # What follows is as overdue as the branch that took longest.
+        lane.skipping = done[-1].skipping
 
-    async def _run_lane(self, steps: Steps, lane: Lane) -> Leaving | None:
+    async def _run_lane(self, steps: Steps, lane: Lane, done: list[Lane]) -> Leaving | None:
         try:
             await self._walk(steps, lane)
         except Leaving as leaving:
             return leaving
         finally:
             self._desk.attention.lanes -= 1
+            done.append(lane)
         return None

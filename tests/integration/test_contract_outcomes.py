@@ -149,7 +149,6 @@ async def test_a_hold_may_be_shorter(theatre: Theatre, hold: str, sent: list[str
     assert [step for _, step in told.sent] == sent
 
 
-@pytest.mark.xfail(strict=True, reason="the longer of both bounds holds for both")
 @pytest.mark.parametrize("reaction", ["next", "{hold: 12h}"])
 async def test_caps_and_quiet_hours_are_held_each_as_it_is_written(theatre: Theatre, reaction: str) -> None:
     text = f"steps:\n  - id: mail\n    email: tips\n    outcomes: {{%s: {reaction}}}\n{AFTER}"

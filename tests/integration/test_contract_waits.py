@@ -266,10 +266,7 @@ async def test_a_held_message_thats_overdue_after_a_pause_is_skipped(theatre: Th
         "repeat: {at_most: 1, steps: [{wait: 1d}]}",
         "choose: [{when: {plan: {is: missing}}, steps: [{wait: 1d}]}]",
         "wait_for: {event: {name: login}, for: 1d}",
-        pytest.param(
-            "together: [{steps: [{wait: 1d}]}, {steps: [{wait: 1d}]}]",
-            marks=pytest.mark.xfail(strict=True, reason="a wait inside branches isn't seen from outside"),
-        ),
+        "together: [{steps: [{wait: 1d}]}, {steps: [{wait: 1d}]}]",
     ],
 )
 async def test_the_next_wait_may_be_one_inside_rounds_ways_and_branches(theatre: Theatre, block: str) -> None:
