@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from twilio.rest.api.v2010.account.message import MessageInstance  # type: ignore[import-untyped]
 
 from channels.http_client import CONNECT_SECONDS, DEADLINE_SECONDS
 from channels.outcome import UNANSWERABLE, ContentError, OutgoingMessage, Receipt, Unanswerable
-from channels.twilio_account import CLOCK_SLACK, LOOK_UP_LIMIT, PROVIDER, TwilioAccount, check_number
+from channels.twilio_account import PROVIDER, TwilioAccount, check_number
 
 TEXT_LIMIT = 1600
 TRIAL_PREFIX = "Sent from your Twilio trial account - "
@@ -63,26 +63,17 @@ class TwilioSmsChannel:
 
         Twilio lists no callback URLs, so the text has to tell.
         """
-        instances = await self._account.list_sent_to(message.recipient)
-        earliest = since.astimezone(UTC) - CLOCK_SLACK
-        found = [instance for instance in instances if _is_it(instance, message, earliest)]
+        recent, complete = await self._account.list_recent(message.recipient, since)
+        found = [one for one in recent if _text_of(one) == message.text.strip()]
         if found:
-            found.sort(key=lambda instance: instance.date_created or earliest)
             return Receipt(PROVIDER, found[0].sid)
-        return UNANSWERABLE if len(instances) >= LOOK_UP_LIMIT else None
+        return None if complete else UNANSWERABLE
 
     async def close(self) -> None:
         """Close the pooled connections."""
         await self._account.close()
 
 
-def _is_it(instance: MessageInstance, message: OutgoingMessage, earliest: datetime) -> bool:
-    body = (instance.body or "").removeprefix(TRIAL_PREFIX).strip()
-    return (
-        body == message.text.strip()
-        and instance.to == message.recipient
-        and str(instance.direction).startswith("outbound")
-        and instance.date_created is not None
-        and instance.date_created >= earliest
-        and isinstance(instance.sid, str)
-    )
+def _text_of(instance: MessageInstance) -> str:
+    text: str = instance.body or ""
+    return text.removeprefix(TRIAL_PREFIX).strip()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -101,6 +101,22 @@ class TwilioAccount:
             lambda: self._client.messages.list_async(to=address, limit=LOOK_UP_LIMIT, page_size=PAGE_SIZE),
             sends=False,
         )
+
+    async def list_recent(self, address: str, since: datetime) -> tuple[list[MessageInstance], bool]:
+        """Of `list_sent_to`, what was sent to this address since then, oldest first; and whether that is all of it."""
+        instances = await self.list_sent_to(address)
+        earliest = since.astimezone(UTC) - CLOCK_SLACK
+        recent = [
+            instance
+            for instance in instances
+            if instance.to == address
+            and str(instance.direction).startswith("outbound")
+            and instance.date_created is not None
+            and instance.date_created >= earliest
+            and isinstance(instance.sid, str)
+        ]
+        recent.sort(key=lambda instance: instance.date_created)
+        return recent, len(instances) < LOOK_UP_LIMIT
 
     async def close(self) -> None:
         """Close the pooled connections."""

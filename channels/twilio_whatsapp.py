@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
-
-from twilio.rest.api.v2010.account.message import MessageInstance  # type: ignore[import-untyped]
+from datetime import datetime
 
 from channels.http_client import CONNECT_SECONDS, DEADLINE_SECONDS
 from channels.outcome import UNANSWERABLE, ContentError, OutgoingMessage, Receipt, Unanswerable
-from channels.twilio_account import CLOCK_SLACK, LOOK_UP_LIMIT, PROVIDER, TwilioAccount, check_number
+from channels.twilio_account import PROVIDER, TwilioAccount, check_number
 
 PREFIX = "whatsapp:"
 _CONTENT = re.compile(r"HX[0-9a-fA-F]{32}")
@@ -67,15 +65,12 @@ class TwilioWhatsappChannel:
         Twilio lists what its template came to, not which template it was. So what holds every variable is it;
         nothing at all since then means that it wasn't taken; anything else leaves the question open.
         """
-        instances = await self._account.list_sent_to(_address(message.recipient))
-        earliest = since.astimezone(UTC) - CLOCK_SLACK
-        recent = [instance for instance in instances if _is_recent(instance, message, earliest)]
+        recent, complete = await self._account.list_recent(_address(message.recipient), since)
         values = [value for value in message.variables.values() if value.strip()]
         found = [one for one in recent if values and all(value in (one.body or "") for value in values)]
         if found:
-            found.sort(key=lambda instance: instance.date_created or earliest)
             return Receipt(PROVIDER, found[0].sid)
-        return UNANSWERABLE if recent or len(instances) >= LOOK_UP_LIMIT else None
+        return None if complete and not recent else UNANSWERABLE
 
     async def close(self) -> None:
         """Close the pooled connections."""
@@ -84,13 +79,3 @@ class TwilioWhatsappChannel:
 
 def _address(number: str) -> str:
     return PREFIX + number.removeprefix(PREFIX)
-
-
-def _is_recent(instance: MessageInstance, message: OutgoingMessage, earliest: datetime) -> bool:
-    return (
-        instance.to == _address(message.recipient)
-        and str(instance.direction).startswith("outbound")
-        and instance.date_created is not None
-        and instance.date_created >= earliest
-        and isinstance(instance.sid, str)
-    )

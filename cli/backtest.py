@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.playbooks_option import playbooks_option
 from cli.simulate import Instant
 from loops.simulation.stage import Stage, find_file, set_stage
 from schemas.catalogue import load_catalogue
@@ -83,10 +84,7 @@ class End(Instant):
     "--picture", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Draw it, too: FILE.svg, FILE.png or FILE.pdf.",
 )  # fmt: skip
-@click.option(
-    "--playbooks", "directory", type=click.Path(path_type=Path), default=Path("playbooks"), show_default=True,
-    metavar="DIR", help="The directory of the playbooks.",
-)  # fmt: skip
+@playbooks_option
 @click.pass_context
 def command(
     context: click.Context,

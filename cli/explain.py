@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from activities.registry import find_step_types
+from cli.playbooks_option import playbooks_option
 from rules.reference import explain, truth_word
 from schemas.catalogue import load_catalogue
 from schemas.compiled_cache import open_cache
@@ -33,15 +34,7 @@ from schemas.problem import nearest
     help="The facts; - is standard input.",
 )
 @click.option("--customer", metavar="ID", help="A customer of the running system instead.")
-@click.option(
-    "--playbooks",
-    "directory",
-    type=click.Path(path_type=Path),
-    default=Path("playbooks"),
-    show_default=True,
-    metavar="DIR",
-    help="The directory of the playbooks.",
-)
+@playbooks_option
 @click.pass_context
 def command(
     context: click.Context, playbook: str, facts_file: str | None, customer: str | None, directory: Path

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from activities.registry import find_step_types
+from cli.playbooks_option import playbooks_option
 from rules.wording import sentence
 from schemas.catalogue import load_catalogue
 from schemas.compiled_cache import open_cache
@@ -20,15 +21,7 @@ from schemas.problem import nearest
 
 @click.command()
 @click.argument("playbook", metavar="PLAYBOOK")
-@click.option(
-    "--playbooks",
-    "directory",
-    type=click.Path(path_type=Path),
-    default=Path("playbooks"),
-    show_default=True,
-    metavar="DIR",
-    help="The directory of the playbooks.",
-)
+@playbooks_option
 @click.pass_context
 def command(context: click.Context, playbook: str, directory: Path) -> None:
     """Print a playbook as a Mermaid flowchart.

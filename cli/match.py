@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from activities.registry import find_step_types
+from cli.playbooks_option import playbooks_option
 from rules.engines import MatchAll, match_with
 from schemas.catalogue import load_catalogue
 from schemas.errors import SettingError
@@ -31,15 +32,7 @@ _AT_ONCE = {"columns": 1000}
     metavar="F.jsonl",
     help="One customer's facts per line; - is standard input.",
 )
-@click.option(
-    "--playbooks",
-    "directory",
-    type=click.Path(path_type=Path),
-    default=Path("playbooks"),
-    show_default=True,
-    metavar="DIR",
-    help="The directory of the playbooks.",
-)
+@playbooks_option
 @click.option(
     "--engine",
     type=click.Choice(RULES_ENGINES),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from cli.playbooks_option import playbooks_option
 from loops.simulation.happening import Happening, HappeningError, read_happenings
 from loops.simulation.run import Line
 from loops.simulation.stage import Stage, find_file, set_stage
@@ -48,10 +49,7 @@ class Instant(click.ParamType[datetime]):
 @click.option(
     "--start", type=Instant(), metavar="T", help="When the run starts; the facts' `now` where left out."
 )
-@click.option(
-    "--playbooks", "directory", type=click.Path(path_type=Path), default=Path("playbooks"), show_default=True,
-    metavar="DIR", help="The directory of the playbooks.",
-)  # fmt: skip
+@playbooks_option
 @click.pass_context
 def command(
     context: click.Context,

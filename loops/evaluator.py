@@ -221,12 +221,10 @@ class Evaluator:
             if customer is None:
                 continue
             batch.look_again(request.customer_id, None)
-            changed = request.changed | customer.changed
-            for trigger in triggers.triggers:
-                if trigger.looks_at and not request.everything and not trigger.looks_at & changed:
-                    batch.partly.add(request.customer_id)
-                    continue
-                failing = trigger.first_failing(customer.facts)
+            changed = None if request.everything else request.changed | customer.changed
+            asked = 0
+            for trigger, failing in triggers.look(customer.facts, changed):
+                asked += 1
                 if failing is None:
                     matched.append(hold(request, customer, trigger))
                     continue
@@ -234,6 +232,8 @@ class Evaluator:
                 batch.counts[(trigger.playbook.name, "condition", line)] += 1
                 batch.cleared.append((request.customer_id, trigger.playbook.name))
                 batch.look_again(request.customer_id, again)
+            if asked < len(triggers.triggers):
+                batch.partly.add(request.customer_id)
         return matched
 
     async def _write(

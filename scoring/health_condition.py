@@ -83,7 +83,10 @@ def _types(constant: Scalar) -> frozenset[type]:
 def _compare(node: Compare) -> Predicate:
     name, compare, constant = node.signal, _OPERATORS[node.op], node.value
     types = _types(constant) if node.op in ("eq", "ne") else _NUMBERS & _types(constant)
-    return lambda s: compare(v, constant) if type(v := s.get(name)) in types else None
+    if types != _NUMBERS:
+        return lambda s: compare(v, constant) if type(v := s.get(name)) in types else None
+    # Whoever passes signals that weren't normalised may have endless ones among them: v - v is no 0 then.
+    return lambda s: compare(v, constant) if type(v := s.get(name)) in types and v - v == 0 else None
 
 
 def _between(node: Between) -> Predicate:
