@@ -17,6 +17,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 
+from activities.links import LinkMaker
 from activities.steps import StepOpening
 from activities.versions import Versions
 from channels.registry import make_channels
@@ -97,10 +98,12 @@ async def run_worker(
 
     watch: playbooks become live as their files are saved, now and from now on.
     """
+    # Nothing leaves that nobody could unsubscribe from.
+    settings.require_secret_key()
     database = Database(settings.require_database_url(), connections=20)
     catalogue = load_catalogue()
     versions = Versions()
-    opening = StepOpening(database, catalogue, versions)
+    opening = StepOpening(database, catalogue, versions, LinkMaker.of(settings))
     channels = make_channels(ChannelSettings.from_environ(settings.environ))
     watcher = make_watcher(settings, database, catalogue) if watch else None
     if watcher:

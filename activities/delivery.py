@@ -144,9 +144,13 @@ class MessageDelivery:
         skipping: _Skipping,
     ) -> StepResult | Claimed:
         """The message may leave: render it and claim it."""
-        now = opened.now
+        now, about = opened.now, skipping.about
+        links = opened.links.make(
+            opened.run.customer_id, opened.known.facts.profile,
+            channel=route.channel, topic=about["topic"], delivery=about["delivery"],
+        )  # fmt: skip
         try:
-            context = await context_of(connection, opened)
+            context = await context_of(connection, opened, links)
             content = compose(opened.version.playbook, step, route.channel, context)
         except RenderError as error:
             return await skipping.note(connection, call, now, "failed", "template", error.message)
@@ -159,7 +163,7 @@ class MessageDelivery:
             )
         claimed = await deliveries.claim(
             connection,
-            **skipping.about,
+            **about,
             content=content,
             now=now,
             address_hash=hash_address(route.channel, route.address) if route.address else None,
@@ -168,7 +172,13 @@ class MessageDelivery:
         if route.channel == "in_app":
             return await self._show(connection, call, claimed, cost, now)
         usable_until = time.monotonic() + self._settle.total_seconds() / 2
-        message = make_message(claimed, route.address or "", valid_for_seconds=route.valid_for_seconds)
+        message = make_message(
+            claimed,
+            route.address or "",
+            # Also where the message is critical: mail programs show it beside each sender, and consent is never passed.
+            unsubscribe_url=links.get("unsubscribe"),
+            valid_for_seconds=route.valid_for_seconds,
+        )
         return Claimed(claimed, message, cost, usable_until)
 
     async def _show(

@@ -25,18 +25,29 @@ ANY_CHANNEL = "message"
 CHOSEN = "chosen"
 
 
-async def context_of(connection: Connection, opened: Opened) -> Context:
-    """What templates of this run may use (see `make_context`)."""
+async def context_of(
+    connection: Connection, opened: Opened, links: Mapping[str, str] | None = None
+) -> Context:
+    """What templates of this run may use (see `make_context`); `links` are a message's own."""
+    run, facts = opened.run, opened.known.facts
     steps = {
         row["step"]: {**row["output"], "outcome": row["outcome"]}
-        for row in await load_steps(connection, opened.run.id)
+        for row in await load_steps(connection, run.id)
     }
-    reason = opened.run.trigger.get("reason")
-    return make_context(opened.version.playbook, opened.run, opened.known.facts, steps, reason=reason)
+    if links is None:
+        links = opened.links.make(run.customer_id, facts.profile)
+    reason = run.trigger.get("reason")
+    return make_context(opened.version.playbook, run, facts, steps, links, reason=reason)
 
 
 def make_context(
-    playbook: CompiledPlaybook, run: Run, facts: Facts, steps: Mapping[str, Any], *, reason: object
+    playbook: CompiledPlaybook,
+    run: Run,
+    facts: Facts,
+    steps: Mapping[str, Any],
+    links: Mapping[str, str],
+    *,
+    reason: object,
 ) -> Context:
     """What templates may use: customer (profile), signals, run, `steps` (outputs and outcomes so far) and links."""
     variants = list(run.variants.values())
@@ -53,7 +64,7 @@ def make_context(
             "variant": variants[0] if len(variants) == 1 else None,
         },
         "steps": steps,
-        "links": {},
+        "links": links,
     }
 
 
@@ -85,7 +96,11 @@ def compose(playbook: CompiledPlaybook, step: Act, channel: str, context: Contex
 
 
 def make_message(
-    delivery: Delivery, address: str, *, valid_for_seconds: int | None = None
+    delivery: Delivery,
+    address: str,
+    *,
+    unsubscribe_url: str | None = None,
+    valid_for_seconds: int | None = None,
 ) -> OutgoingMessage:
     """What a channel is handed for a row of the ledger."""
     content = delivery.content
@@ -97,6 +112,7 @@ def make_message(
         html=content.get("html"),
         content_sid=str(content.get("content_sid", "")),
         variables=content.get("variables") or {},
+        unsubscribe_url=unsubscribe_url,
         valid_for_seconds=valid_for_seconds,
         attempt=delivery.attempt,
     )

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from activities.facts import Known, load_known
 from activities.interruptions import find_interruption
+from activities.links import LinkMaker
 from activities.versions import Version, Versions
 from schemas.catalogue import Catalogue
 from schemas.plan import Act
@@ -35,15 +36,19 @@ class Opened:
     known: Known
     policy: Policy
     now: datetime
+    links: LinkMaker
 
 
 class StepOpening:
-    """The common beginning of all steps, over one process's database and versions."""
+    """The common beginning of all steps, over one process's database and versions; `links` makes those of texts."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, versions: Versions) -> None:
+    def __init__(
+        self, database: Database, catalogue: Catalogue, versions: Versions, links: LinkMaker = LinkMaker()
+    ) -> None:
         self.database = database
         self.catalogue = catalogue
         self.versions = versions
+        self.links = links
         # What a step brings about is an event like any other, and somebody is to look at it at once.
         self.move = make_mover(catalogue)
         self.evaluation = Waker(database, EVALUATE)
@@ -67,7 +72,7 @@ class StepOpening:
         if found:
             await inbox.interrupt(connection, run.id, found)
             return interrupted(now, found)
-        return Opened(run, version, known, await load_policy(connection), now)
+        return Opened(run, version, known, await load_policy(connection), now, self.links)
 
     async def open_act(self, connection: Connection, call: StepCall) -> tuple[Opened, Act] | StepResult:
         """As `open`, for a step of a registered type: a StepResult, too, where its outcome is on record already (an

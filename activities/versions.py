@@ -1,7 +1,7 @@
 """Published versions by step, kept in memory.
 
-What a run keeps of its version never changes. What makes no version (title, limits, `max_overdue`) may; it is read again
-after a while.
+What a run keeps of its version never changes. What makes no version (title, limits, `max_overdue`) may; it is read
+again after a while.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from schemas.settings import Settings
 
 QUEUES = ("holdfast", "holdfast-send")
 SHORTEST_RETENTION_DAYS = 7
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def examine(playbooks: Path | None) -> Iterator[Finding]:
         return
     yield _system(settings)
     yield from _guarded("secrets", lambda: _secrets(settings))
+    yield _links(settings)
     yield from _guarded("database", lambda: _database(settings))
     yield from _guarded("rules", lambda: _rules(settings))
     yield from _guarded("temporal", lambda: _temporal(settings))
@@ -116,6 +118,21 @@ def _system(settings: Settings) -> Finding:
 def _secrets(settings: Settings) -> Iterator[Finding]:
     settings.require_secret_key()
     yield Finding("secrets", True, f"secret key and {len(settings.require_api_keys())} API key(s) are set")
+
+
+def _links(settings: Settings) -> Finding:
+    """Whether customers can follow the links in messages: from anywhere, and with one click only by https."""
+    url = settings.public_url
+    remedy = "Set HOLDFAST_PUBLIC_URL to the https address at which customers reach `holdfast web`."
+    if "HOLDFAST_PUBLIC_URL" not in settings.environ:
+        return Finding("links", False, f"HOLDFAST_PUBLIC_URL is not set: links lead to {url}", remedy)
+    if urlsplit(url).hostname in LOOPBACK:
+        return Finding("links", True, f"links in messages lead to {url}, which is this machine")
+    if urlsplit(url).scheme != "https":
+        return Finding(
+            "links", False, f"links lead to {url}: mail programs unsubscribe by https only", remedy
+        )
+    return Finding("links", True, f"links in messages lead to {url}")
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

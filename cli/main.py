@@ -43,6 +43,7 @@ COMMANDS = {
     "trigger": "Enter one customer into a playbook.",
     "runs": "Runs and where they are.",
     "report": "What playbooks achieved.",
+    "churn": "Churn models on any table: fit, predict, evaluate.",
 }
 # These run the system; all others talk to one that runs.
 PROCESSES = ("dev", "worker", "web")

@@ -62,6 +62,8 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
 
     def tell(address: str) -> None:
         click.echo(f"holdfast web listens on {address}", err=True)
+        if not settings.secret_key:
+            click.echo("HOLDFAST_SECRET_KEY is not set: nobody can unsubscribe here.", err=True)
         mark_ready(settings.ready_file)
 
     # Bound before anything else, so that a port that is taken is told plainly.

@@ -194,7 +194,7 @@ class Development:
         given = dict(self._wanted.environ)
         environ = plain_environ(given) if self.embeds_temporal else given
         keys = self.data.keys()
-        environ.setdefault("HOLDFAST_SECRET_KEY", keys.secret_key)
+        environ["HOLDFAST_SECRET_KEY"] = self._settings.secret_key or keys.secret_key
         if not self._settings.api_keys:
             environ["HOLDFAST_API_KEY"] = keys.api_key
         elif not environ.get("HOLDFAST_API_KEY"):

@@ -1,4 +1,7 @@
-"""The loops of one worker process: evaluator, dispatcher, upkeep, repair, comparison; woken by bells, polling as the truth."""
+"""The loops of one worker process: evaluator, dispatcher, upkeep, repair, comparison.
+
+They are woken by bells; polling is the truth.
+"""
 
 from __future__ import annotations
 

@@ -84,9 +84,10 @@ def _sentence(happening: Happening) -> str:
 
 def _numbers(counted: Counter[str]) -> str:
     names = {
-        "entry": "entered", "held out": "held out", "shadow": "as shadows", "email": "e-mails", "sms": "SMS", "in_app": "in-app",
-        "task": "calls", "reward": "features unlocked", "reward_end": "locked again", "success": "goals reached", "stopped": "stopped", "lost": "lost", "completed": "completed",
-        "expired": "expired",
-        "failed": "failed",
+        "entry": "entered", "held out": "held out", "shadow": "as shadows",
+        "email": "e-mails", "sms": "SMS", "in_app": "in-app", "task": "calls",
+        "reward": "features unlocked", "reward_end": "locked again",
+        "success": "goals reached", "stopped": "stopped", "lost": "lost", "completed": "completed",
+        "expired": "expired", "failed": "failed",
     }  # fmt: skip
     return ", ".join(f"{counted[word]} {name}" for word, name in names.items() if counted[word])

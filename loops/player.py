@@ -18,6 +18,7 @@ from itertools import count
 
 from temporalio.testing import WorkflowEnvironment
 
+from activities.links import LinkMaker
 from activities.steps import StepOpening
 from activities.versions import Versions
 from channels.registry import close_channels, make_channels
@@ -67,7 +68,7 @@ async def play(
         try:
             population = await _populate(database, say, customers)
             channels = make_channels(ChannelSettings.from_environ(settings.environ))
-            player = Player(database, clock, temporal, population, say)
+            player = Player(database, clock, temporal, population, say, LinkMaker.of(settings))
             await publish_directory(database, settings.playbooks, load_catalogue())
             async with contextlib.AsyncExitStack() as stack:
                 for worker in make_workers(temporal.client, player.opening, channels, sandboxed=False):
@@ -99,13 +100,14 @@ class Player:
         temporal: WorkflowEnvironment,
         population: Population,
         say: Callable[[str], None],
+        links: LinkMaker,
     ) -> None:
         self._database = database
         self._clock = clock
         self._temporal = temporal
         self._population = population
         versions = Versions()
-        self.opening = StepOpening(database, load_catalogue(), versions)
+        self.opening = StepOpening(database, load_catalogue(), versions, links)
         self._evaluator = Evaluator(self.opening)
         self._dispatcher = Dispatcher(database, temporal.client, versions, clock="played")
         self._upkeep = Upkeep(self.opening)

@@ -20,7 +20,8 @@ from schemas.loader import HEALTH, POLICY_FILE, TEMPLATES, load_paths, load_play
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
 from store.database import DATABASE_AWAY, Connection, Database
-from store.health_models import compare_models, publish_models
+from store.evaluations import request_everything
+from store.health_models import compare_models, load_active_model, publish_models
 from store.playbooks import POLICY, Change, compare, publish
 from store.publications import save_file_problems
 
@@ -217,10 +218,7 @@ async def _publish(database: Database, files: Files, authors: Mapping[str, str],
         for problem in files.errors:
             found.setdefault(file_name(problem.file), []).append(problem.to_json())
         await save_file_problems(connection, found, now, looked_at=files.looked_at)
-        # Before the policy that may name one of them.
-        models = await publish_models(
-            connection, files.health, now, broken=files.broken_health, whole=files.whole_health
-        )
+        scored_by = await load_active_model(connection)
         changes = await publish(
             connection,
             files.playbooks,
@@ -234,6 +232,12 @@ async def _publish(database: Database, files: Files, authors: Mapping[str, str],
             note=note,
             policy_source=files.policy_source,
         )
+        # Under the lock that publishing holds from there on.
+        models = await publish_models(
+            connection, files.health, now, broken=files.broken_health, whole=files.whole_health
+        )
+        if (await load_active_model(connection)).digest != scored_by.digest:
+            await request_everything(connection, now)
         return changes + [_model_change(name) for name in models]
 
 

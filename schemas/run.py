@@ -33,7 +33,8 @@ class RunInput(Frozen):
 class Resumption(Frozen):
     """Where a continued run goes on: what it had read, done and was in the middle of.
 
-    `done` and `since` are by step and occurrence (`key_of`). `moment`: when the last step on record was done; the first step that isn't on record became due then.
+    `done` and `since` are by step and occurrence (`key_of`). `moment`: when the last step on record was done; the first
+    step that isn't on record became due then.
     """
 
     inbox_read: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ class Settings:
     temporal_api_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
     public_url: str = "http://127.0.0.1:8080"
+    booking_url: str | None = None
     playbooks: Path = Path("playbooks")
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     outbox: Path | None = None
@@ -48,9 +50,11 @@ class Settings:
         if database_url is not None:
             _check_database_url(database_url)
         secret_key = given.get("HOLDFAST_SECRET_KEY")
-        if secret_key is not None and len(secret_key) < SHORTEST_SECRET:
+        # Several are parted by spaces: the first signs, the others are known still.
+        shortest = min(map(len, secret_key.split())) if secret_key else SHORTEST_SECRET
+        if shortest < SHORTEST_SECRET:
             raise SettingError(
-                f"HOLDFAST_SECRET_KEY has {len(secret_key)} characters; it needs at least {SHORTEST_SECRET}.",
+                f"HOLDFAST_SECRET_KEY has {shortest} characters; it needs at least {SHORTEST_SECRET}.",
                 remedy="Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
             )
         return cls(
@@ -62,6 +66,7 @@ class Settings:
             temporal_api_key=given.get("TEMPORAL_API_KEY"),
             secret_key=secret_key,
             public_url=_public_url(given.get("HOLDFAST_PUBLIC_URL", cls.public_url)),
+            booking_url=_booking_url(given.get("HOLDFAST_BOOKING_URL")),
             playbooks=_directory("HOLDFAST_PLAYBOOKS", given.get("HOLDFAST_PLAYBOOKS")) or cls.playbooks,
             api_keys=_api_keys(given),
             outbox=_directory("HOLDFAST_OUTBOX", given.get("HOLDFAST_OUTBOX")),
@@ -142,9 +147,28 @@ def _address(name: str, value: str) -> str:
 def _public_url(value: str) -> str:
     remedy = "Write it like https://holdfast.example.com, as customers' browsers reach it."
     parts = _split("HOLDFAST_PUBLIC_URL", value, remedy)
-    if parts.scheme not in ("http", "https") or not parts.host:
+    if parts.scheme not in ("http", "https") or not parts.host or not is_web_address(value):
         raise SettingError(f"HOLDFAST_PUBLIC_URL is {value!r}, which is no web address.", remedy=remedy)
     return value.rstrip("/")
+
+
+def _booking_url(value: str | None) -> str | None:
+    if value is not None and not is_web_address(value):
+        raise SettingError(
+            f"HOLDFAST_BOOKING_URL is {value!r}, which is no web address.",
+            remedy="Write it like https://calendar.example.com/customer-success.",
+        )
+    return value
+
+
+def is_web_address(value: str) -> bool:
+    """Whether `value` is one http(s) address and nothing else: it may stand in a message as it is."""
+    if not re.fullmatch(r"https?://[!-~]{1,900}", value, re.IGNORECASE) or re.search(r'[<>"\\]', value):
+        return False
+    try:
+        return bool(urlsplit(value).hostname)
+    except ValueError:
+        return False
 
 
 def _api_keys(given: Mapping[str, str]) -> tuple[str, ...]:

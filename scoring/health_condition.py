@@ -85,8 +85,13 @@ def _compare(node: Compare) -> Predicate:
     types = _types(constant) if node.op in ("eq", "ne") else _NUMBERS & _types(constant)
     if types != _NUMBERS:
         return lambda s: compare(v, constant) if type(v := s.get(name)) in types else None
-    # Whoever passes signals that weren't normalised may have endless ones among them: v - v is no 0 then.
-    return lambda s: compare(v, constant) if type(v := s.get(name)) in types and v - v == 0 else None
+
+    # Whoever passes signals that weren't normalised may have endless ones among them: these less themselves are no 0.
+    def ask(signals: Mapping[str, Any]) -> bool | None:
+        value: Any = signals.get(name)
+        return compare(value, constant) if type(value) in types and value - value == 0 else None
+
+    return ask
 
 
 def _between(node: Between) -> Predicate:

@@ -9,6 +9,8 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.errors import NotFoundError
+from store.customers import load_customers, lock_customers
 from store.deliveries import hash_address
 
 # Which trait of the profile a channel's address is.
@@ -65,6 +67,41 @@ async def record_consent(
             "at": at,
         },
     )
+
+
+async def declare_consents(
+    connection: AsyncConnection,
+    customer_id: str,
+    words: Mapping[tuple[str, str], bool],
+    *,
+    source: str,
+    now: datetime,
+) -> None:
+    """Note what the customer says now: (channel, topic or empty) -> yes or no. Raises NotFoundError.
+
+    It stands over every earlier word, also one of a clock that was ahead; what was so already keeps its source and
+    time. The customer is locked, so that no message is claimed after the commit on what held before it.
+    """
+    await lock_customers(connection, [customer_id])
+    if not await load_customers(connection, [customer_id]):
+        raise NotFoundError("There is no such customer any more.")
+    for (channel, topic), granted in words.items():
+        await connection.execute(
+            text(
+                "INSERT INTO consents AS c (customer_id, channel, topic, granted, source, at) "
+                "VALUES (:customer, :channel, :topic, :granted, :source, :at) "
+                "ON CONFLICT (customer_id, channel, topic) DO UPDATE SET granted = excluded.granted, "
+                "source = excluded.source, at = greatest(excluded.at, c.at) WHERE c.granted <> excluded.granted"
+            ),
+            {
+                "customer": customer_id,
+                "channel": channel,
+                "topic": topic,
+                "granted": granted,
+                "source": source,
+                "at": now,
+            },
+        )
 
 
 async def load_suppressions(

@@ -19,4 +19,4 @@ async def load_feature_use(
         ),
         {"user_id": user_id, "event": event},
     )
-    return [(row.detail, row.day, row.count) for row in rows]
+    return [(feature, day, count) for feature, day, count in rows]

@@ -40,7 +40,7 @@ async def publish_models(
     """Make these models live; returns the names of those that changed, were added or taken away.
 
     `broken` names files that have errors: what was live under their names stays. `whole`: what isn't among the models is
-    gone, but the one that the policy names.
+    gone, unless the policy names it and none of that name ships.
     """
     changed, after = await _compare(connection, models, broken, whole=whole)
     if changed:
@@ -69,7 +69,7 @@ async def _compare(
     before = await load_models(connection)
     stays = {name for name in before if not whole or name in broken}
     if whole:
-        stays |= {await _active_name(connection)} & before.keys()
+        stays |= {await _active_name(connection)} & before.keys() - shipped_models().keys()
     after = {name: model for name, model in before.items() if name in stays} | dict(models)
     # What ships is there without a file, so that a copy of it changes nothing.
     known = shipped_models()

@@ -60,7 +60,7 @@ class Change:
             case "policy":
                 return "other rules for all"
             case "health":
-                return "another health model: scores follow when customers are next looked at"
+                return "another health model"
             case _:
                 told = ""
         before, after = (one.status if one else "" for one in (self.before, self.after))

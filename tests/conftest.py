@@ -37,7 +37,7 @@ TEMPLATE = "migrated"
 def postgres_server() -> Iterator[EmbeddedPostgres]:
     """One PostgreSQL for the session."""
     # Not under pytest's own directory: the next session of the same user closes that to PostgreSQL's user.
-    directory = Path(tempfile.mkdtemp(prefix="holdfast-tests-", dir=_quick_place()))
+    directory = Path(tempfile.mkdtemp(prefix="holdfast-tests-", dir=quick_place()))
     server = EmbeddedPostgres(directory / "postgres", choose_port(0), directory / "postgres.log", FOR_TESTS)
     server.prepare()
     child = server.child()
@@ -47,7 +47,7 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _quick_place() -> Path | None:
+def quick_place() -> Path | None:
     """Where files are quick, if there is room; None: where temporary files are otherwise."""
     if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ENOUGH:
         return None
@@ -146,6 +146,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
     sys.excepthook = fail
     atexit.register(lambda: leave(status))
+
+
+@pytest.fixture
+def quick_path() -> Iterator[Path]:
+    """As `tmp_path`, where files are quick, and gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="holdfast-tests-", dir=quick_place()) as path:
+        yield Path(path)
 
 
 @pytest.fixture

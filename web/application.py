@@ -28,6 +28,7 @@ from web import (
     pages,
     problems,
     stream,
+    unsubscribing,
 )
 from web.changes import Changes
 from web.description import PROBLEM_RESPONSES, describe_api
@@ -123,6 +124,7 @@ def build_application(
         api_records.router,
         stream.api,
         stream.pages,
+        unsubscribing.router,
         page_forms.router,
         pages.router,
     ):

@@ -11,8 +11,8 @@ from schemas.errors import InputError
 LARGEST_BYTES = 64 * 1024
 
 
-async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a posted form, the last of each name. Raises InputError for anything else."""
+async def read_form(request: Request, *, most: int = 20) -> dict[str, str]:
+    """The fields of a posted form, at most `most`, the last of each name. Raises InputError for anything else."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -20,7 +20,7 @@ async def read_form(request: Request) -> dict[str, str]:
             raise InputError("The form is too large.", remedy="Shorten the notes.")
     try:
         fields = dict(
-            parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=20, errors="strict")
+            parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=most, errors="strict")
         )
     except ValueError:
         raise InputError("The form can't be read.", remedy="Open the page again.") from None

@@ -19,6 +19,8 @@ from web.segment_body import BodyTooLargeError
 logger = logging.getLogger("holdfast.web")
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+# Where the links in messages lead to: pages in no operator's dress, open to whoever has the link.
+FOR_CUSTOMERS = ("/u/", "/preferences/")
 
 
 class FieldProblem(BaseModel):
@@ -109,7 +111,9 @@ def install(app: FastAPI, page: Callable[[Request, Problem], Response]) -> None:
 
 
 def is_for_people(request: Request) -> bool:
-    """Whether a browser asks for a page."""
+    """Whether a browser asks for a page; what links in messages lead to is for people, whoever asks."""
+    if request.url.path.startswith(FOR_CUSTOMERS):
+        return True
     api = request.url.path.startswith(("/api/", "/v1/", "/healthz", "/openapi.json"))
     return not api and "text/html" in request.headers.get("accept", "")
 

@@ -57,7 +57,7 @@ class BandResult:
             "days": [day.isoformat() for day in self.days],
             "unjudged_days": self.unjudged,
             "churn_within_days": self.horizon_days,
-            "customers": {"looked_at": self.customers, "of": self.of},
+            "sample": {"customers": self.customers, "of": self.of},
             **self.separation.to_json(),
             "limits": list(self.limits),
         }
@@ -141,9 +141,12 @@ def _judge_customer(
     horizon: timedelta,
     catalogue: Catalogue,
 ) -> Iterator[Judged]:
+    kinds = catalogue.signals
     for day in days:
         at = midnight(day)
-        values = {name: by_day[day] for name, by_day in series.items() if day in by_day}
+        # Stored as JSON: a time is text there.
+        read = ((name, kinds[name].read(by_day[day])) for name, by_day in series.items() if day in by_day)
+        values = {name: value for name, value in read if value is not None}
         if not values or stay.is_gone(at):
             continue
         for name, (since, unit) in ages(values, at, catalogue).items():

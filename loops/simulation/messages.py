@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from activities.messages import compose, parts_of
-from activities.routing import DueMessage, decide_route
+from activities.routing import DueMessage, decide_route, topic_of
 from channels.rendering import RenderError
 from loops.simulation.run import Line, Place, SimulatedRun, place_of
 from rules.best_time import ACTIVITY_DAYS
@@ -15,6 +15,7 @@ from rules.sending import MESSAGE_CHANNELS
 from schemas.plan import Act
 from schemas.run import StepCall, StepResult
 from store.activity import PRESENCE_EVENTS
+from store.deliveries import delivery_id
 
 
 def deliver(run: SimulatedRun, call: StepCall) -> StepResult:
@@ -25,7 +26,10 @@ def deliver(run: SimulatedRun, call: StepCall) -> StepResult:
     content: Mapping[str, Any] = {}
     try:
         if parts_of(run.playbook, step, route.channel):
-            content = compose(run.playbook, step, route.channel, run.context(now))
+            topic = topic_of(run.playbook, step)
+            delivery = delivery_id(run.customer.given.customer, *place)
+            context = run.context(now, channel=route.channel, topic=topic, delivery=delivery)
+            content = compose(run.playbook, step, route.channel, context)
     except RenderError as error:
         if outcome == "sent":
             run.tell(now, place, step.word, "failed", channel=route.channel, detail=error.message)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from activities.interruptions import find_interruption
+from activities.links import EXAMPLE_LINKS
 from activities.messages import make_context
 from activities.versions import Version
 from activities.waiting import satisfied
@@ -23,7 +25,7 @@ from schemas.plan import Act, CompiledPlaybook, Elapsed, Split, Steps, Wait, Wai
 from schemas.policy import Policy
 from schemas.run import InboxEntry, Interruption, RunEnd, RunInput, StepCall, StepResult
 from schemas.step_type import StepTypes
-from store.runs import Run
+from store.runs import NAMESPACE, Run
 from store.waits import OpenWait
 
 Line = dict[str, Any]
@@ -275,10 +277,15 @@ class SimulatedRun:
         assert isinstance(step, Act)
         return step
 
-    def context(self, now: datetime) -> Mapping[str, Any]:
-        """What templates may use at `now`."""
+    def context(
+        self, now: datetime, *, channel: str = "", topic: str | None = None, delivery: str | None = None
+    ) -> Mapping[str, Any]:
+        """What templates may use at `now`; a message's links depend on its channel, topic and delivery, too."""
         facts = self.customer.facts(now)
-        return make_context(self.playbook, self._row, facts, dict(self.outputs), reason="simulated")
+        # Not by the run's id, which says how many were played before.
+        named = str(uuid.uuid5(NAMESPACE, facts.customer))
+        links = EXAMPLE_LINKS.make(named, facts.profile, channel=channel, topic=topic, delivery=delivery)
+        return make_context(self.playbook, self._row, facts, dict(self.outputs), links, reason="simulated")
 
 
 def place_of(call: StepCall) -> Place:

@@ -35,7 +35,9 @@ def read_model(data: bytes, source: str = "the model") -> ChurnModel:
     except (ValueError, AttributeError, RecursionError):
         raise InputError(f"{source} is no churn model: it isn't a JSON object.", remedy=_REMEDY) from None
     if format_ != FORMAT:
-        raise InputError(f"{source} has the format {format_!r}; this version reads {FORMAT!r}.", remedy=_REMEDY)
+        raise InputError(
+            f"{source} has the format {format_!r}; this version reads {FORMAT!r}.", remedy=_REMEDY
+        )
     try:
         model = msgspec.json.decode(data, type=ChurnModel)
     except msgspec.MsgspecError as error:
@@ -61,7 +63,9 @@ def _find_fault(model: ChurnModel) -> str | None:
     if len(set(model.columns)) != len(model.columns):
         return "a column appears twice"
     for pair in model.pairs:
-        if not (0 <= pair.first < len(widths) and 0 <= pair.second < len(widths) and pair.first != pair.second):
+        if not (
+            0 <= pair.first < len(widths) and 0 <= pair.second < len(widths) and pair.first != pair.second
+        ):
             return "a pair names a column that isn't there"
         shape = {len(row) for row in pair.weights}
         if len(pair.weights) != widths[pair.first] + 1 or shape != {widths[pair.second] + 1}:

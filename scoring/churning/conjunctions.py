@@ -228,7 +228,7 @@ def _tidy(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
 
 def _bounds(column: Numbers) -> Floats:
     seen = column.values[~np.isnan(column.values)]
-    values = np.unique(seen)
+    values: Floats = np.unique(seen)
     if len(values) > BINS:
         values = np.unique(np.quantile(seen, np.arange(1, BINS) / BINS, method="lower"))
         return values[values < seen.max()]
@@ -242,4 +242,3 @@ def _bin_levels(column: Categories) -> tuple[Integers, tuple[str | None, ...]]:
     place[order] = np.arange(len(order))
     every: tuple[str | None, ...] = (None, *column.levels)
     return place[column.codes + 1], tuple(every[code] for code in order)
-

@@ -39,7 +39,8 @@ class Encoding:
     def missing_column(self, table: Table) -> Floats:
         """Shape (rows, 1): 1 where the value is missing, centred."""
         assert self.missing is not None
-        return (missing_of(table[self.part.column]) - self.missing)[:, None]
+        flags = missing_of(table[self.part.column]).astype(np.float64)
+        return flags[:, None] - self.missing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +68,9 @@ def encode_part(part: Part, table: Table) -> Encoding:
     return Encoding(part, means, turn, share)
 
 
-def design_columns(encodings: Sequence[Encoding], table: Table, *, least: float, anchor: str | None) -> Design:
+def design_columns(
+    encodings: Sequence[Encoding], table: Table, *, least: float, anchor: str | None
+) -> Design:
     """Every column alone. Straight lines share a block, each curve's bends and each column's levels have their own.
 
     `least` is the least penalty; the line of the column `anchor` is all but free.
@@ -93,7 +96,9 @@ def design_columns(encodings: Sequence[Encoding], table: Table, *, least: float,
     return Design(matrix, np.array(blocks, dtype=np.int64), floors)
 
 
-def add_pairs(design: Design, encoded: Sequence[Floats], pairs: Sequence[tuple[int, int]], least: float) -> Design:
+def add_pairs(
+    design: Design, encoded: Sequence[Floats], pairs: Sequence[tuple[int, int]], least: float
+) -> Design:
     """The design with the products of each pair's bases, each pair a block."""
     columns, blocks, block = [design.matrix], [design.blocks], len(design.floors)
     for first, second in pairs:

@@ -82,7 +82,9 @@ def evaluate(
     for fold in folds:
         learned = outcome[fold.train]
         learned_rows[fold.number] = learned_rows.get(fold.number, 0) + len(learned)
-        say(f"fold {fold.number} of {count}: learning from {len(learned):,} rows, predicting {len(fold.test):,}")
+        say(
+            f"fold {fold.number} of {count}: learning from {len(learned):,} rows, predicting {len(fold.test):,}"
+        )
         if not 0 < learned.sum() < len(learned):
             probability[fold.test] = learned.mean() if len(learned) else outcome.mean()
             say(f"fold {fold.number}: the rows to learn from all have the same outcome")
@@ -100,9 +102,13 @@ def evaluate(
         known = outcome[rows]
         results.append(
             FoldResult(
-                number, learned_rows[number], len(rows), int(known.sum()), majority(known),
-                measure(known, probability[rows]),
-            )  # fmt: skip
+                number=number,
+                learned_rows=learned_rows[number],
+                rows=len(rows),
+                events=int(known.sum()),
+                majority=majority(known),
+                measures=measure(known, probability[rows]),
+            )
         )
     predicted = np.flatnonzero(~np.isnan(probability))
     return Evaluation(

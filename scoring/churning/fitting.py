@@ -44,7 +44,7 @@ CHOOSING_EVENTS = 1_000
 SCREENING_ROWS = 20_000
 INNER_FOLDS = 3
 # A more complicated shape must be better by so many standard errors of the difference.
-WORTH_IT = {"anchor": 0.0, "lines": 0.0, "columns": 0.0, "pairs": 0.0, "rules": 0.5}
+WORTH_IT = {"anchor": 0.0, "lines": 0.0, "columns": 0.0, "pairs": 0.0, "rules": 1.0}
 
 Say = Callable[[str], None]
 
@@ -97,13 +97,21 @@ def fit(
         raise InputError(f"{settings.label} is the same in every row: nothing can be learned.")
     names, notes = inspect(table, outcome)
     if settings.anchor is not None and settings.anchor not in names and settings.anchor in table:
-        raise InputError(f"{settings.anchor} can't be the anchor: it has nothing to learn from, or is a leak.")
+        raise InputError(
+            f"{settings.anchor} can't be the anchor: it has nothing to learn from, or is a leak."
+        )
     table = {name: table[name] for name in names}
     for note in notes:
         say(f"{note.column} {note.message}" + ("; left out" if note.left_out else ""))
     chosen_rows = _choosing_rows(len(outcome), events)
-    small, small_outcome = (table, outcome) if chosen_rows is None else (take(table, chosen_rows), outcome[chosen_rows])
-    small_groups = groups if groups is None or chosen_rows is None else np.unique(groups[chosen_rows], return_inverse=True)[1]
+    small, small_outcome = (
+        (table, outcome) if chosen_rows is None else (take(table, chosen_rows), outcome[chosen_rows])
+    )
+    small_groups = (
+        groups
+        if groups is None or chosen_rows is None
+        else np.unique(groups[chosen_rows], return_inverse=True)[1]
+    )
     shapes = _shapes(settings, table, events)
     shape, calibration = _choose(small, small_outcome, shapes, settings, small_groups, say)
     say(f"fitting {shape} to {len(outcome):,} rows, {events:,} events")
@@ -145,7 +153,7 @@ def _shapes(settings: Settings, table: Table, events: int) -> list[str]:
     shapes = ["nothing"]
     if not table:
         return shapes
-    if settings.anchor is not None:
+    if settings.anchor in table:
         shapes.append("anchor")
     if events < CURVES_FROM_EVENTS:
         return [*shapes, "lines"]
@@ -176,12 +184,18 @@ def _choose(
     for repeat in range(repeats):
         number = min(INNER_FOLDS if repeats == 1 else 5, events)
         seed = SEED + 1 + repeat
-        folds = stratified(outcome, number, seed) if groups is None else grouped(outcome, groups, number, seed)
+        folds = (
+            stratified(outcome, number, seed) if groups is None else grouped(outcome, groups, number, seed)
+        )
         for fold in folds:
             learned = outcome[fold.train]
             if not 0 < learned.sum() < len(learned):
                 continue
-            say(f"choosing among {', '.join(shapes)}: part {fold.number} of {len(folds)}" if repeats == 1 else "")
+            say(
+                f"choosing among {', '.join(shapes)}: part {fold.number} of {len(folds)}"
+                if repeats == 1
+                else ""
+            )
             part, rest = take(table, fold.train), take(table, fold.test)
             for shape, plan in _plan(part, learned, shapes, settings).items():
                 model = _finish(plan, part, learned, settings, Calibration(), None, refit=False)
@@ -201,7 +215,9 @@ def _choose(
     if events < CALIBRATE_FROM_EVENTS or best == "nothing":
         return best, Calibration()
     line = solve(held[best][predicted][:, None], every, np.zeros(1))
-    return best, Calibration(round(line.intercept, 6), round(float(np.clip(line.coefficients[0], 0.5, 1.5)), 6))
+    return best, Calibration(
+        round(line.intercept, 6), round(float(np.clip(line.coefficients[0], 0.5, 1.5)), 6)
+    )
 
 
 def _plan(table: Table, outcome: Floats, shapes: Sequence[str], settings: Settings) -> dict[str, _Plan]:
@@ -210,8 +226,12 @@ def _plan(table: Table, outcome: Floats, shapes: Sequence[str], settings: Settin
     curved = "columns" in shapes
     least = 0.01 if curved else 1.0
     if "nothing" in shapes:
-        found["nothing"] = _solved(_Draft([], [], Design(np.empty((len(outcome), 0)), np.empty(0, np.int64), np.empty(0))), [], outcome)
-    if "anchor" in shapes and settings.anchor in table:
+        found["nothing"] = _solved(
+            _Draft([], [], Design(np.empty((len(outcome), 0)), np.empty(0, np.int64), np.empty(0))),
+            [],
+            outcome,
+        )
+    if "anchor" in shapes and settings.anchor is not None:
         encodings = _encode([settings.anchor], table, curved=False)
         design = design_columns(encodings, table, least=least, anchor=settings.anchor)
         found["anchor"] = _solved(_Draft(encodings, [], design), [], outcome)
@@ -254,9 +274,7 @@ def _solved(draft: _Draft, known: Floats | Sequence[float], outcome: Floats) -> 
     start = np.ones(len(design.floors))
     start[: len(known)] = known
     penalties, solution = choose_penalties(design.matrix, outcome, design.blocks, start, floor=design.floors)
-    return _Plan(
-        draft.encodings, draft.pairs, draft.rules, penalties, design.blocks, solution, draft.encoded
-    )
+    return _Plan(draft.encodings, draft.pairs, draft.rules, penalties, design.blocks, solution, draft.encoded)
 
 
 def _encode(names: Sequence[str], table: Table, *, curved: bool) -> list[Encoding]:
@@ -345,4 +363,3 @@ def _spread_rows(rows: int, wanted: int) -> Integers:
     if rows <= wanted:
         return np.arange(rows)
     return np.sort(np.random.default_rng(SEED).permutation(rows)[:wanted])
-

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from scoring.churning.columns import Categories, Column, Floats, Integers, Numbers, Table
+from scoring.churning.columns import Categories, Column, Flags, Floats, Integers, Numbers, Table
 from scoring.churning.measures import area_under_curve
 from scoring.churning.parts import MOST_LEVELS, missing_of, rare_rows
 
@@ -65,10 +65,14 @@ def _look_at(name: str, column: Column, outcome: Floats) -> Note | None:
     if isinstance(column, Categories) and distinct > max(MOST_LEVELS, seen // 2):
         return Note(name, "identifier", f"has {distinct:,} different texts in {seen:,} rows", left_out=True)
     strength = _strength(column, outcome)
-    if strength >= CERTAIN_AUC and (distinct + missing.any() <= _FEW or _strength_of(missing, outcome) >= CERTAIN_AUC):
+    if strength >= CERTAIN_AUC and (
+        distinct + missing.any() <= _FEW or _strength_of(missing, outcome) >= CERTAIN_AUC
+    ):
         return Note(name, "leak", f"tells the label by itself (AUC {strength:.3f})", left_out=True)
     if strength >= SUSPICIOUS_AUC:
-        return Note(name, "suspicious", f"all but tells the label by itself (AUC {strength:.3f})", left_out=False)
+        return Note(
+            name, "suspicious", f"all but tells the label by itself (AUC {strength:.3f})", left_out=False
+        )
     if isinstance(column, Categories) and distinct > MOST_LEVELS:
         return Note(
             name, "levels", f"has {distinct:,} levels; all but the {MOST_LEVELS} most frequent are pooled",
@@ -100,8 +104,8 @@ def _strength(column: Column, outcome: Floats) -> float:
     return max(_strength_of(bins, outcome), 0.0 if ordered is None else max(ordered, 1.0 - ordered))
 
 
-def _strength_of(codes: Integers, outcome: Floats) -> float:
-    codes = codes.astype(np.int64)
+def _strength_of(values: Integers | Flags, outcome: Floats) -> float:
+    codes = values.astype(np.int64)
     events = np.bincount(codes, weights=outcome)
     rows = np.bincount(codes)
     share = outcome.mean()
@@ -136,7 +140,8 @@ def _numeric_twins(table: Table, names: Sequence[str]) -> list[Note]:
         length = np.sqrt((filled * filled).sum())
         columns.append(filled / length if length > 0 else np.zeros(len(filled)))
     correlation = np.array(columns) @ np.array(columns).T
-    notes, kept = [], []
+    notes: list[Note] = []
+    kept: list[int] = []
     for place, name in enumerate(names):
         twin = next((other for other in kept if abs(correlation[place, other]) > TWIN_CORRELATION), None)
         if twin is None:

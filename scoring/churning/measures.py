@@ -93,7 +93,9 @@ def recall_at(outcome: Floats, score: Floats, share: float) -> float | None:
     return float(caught / events)
 
 
-def calibration_bins(outcome: Floats, probability: Floats, bins: int = ECE_BINS) -> list[tuple[float, float, int]]:
+def calibration_bins(
+    outcome: Floats, probability: Floats, bins: int = ECE_BINS
+) -> list[tuple[float, float, int]]:
     """Mean probability, share of events and rows of each of `bins` bins of equal count, in order of probability."""
     order = np.argsort(probability, kind="stable")
     return [

@@ -62,9 +62,9 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ChurnModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """log-odds of `label` being `positive` = intercept + all effects, pairs and rules, each zero on average in training.
+    """log-odds of `label` being `positive` = intercept + all effects, pairs and rules.
 
-    The intercept is already on the calibrated scale; what the terms add is multiplied by the calibration's slope.
+    Each term is zero on average over the rows that it was fitted to. The calibration applies to the whole.
     """
 
     format: str

@@ -14,8 +14,9 @@ RARE_ROWS = 20
 RARE_SHARE = 0.05
 MOST_LEVELS = 60
 FEW_VALUES = 6
-# Numbers farther out than this many widths of the middle nine tenths are held to it: one typing error bends no curve.
-FARTHEST = 3.0
+# Numbers farther out than this many widths of the middle nine tenths are held there: what few rows
+# show bends no curve, and products of two curves stay tame.
+FARTHEST = 0.25
 
 
 class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="curve"):
@@ -134,16 +135,18 @@ def _make_curve(name: str, column: Numbers, curved: bool) -> Curve | None:
     seen = column.values[~np.isnan(column.values)]
     if len(seen) == 0 or seen.min() == seen.max():
         return None
-    low, high = _bounds(seen)
+    values, counts = np.unique(seen, return_counts=True)
+    low, high = float(values[0]), float(values[-1])
+    if len(values) > FEW_VALUES:
+        low, high = _bounds(seen)
     held = np.clip(seen, low, high)
     knots: tuple[float, ...] = ()
-    values, counts = np.unique(held, return_counts=True)
     if curved:
         places = (
             values[counts >= rare_rows(len(seen))] if len(values) <= FEW_VALUES
             else np.unique(np.quantile(held, KNOT_QUANTILES))
         )  # fmt: skip
-        if 3 <= len(places) <= len(values):
+        if len(places) >= 3:
             knots = tuple(float(place) for place in (places - low) / (high - low))
     # Columns that a table of few values can't tell apart would be noise.
     while len(knots) >= 3 and np.linalg.cond(_standardised(spline((held - low) / (high - low), knots))) > 1e7:

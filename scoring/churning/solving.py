@@ -28,9 +28,9 @@ class Solution:
 
 
 def sigmoid(log_odds: Floats) -> Floats:
-    """Probabilities from log-odds, without overflow."""
-    half: Floats = 0.5 * (1.0 + np.tanh(0.5 * log_odds))
-    return half
+    """Probabilities from log-odds, exact to the last digits at both ends."""
+    probability: Floats = np.exp(-np.logaddexp(0.0, -log_odds))
+    return probability
 
 
 def log_loss_sum(log_odds: Floats, outcome: Floats) -> float:
@@ -111,9 +111,16 @@ def choose_penalties(
         move = -inverse @ gradient
         moved = move[0] + design @ move[1:]
         length, value = 1.0, _objective(eta, outcome, beta, penalty)
-        while length > 1e-3 and _objective(eta + length * moved, outcome, beta + length * move[1:], penalty) > value:
+        while (
+            length > 1e-3
+            and _objective(eta + length * moved, outcome, beta + length * move[1:], penalty) > value
+        ):
             length /= 2
-        intercept, beta, eta = intercept + length * float(move[0]), beta + length * move[1:], eta + length * moved
+        intercept, beta, eta = (
+            intercept + length * float(move[0]),
+            beta + length * move[1:],
+            eta + length * moved,
+        )
         traces = np.bincount(blocks, weights=np.diag(inverse)[1:], minlength=count)
         squares = np.bincount(blocks, weights=beta * beta, minlength=count)
         freedom = np.maximum(sizes - penalties * traces, 1e-8)

@@ -198,6 +198,7 @@ class Installation:
             "HOLDFAST_PLAYBOOKS": str(self.playbooks),
             "HOLDFAST_SETTLE_SECONDS": "2",
             "HOLDFAST_PUBLIC_URL": "https://holdfast.example",
+            "HOLDFAST_SECRET_KEY": "s" * 32,
             "HOLDFAST_MAIL_FROM": "Holdfast <care@example.com>",
             "TEMPORAL_ADDRESS": self.temporal_server.address,
             "SMTP_URL": self.smtp.url,

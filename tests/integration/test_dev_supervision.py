@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from loops.embedded_postgres import EmbeddedPostgres
 from loops.embedded_temporal import SEARCH_ATTRIBUTES, EmbeddedTemporal, plain_environ
 from loops.ports import choose_port
 from schemas.errors import UnavailableError
+from tests.conftest import quick_place
 
 HOUSE = Path(__file__).with_name("house.py")
 PATIENCE_SECONDS = 60
@@ -99,27 +101,28 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house() -> Iterator[House]:
     """A house that several tests share."""
     checkout = Path(__file__).resolve().parents[2]
-    shared = House(checkout, tmp_path_factory.mktemp("shared") / "data")
-    try:
-        shared.is_up()
-        yield shared
-    finally:
-        assert shared.end() == 0
+    with tempfile.TemporaryDirectory(prefix="holdfast-tests-", dir=quick_place()) as directory:
+        shared = House(checkout, Path(directory) / "data")
+        try:
+            shared.is_up()
+            yield shared
+        finally:
+            assert shared.end() == 0
 
 
 Start = Callable[..., House]
 
 
 @pytest.fixture
-def start(checkout: Path, tmp_path: Path) -> Iterator[Start]:
+def start(checkout: Path, quick_path: Path) -> Iterator[Start]:
     """Starts houses on one data directory; none outlives the test."""
     houses: list[House] = []
 
     def begin(**how: Any) -> House:
-        houses.append(House(checkout, tmp_path / "data", **how))
+        houses.append(House(checkout, quick_path / "data", **how))
         return houses[-1]
 
     yield begin

@@ -450,7 +450,9 @@ def test_the_api_tells_what_is_live_what_it_was_and_what_is_wrong_and_rolls_back
     async def put_back(playbook: str, version: str, author: str) -> dict[str, Any]:
         database = Database(desk.url, connections=2)
         try:
-            return vars(await roll_back(database, desk.directory, load_catalogue(), playbook, version, author=author))
+            return vars(
+                await roll_back(database, desk.directory, load_catalogue(), playbook, version, author=author)
+            )
         finally:
             await database.close()
 
@@ -477,7 +479,9 @@ def test_the_api_tells_what_is_live_what_it_was_and_what_is_wrong_and_rolls_back
             assert compared["differences"] == [{"what": "steps", "told": "greet (email): text changed"}]
             await get("/api/playbooks/two/versions", 404)
             await get("/api/playbooks/one/diff?from=beef", 404)
-            answer = await web.client.post("/api/playbooks/one/rollback", json={"version": first, "by": "joan"})
+            answer = await web.client.post(
+                "/api/playbooks/one/rollback", json={"version": first, "by": "joan"}
+            )
             assert answer.status_code == 200, answer.text
             assert answer.json()["version"] == first
             [row] = (await get("/api/playbooks"))["playbooks"]

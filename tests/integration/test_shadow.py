@@ -167,9 +167,7 @@ async def test_goals_and_exits_end_shadow_runs_as_they_end_real_ones(house: Hous
     await house.engine.publish(book)
     for name, event in (("ada", "client_imported"), ("bob", "subscription_cancelled")):
         await house.engine.send(name, "help_wanted")
-        await house.engine.until(
-            "SELECT 1 FROM runs WHERE state = 'running' AND ended_at IS NULL"
-        )
+        await house.engine.until("SELECT 1 FROM runs WHERE state = 'running' AND ended_at IS NULL")
         await house.engine.send(name, event)
         await house.engine.until("SELECT 1 FROM runs HAVING every(ended_at IS NOT NULL)")
     assert [run["outcome"] for run in await house.engine.rows(ENDED)] == ["success", "lost"]

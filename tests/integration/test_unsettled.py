@@ -97,7 +97,9 @@ async def test_what_a_person_says_reaches_the_inbox_in_its_turn(house: House) ->
     async with engine.database.transaction() as connection:
         # As the evaluator does it.
         await lock_customers(connection, [str(task["customer_id"])])
-        await inbox.post(connection, str(task["run_id"]), "event", datetime.now(UTC), step="x", outcome="then")
+        await inbox.post(
+            connection, str(task["run_id"]), "event", datetime.now(UTC), step="x", outcome="then"
+        )
         before = await engine.rows(drawn)
         saying = complete_task(engine.database, str(task["id"]), "reached", by="grace")
         completing = asyncio.create_task(saying)

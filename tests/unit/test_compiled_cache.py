@@ -83,7 +83,7 @@ def test_with_and_without_a_cache_everything_is_the_same(directory: Path, cache:
 
 
 def test_so_it_is_with_many_files_and_files_named_one_by_one(tmp_path: Path, cache: CompiledCache) -> None:
-    paths = write_files(tmp_path / "many", 40)
+    paths = write_files(tmp_path / "many", 12)
     paths[3].write_text("playbook: [")
     paths[4].write_bytes(b"\xff")
     paths[5].write_text(paths[5].read_text().replace("mail-0", "mial-0"))
@@ -273,7 +273,7 @@ def test_what_a_killed_process_left_unfinished_is_removed(tmp_path: Path) -> Non
 
 
 def test_processes_may_fill_one_cache_at_the_same_time(tmp_path: Path) -> None:
-    paths = write_files(tmp_path / "many", 60)
+    paths = write_files(tmp_path / "many", 24)
     paths[7].write_text("playbook: [")
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     command = [sys.executable, "-m", "cli.main", "validate", "--format", "json", str(tmp_path / "many")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,16 @@ from activities.registry import find_step_types
 from channels.rendering import render_email, render_in_app, render_line, render_part, render_sms
 from loops.demo.behaviour import respond
 from loops.demo.personas import STORY_ABSENCE, STORY_DECLINE, STORY_FIRST_STEPS
-from loops.demo.population import generate
 from rules.assignment import arms, held_out
 from rules.generated import compile_condition
-from schemas.catalogue import load_catalogue
 from schemas.facts import Event, Facts
 from schemas.loader import Loaded, load_playbooks
 from schemas.nesting import walk
 from schemas.plan import Act, CompiledPlaybook
 from scoring.replay import replay_customer
+from tests.unit import demo_base
+from tests.unit.demo_base import CATALOGUE, UNTIL
 
-UNTIL = datetime(2026, 3, 14, 11, 20, tzinfo=UTC)
-CATALOGUE = load_catalogue()
 NAMES = (
     "come-back",
     "failed-payment",
@@ -51,19 +48,18 @@ def shipped() -> Loaded:
 
 @cache
 def base() -> dict[str, Facts]:
-    population = generate(2026, until=UNTIL)
-    profiles = {customer.external_id: customer.traits for customer in population.customers}
-    past: dict[str, list[Event]] = {name: [] for name in profiles}
-    for event in population.events:
-        past[event.customer].append(Event(event.name, event.at, event.properties))
-    facts = {}
-    for name, events in past.items():
-        replayed = replay_customer(events, until=UNTIL, days=31, catalogue=CATALOGUE)
-        history = {"health_score": replayed.history("health_score")}
-        facts[name] = Facts(
-            name, UNTIL, replayed.signals, events=events, history=history, profile=profiles[name]
+    profiles = {customer.external_id: customer.traits for customer in demo_base.base().customers}
+    return {
+        name: Facts(
+            name,
+            UNTIL,
+            known.signals,
+            events=demo_base.events()[name],
+            history={"health_score": known.history("health_score")},
+            profile=profiles[name],
         )
-    return facts
+        for name, known in demo_base.replayed().items()
+    }
 
 
 @cache

@@ -5,38 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from datetime import datetime, timedelta
 
 import pytest
 
 from loops.demo.behaviour import call_outcome, coming_events, respond
 from loops.demo.personas import STORY_ABSENCE, STORY_DECLINE, STORY_FIRST_STEPS
-from loops.demo.population import Population, generate
+from loops.demo.population import generate
 from loops.demo.record import DemoEvent
-from schemas.catalogue import load_catalogue
 from schemas.condition import Value
 from schemas.facts import Event
-from scoring.replay import Replayed, replay_customer
-
-UNTIL = datetime(2026, 3, 14, 11, 20, tzinfo=UTC)
-CATALOGUE = load_catalogue()
-
-
-@cache
-def base() -> Population:
-    return generate(2026, until=UNTIL)
-
-
-@cache
-def replayed() -> dict[str, Replayed]:
-    events: dict[str, list[Event]] = {}
-    for event in base().events:
-        events.setdefault(event.customer, []).append(Event(event.name, event.at, event.properties))
-    return {
-        name: replay_customer(past, until=UNTIL, days=31, catalogue=CATALOGUE)
-        for name, past in events.items()
-    }
+from scoring.replay import replay_customer
+from tests.unit.demo_base import CATALOGUE, UNTIL, base, replayed
 
 
 def facts_of(customer: str) -> dict[str, Value]:

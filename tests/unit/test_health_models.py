@@ -375,7 +375,7 @@ def test_a_broken_model_spoils_neither_the_policy_that_names_it_nor_the_others(t
     (tmp_path / "policy.yaml").write_text("health_model: ours\n")
     loaded = load_playbooks(tmp_path, load_catalogue(), {})
     assert {Path(problem.file).name for problem in loaded.problems} == {"ours.yaml"}
-    assert (set(loaded.health), loaded.broken_health) == ({"mine"}, {"ours"})
+    assert (set(loaded.health), loaded.broken_health) == ({"mine"}, frozenset({"ours"}))
     assert loaded.policy is not None
     assert loaded.policy.health_model == "ours"
 

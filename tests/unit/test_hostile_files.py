@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,56 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
+def crowd(home: Path) -> Path:
+    """One good playbook in `home`, among things that are no files."""
+    write(home / "good.yaml", GOOD)
+    (home / "directory.yaml").mkdir()
+    os.mkfifo(home / "pipe.yaml")
+    (home / "device.yaml").symlink_to("/dev/zero")
+    (home / "nowhere.yaml").symlink_to(home / "gone")
+    (home / "circle.yaml").symlink_to(home / "circle.yaml")
+    (home / "templates").mkdir()
+    os.mkfifo(home / "templates" / "pipe.yaml")
+    (home / "templates" / "circle.yaml").symlink_to("circle.yaml")
+    os.mkfifo(home / "policy.yaml")
+    return home
+
+
+@dataclass
+class Validating:
+    """A `holdfast validate` under way; what it prints goes to `out` and `err`."""
+
+    home: Path
+    process: subprocess.Popen[bytes]
+    out: Path
+    err: Path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def validating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Validating]:
+    """All hostile files in one directory, in bounded memory; as that takes long, it goes on beside the tests."""
+    home, told = crowd(tmp_path_factory.mktemp("crowd")), tmp_path_factory.mktemp("told")
+    for number, (content, _) in enumerate(PLAYBOOKS.values()):
+        write(home / f"hostile-{number:02}.yaml", content)
+    for number, (content, _) in enumerate(TEMPLATES.values()):
+        write(home / "templates" / f"hostile-{number:02}.yaml", content)
+    odd = os.fsencode(home) + b"/caf\xe9.yaml"
+    Path(os.fsdecode(odd)).write_text(GOOD)
+
+    def bound_memory() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (1_200_000_000, 1_200_000_000))
+
+    out, err = told / "out", told / "err"
+    with out.open("wb") as out_file, err.open("wb") as err_file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "validate", "--no-cache", "--format", "json", str(home)],
+            cwd=ROOT, stdout=out_file, stderr=err_file, preexec_fn=bound_memory,
+        )  # fmt: skip
+    yield Validating(home, process, out, err)
+    process.kill()
+    process.wait()
+
+
 def load(*paths: Path) -> Loaded:
     return load_paths(paths, load_catalogue(), find_step_types())
 
@@ -276,18 +327,7 @@ def test_problems_beyond_the_first_200_are_one_more_problem(tmp_path: Path) -> N
 
 @pytest.fixture
 def crowded(tmp_path: Path) -> Path:
-    """A directory with one good playbook among things that are no files."""
-    write(tmp_path / "good.yaml", GOOD)
-    (tmp_path / "directory.yaml").mkdir()
-    os.mkfifo(tmp_path / "pipe.yaml")
-    (tmp_path / "device.yaml").symlink_to("/dev/zero")
-    (tmp_path / "nowhere.yaml").symlink_to(tmp_path / "gone")
-    (tmp_path / "circle.yaml").symlink_to(tmp_path / "circle.yaml")
-    (tmp_path / "templates").mkdir()
-    os.mkfifo(tmp_path / "templates" / "pipe.yaml")
-    (tmp_path / "templates" / "circle.yaml").symlink_to("circle.yaml")
-    os.mkfifo(tmp_path / "policy.yaml")
-    return tmp_path
+    return crowd(tmp_path)
 
 
 def test_what_is_no_file_is_an_error_and_nobody_waits_for_it(crowded: Path) -> None:
@@ -384,23 +424,10 @@ def test_a_file_that_nobody_foresaw_is_one_bad_file(
     assert "Traceback" in caplog.text
 
 
-def test_validate_stands_a_directory_of_them_in_bounded_memory(crowded: Path) -> None:
-    for number, (content, _) in enumerate(PLAYBOOKS.values()):
-        write(crowded / f"hostile-{number:02}.yaml", content)
-    for number, (content, _) in enumerate(TEMPLATES.values()):
-        write(crowded / "templates" / f"hostile-{number:02}.yaml", content)
-    odd = os.fsencode(crowded) + b"/caf\xe9.yaml"
-    Path(os.fsdecode(odd)).write_text(GOOD)
-
-    def bound_memory() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (1_200_000_000, 1_200_000_000))
-
-    done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "validate", "--no-cache", "--format", "json", str(crowded)],
-        cwd=ROOT, capture_output=True, timeout=100, preexec_fn=bound_memory, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1, done.stderr.decode()[-2000:]
-    told = {json.loads(line)["file"] for line in done.stdout.splitlines()}
-    files = {str(path) for path in crowded.rglob("*.yaml")} - {str(crowded / "good.yaml")}
+def test_validate_stands_a_directory_of_them_in_bounded_memory(validating: Validating) -> None:
+    code, errors = validating.process.wait(timeout=100), validating.err.read_bytes()
+    assert code == 1, errors.decode()[-2000:]
+    told = {json.loads(line)["file"] for line in validating.out.read_bytes().splitlines()}
+    files = {str(path) for path in validating.home.rglob("*.yaml")} - {str(validating.home / "good.yaml")}
     assert told == files
-    assert b"Traceback" not in done.stderr
+    assert b"Traceback" not in errors

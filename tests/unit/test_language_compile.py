@@ -1,14 +1,8 @@
 """What a playbook says is what its plan says: ids, defaults, guards, jumps, messages, versions."""
 
-from typing import Any
-
 import pytest
 
-from activities.registry import find_step_types
-from schemas.catalogue import load_catalogue
-from schemas.compiler import Compiled, compile_playbook
-from schemas.errors import Problem
-from schemas.language import Language
+from schemas.compiler import compile_playbook
 from schemas.plan import (
     Act,
     Again,
@@ -28,37 +22,9 @@ from schemas.plan import (
 )
 from schemas.template_file import MessageTemplate
 from schemas.yaml_source import load_yaml
+from tests.unit.compiling import HEAD, LANGUAGE, TEMPLATES, plan, problems, steps
 
 DAY = 86400
-LANGUAGE = Language(load_catalogue(), find_step_types())
-TEMPLATES = {
-    "tips": MessageTemplate(
-        "tips", {"email": {"subject": "Tips", "text": "Some."}, "sms": {"text": "Some."}}
-    ),
-    "nudge": MessageTemplate("nudge", {"in_app": {"title": "Hi", "text": "Come back."}}),
-}
-HEAD = "playbook: p\ntitle: T\nowner: cs-ops\nstatus: live\n"
-
-
-def compile_text(text: str) -> Compiled:
-    return compile_playbook(load_yaml(HEAD + text, "p.yaml"), LANGUAGE, TEMPLATES, name="p")
-
-
-def plan(text: str) -> CompiledPlaybook:
-    compiled = compile_text(text)
-    assert [str(problem) for problem in compiled.problems] == []
-    assert compiled.playbook is not None
-    return compiled.playbook
-
-
-def steps(text: str) -> Any:
-    lines = "\n".join(f"  {line}" for line in text.strip("\n").split("\n"))
-    return plan(f"steps:\n{lines}\n").steps
-
-
-def problems(text: str) -> list[Problem]:
-    return compile_text(text).problems
-
 
 ENTER = """
 enter:

@@ -1,42 +1,10 @@
 """Choices, rounds and branches at the same time: what they compile to, where `goto` may lead, what is warned of."""
 
-from typing import Any
-
 import pytest
 
-from activities.registry import find_step_types
-from schemas.catalogue import load_catalogue
-from schemas.compiler import Compiled, compile_playbook
-from schemas.errors import Problem
-from schemas.language import Language
 from schemas.nesting import walk
-from schemas.plan import Act, Branch, Choose, CompiledPlaybook, Reaction, Repeat, Stop, Together, Wait
-from schemas.template_file import MessageTemplate
-from schemas.yaml_source import load_yaml
-
-LANGUAGE = Language(load_catalogue(), find_step_types())
-TEMPLATES = {"tips": MessageTemplate("tips", {"email": {"subject": "Tips", "text": "Some."}})}
-HEAD = "playbook: p\ntitle: T\nowner: cs-ops\nstatus: live\n"
-
-
-def compile_text(text: str) -> Compiled:
-    return compile_playbook(load_yaml(HEAD + text, "p.yaml"), LANGUAGE, TEMPLATES, name="p")
-
-
-def plan(text: str) -> CompiledPlaybook:
-    compiled = compile_text(text)
-    assert [str(problem) for problem in compiled.problems] == []
-    assert compiled.playbook is not None
-    return compiled.playbook
-
-
-def steps(text: str) -> Any:
-    lines = "\n".join(f"  {line}" for line in text.strip("\n").split("\n"))
-    return plan(f"steps:\n{lines}\n").steps
-
-
-def problems(text: str) -> list[Problem]:
-    return compile_text(text).problems
+from schemas.plan import Act, Branch, Choose, Reaction, Repeat, Stop, Together, Wait
+from tests.unit.compiling import plan, problems, steps
 
 
 def test_choose_keeps_its_ways_in_order_and_else_stands_beside_it() -> None:

@@ -1,0 +1,295 @@
+"""`holdfast churn`: churn models on any table: fit one, predict with it, and see what it is worth."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from schemas.errors import InputError
+
+if TYPE_CHECKING:
+    from cli.churn_table import CsvFile
+    from scoring.churning.columns import Column, Floats, Integers
+
+# Small matrices gain nothing from more threads, and one thread adds up in one order: the same bytes on any machine
+# of its kind. It must be said before numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+Decorated = Callable[..., Any]
+
+DATA = click.option(
+    "--data", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, metavar="F.csv",
+    help="A CSV file, UTF-8, with a header; one row per customer, or per customer and time.",
+)  # fmt: skip
+ID = click.option("--id", "id_", metavar="COL", help="The column that names the row; not learned from.")
+LEARNING = (
+    click.option(
+        "--label", required=True, metavar="COL", help="The column that says who churned; two values."
+    ),
+    click.option(
+        "--positive", metavar="VALUE", help="The label's value that means churn, if it isn't plain."
+    ),
+    ID,
+    click.option(
+        "--group", metavar="COL", help="Rows with the same value, such as a customer's, are never split."
+    ),
+    click.option(
+        "--time", "time_", metavar="COL", help="When the row was taken: a date, a time or a number."
+    ),
+    click.option(
+        "--drop", multiple=True, metavar="COL…", help="A column to do without; several, or give it again."
+    ),
+    click.option("--text", multiple=True, metavar="COL", help="A column of numbers that are names."),
+    click.option("--anchor", metavar="COL", help="A number, such as a health score, that needs no proof."),
+    click.option("--rules/--no-rules", default=True, show_default=True, help="Look for rules, too."),
+    click.argument("more", nargs=-1, metavar=""),
+)
+
+
+def learning_options(command_: Decorated) -> Decorated:
+    """The options of what learns."""
+    for option in reversed(LEARNING):
+        command_ = option(command_)
+    return DATA(command_)
+
+
+@click.group(name="churn")
+def command() -> None:
+    """Churn models on any table: a penalised logistic regression that explains every prediction.
+
+    \b
+    Example:
+      holdfast churn evaluate --data customers.csv --label churned --id customer
+      holdfast churn fit --data customers.csv --label churned --id customer --model churn.json
+      holdfast churn predict --data today.csv --id customer --model churn.json --output risk.csv
+    """
+
+
+@command.command()
+@learning_options
+@click.option(
+    "--model", "target", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), default="-",
+    metavar="M.json", help="Where to write the model; standard output if left out.",
+)  # fmt: skip
+def fit(
+    data: Path, label: str, positive: str | None, id_: str | None, group: str | None, time_: str | None,
+    drop: tuple[str, ...], text: tuple[str, ...], anchor: str | None, rules: bool, more: tuple[str, ...],
+    target: Path,
+) -> None:  # fmt: skip
+    """Learn a model from a table and write it as JSON; the same table gives the same bytes.
+
+    \b
+    Example:
+      holdfast churn fit --data customers.csv --label churned --id customer --model churn.json
+    """
+    from scoring.churning.artifact import version_of, write_model
+    from scoring.churning.fitting import fit as learn
+
+    task = _read_task(data, label, positive, id_, group, time_, (drop, more), text, anchor, rules)
+    fitted = learn(task.table, task.outcome, task.settings, groups=task.groups, say=_say)
+    written = write_model(fitted.model)
+    _say(f"model {version_of(fitted.model)}: {len(written):,} bytes, {len(fitted.model.columns)} columns")
+    _write(target, written)
+
+
+@command.command()
+@DATA
+@click.option("--label", metavar="COL", help="Left aside if the file has it.")
+@ID
+@click.option(
+    "--model", "source", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), required=True,
+    metavar="M.json", help="A model that `holdfast churn fit` wrote; - is standard input.",
+)  # fmt: skip
+@click.option(
+    "--output", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), default="-", metavar="FILE",
+    help="Where to write; standard output if left out.",
+)  # fmt: skip
+@click.option(
+    "--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True,
+    help="One line per row, as CSV or JSON.",
+)  # fmt: skip
+def predict(data: Path, label: str | None, id_: str | None, source: Path, output: Path, form: str) -> None:
+    """Write each row's probability of churn and the three strongest reasons for it.
+
+    Reasons are on the log-odds scale: base + the three effects + other = log_odds, to the last digit written, and
+    probability = 1 / (1 + exp(-log_odds)). A reason is an association, not a cause.
+
+    \b
+    Example:
+      holdfast churn predict --data today.csv --id customer --model churn.json --output risk.csv
+    """
+    from cli.churn_predictions import csv_lines, json_lines, predict_rows
+    from cli.churn_table import check_ids, read_csv
+    from scoring.churning.artifact import read_model
+
+    name = "standard input" if str(source) == "-" else str(source)
+    try:
+        with click.open_file(str(source), "rb") as stream:
+            model = read_model(stream.read(), name)
+    except OSError as error:
+        raise click.UsageError(f"{name} can't be read: {error.strerror}.") from error
+    file = read_csv(data)
+    if id_ is not None:
+        file.place(id_)
+        check_ids(file, id_)
+    if label is not None:
+        file.place(label)
+    rows = predict_rows(model, file, id_, _say)
+    lines = json_lines(rows) if form == "json" else csv_lines(rows, id_)
+    _write(output, "".join(lines).encode())
+
+
+@command.command()
+@learning_options
+@click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True, metavar="K")
+@click.option(
+    "--gap", type=click.FloatRange(min=0), default=0.0, metavar="DAYS",
+    help="With --time: rows less than this before a fold are not learned from, as their label wasn't known yet.",
+)  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--picture", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Draw calibration and gains: FILE.svg, FILE.png or FILE.pdf.",
+)  # fmt: skip
+def evaluate(
+    data: Path, label: str, positive: str | None, id_: str | None, group: str | None, time_: str | None,
+    drop: tuple[str, ...], text: tuple[str, ...], anchor: str | None, rules: bool, more: tuple[str, ...],
+    folds: int, gap: float, form: str, picture: Path | None,
+) -> None:  # fmt: skip
+    """Say how well a model predicts rows that it has not seen, fold by fold.
+
+    Folds are forward in time with --time, keep groups together with --group, and else each have their share of
+    churn. Everything is learned anew in each fold; every figure is of predictions for rows held back.
+
+    \b
+    Example:
+      holdfast churn evaluate --data customers.csv --label churned --id customer --picture churn.svg
+    """
+    from scoring.churning.evaluation import evaluate as measure_folds
+    from scoring.churning.inspection import inspect
+
+    if gap and time_ is None:
+        raise click.UsageError("--gap is about time: give --time, too.")
+    if picture is not None:
+        from loops.backtest.picture import check_picture
+
+        check_picture(picture)
+    task = _read_task(data, label, positive, id_, group, time_, (drop, more), text, anchor, rules)
+    for note in inspect(task.table, task.outcome)[1]:
+        _say(f"{note.column} {note.message}" + ("; left out" if note.left_out else ""))
+    chosen = _choose_folds(task, folds, gap)
+    result = measure_folds(task.table, task.outcome, chosen, task.settings, groups=task.groups, say=_say)
+    if form == "json":
+        click.echo(json.dumps(result.to_json()))
+    else:
+        from cli.churn_telling import describe
+
+        for line in describe(result):
+            click.echo(line)
+    if picture is not None:
+        from cli.churn_picture import draw
+
+        draw(result, picture, title=f"{label} in {data.name}")
+        _say(f"the picture is in {picture}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A table to learn from, and what to learn."""
+
+    table: dict[str, Column]
+    outcome: Floats
+    settings: Any
+    groups: Integers | None
+    times: Floats | None
+    path: Path
+
+
+def _read_task(
+    data: Path, label: str, positive: str | None, id_: str | None, group: str | None, time_: str | None,
+    drop: tuple[tuple[str, ...], tuple[str, ...]], text: tuple[str, ...], anchor: str | None, rules: bool,
+) -> _Task:  # fmt: skip
+    from cli.churn_table import check_ids, read_csv, read_features, read_groups, read_outcome, read_times
+    from scoring.churning.columns import Numbers
+    from scoring.churning.fitting import Settings, check_events
+
+    if drop[1] and not drop[0]:
+        raise click.UsageError(f"Got unexpected argument {drop[1][0]!r}.")
+    file = read_csv(data)
+    _say(f"{data}: {file.rows:,} rows, {len(file.header)} columns")
+    outcome, value = read_outcome(file, label, positive)
+    dropped = _names(file, (*drop[0], *drop[1]))
+    for name in (*text, *([anchor] if anchor else [])):
+        file.place(name)
+    if id_ is not None:
+        file.place(id_, "column for the id")
+        if id_ != group:
+            check_ids(file, id_, time_)
+    groups = read_groups(file, group) if group else None
+    times = read_times(file, time_) if time_ else None
+    aside = {label, id_, group, time_, *dropped}
+    names = [name for name in file.header if name not in aside]
+    if not names:
+        raise InputError(f"{data} has no column left to learn from.", remedy="Drop fewer columns.")
+    table = read_features(file, names, as_text=text)
+    if anchor is not None and not isinstance(table.get(anchor), Numbers):
+        raise InputError(f"{data}: the anchor {anchor} is no numeric column to learn from.")
+    check_events(outcome, label)
+    return _Task(table, outcome, Settings(label, value, anchor, rules), groups, times, data)
+
+
+def _names(file: CsvFile, given: tuple[str, ...]) -> set[str]:
+    """The columns that --drop names: each alone, or several with commas between them."""
+    found: set[str] = set()
+    for one in given:
+        found |= {one} if one in file.header else {part.strip() for part in one.split(",")}
+    for name in sorted(found):
+        file.place(name)
+    return found
+
+
+def _choose_folds(task: _Task, folds: int, gap: float) -> Any:
+    from scoring.churning.folds import forward, grouped, stratified
+
+    if task.times is not None:
+        found = forward(task.outcome, task.times, folds, gap=gap, groups=task.groups)
+        if not found:
+            raise InputError(f"{task.path}: all rows are of one time.", remedy="Leave --time out.")
+        return found
+    if task.groups is not None:
+        there = int(task.groups.max()) + 1
+        if there < folds:
+            raise InputError(
+                f"{task.path}: {there} groups can't make {folds} folds.", remedy="Ask for fewer --folds."
+            )
+        return grouped(task.outcome, task.groups, folds)
+    fewest = int(min(task.outcome.sum(), len(task.outcome) - task.outcome.sum()))
+    if folds > fewest:
+        raise InputError(
+            f"{task.path}: {fewest} rows of one outcome can't be dealt to {folds} folds.",
+            remedy="Ask for fewer --folds.",
+        )
+    return stratified(task.outcome, folds)
+
+
+def _write(target: Path, written: bytes) -> None:
+    try:
+        with click.open_file(str(target), "wb") as stream:
+            stream.write(written)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(f"{target} can't be written: {error.strerror}.", remedy="Check the path.") from error
+    if str(target) != "-":
+        _say(f"written to {target}")
+
+
+def _say(line: str) -> None:
+    if line:
+        click.echo(line, err=True)

@@ -1,0 +1,133 @@
+"""Where the links in messages lead: unsubscribing with one click (RFC 8058), and choosing what one gets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import urlencode
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.requests import Request
+
+from rules.sending import CONSENT_CHANNELS
+from schemas.errors import NotFoundError, UnavailableError
+from schemas.link_token import LinkKey, LinkToken, Purpose
+from store.contact import declare_consents, load_consents, load_suppressions
+from store.customers import load_customers, lock_customers
+from store.database import Connection
+from store.playbooks import load_policy
+from web.edge import Edge, EdgeHere
+from web.forms import read_form
+from web.rendering import render
+from web.wishes import Section, find_changes, list_sections, refuse_all
+
+# Whoever has the link may: mail programs press it for people, without a key, a cookie or an Origin.
+router = APIRouter(include_in_schema=False)
+# A policy may have many topics; a form that names more is none of ours.
+MOST_FIELDS = 1000
+WHAT = {
+    "email": "e-mails", "sms": "text messages", "whatsapp": "WhatsApp messages", "push": "notifications on your phone",
+    "in_app": "messages inside the product", "": "messages",
+}  # fmt: skip
+
+
+@router.api_route("/u/{written}", methods=["GET", "HEAD"])
+async def ask(request: Request, edge: EdgeHere, written: str) -> HTMLResponse:
+    """A page with one button. It changes nothing: scanners of mails open every link."""
+    token = _read(edge, written, "unsubscribe")
+    return render(request, "unsubscribe.html", done=False, what=WHAT[token.channel], topic=token.topic)
+
+
+@router.post("/u/{written}")
+async def unsubscribe(request: Request, edge: EdgeHere, written: str) -> HTMLResponse:
+    """Withdraw consent to what the message was, at once and without a redirect; again and again is the same."""
+    key, token = _key(edge), _read(edge, written, "unsubscribe")
+    channels = (token.channel,) if token.channel else CONSENT_CHANNELS
+    async with edge.database.transaction() as connection:
+        await declare_consents(
+            connection,
+            token.customer_id,
+            {(channel, token.topic): False for channel in channels},
+            source=_source(token),
+            now=await edge.database.clock.read(connection),
+        )
+    preferences = key.sign(replace(token, purpose="preferences", channel="", topic=""))
+    return render(
+        request,
+        "unsubscribe.html",
+        done=True,
+        what=WHAT[token.channel],
+        topic=token.topic,
+        preferences=preferences,
+    )
+
+
+@router.api_route("/preferences/{written}", methods=["GET", "HEAD"])
+async def preferences(
+    request: Request, edge: EdgeHere, written: str, saved: str | None = None
+) -> HTMLResponse:
+    """A switch for each channel and topic."""
+    token = _read(edge, written, "preferences")
+    async with edge.database.transaction() as connection:
+        sections, _ = await _load(connection, token.customer_id)
+    shown = [switch.word for section in sections for switch in section.switches if switch.on]
+    return render(request, "preferences.html", sections=sections, shown=shown, saved=saved)
+
+
+@router.post("/preferences/{written}")
+async def save(request: Request, edge: EdgeHere, written: str) -> RedirectResponse:
+    """Note what was turned on or off."""
+    token = _read(edge, written, "preferences")
+    fields = await read_form(request, most=MOST_FIELDS)
+    async with edge.database.transaction() as connection:
+        await lock_customers(connection, [token.customer_id])
+        sections, consent = await _load(connection, token.customer_id)
+        if fields.get("do") == "nothing":
+            changes = refuse_all(sections)
+        else:
+            changes = find_changes(sections, fields.get("shown", "").split(), fields, consent)
+        await declare_consents(
+            connection,
+            token.customer_id,
+            changes,
+            source=_source(token),
+            now=await edge.database.clock.read(connection),
+        )
+    # See Other, and to the same place whatever path the proxy gives it: loading the page again posts nothing.
+    return RedirectResponse(f"?{urlencode({'saved': 'yes'})}", status_code=303)
+
+
+async def _load(connection: Connection, customer_id: str) -> tuple[list[Section], dict[str, bool]]:
+    """The switches as they stand, and the consents behind them. Raises NotFoundError."""
+    customers = await load_customers(connection, [customer_id])
+    if not customers:
+        raise NotFoundError("There is no such customer any more.", remedy="Nothing is sent to you by us.")
+    profile = customers[customer_id].profile
+    consent = (await load_consents(connection, [customer_id])).get(customer_id, {})
+    suppressed = (await load_suppressions(connection, {customer_id: profile})).get(customer_id, {})
+    return list_sections(await load_policy(connection), profile, consent, suppressed), consent
+
+
+def _key(edge: Edge) -> LinkKey:
+    if edge.shared.secret_key is None:
+        raise UnavailableError(
+            "This can't be done here just now.",
+            remedy="Answer the message and say so: a person will see to it. (HOLDFAST_SECRET_KEY is not set.)",
+        )
+    return LinkKey(edge.shared.secret_key)
+
+
+def _read(edge: Edge, written: str, purpose: Purpose) -> LinkToken:
+    token = _key(edge).read(written, purpose)
+    if token is None:
+        raise NotFoundError(
+            "This link is not complete, or it isn't ours.",
+            remedy="Copy the whole link from the message, or answer the message and say what you want to get.",
+        )
+    return token
+
+
+def _source(token: LinkToken) -> str:
+    """What a consent's row says of where it comes from: the link, and the message that it stood in."""
+    name = "unsubscribe link" if token.purpose == "unsubscribe" else "preferences page"
+    return f"{name}, delivery {token.delivery_id}" if token.delivery_id else name
