@@ -20,6 +20,7 @@ from loops.child import start, stop
 from loops.embedded_postgres import EmbeddedPostgres
 from loops.embedded_temporal import EmbeddedTemporal
 from loops.ports import choose_port
+from tests.quick_place import quick_place
 
 NO_SKIP = bool(os.environ.get("HOLDFAST_NO_SKIP"))
 # Tests may lose their data on a power cut; the durable way costs them a third of their time.
@@ -27,9 +28,6 @@ FOR_TESTS = {
     "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "64MB",
     "max_wal_size": "256MB",
 }  # fmt: skip
-# A database for each test is some thousand small files: in memory it is there ten times sooner than on a busy disk.
-MEMORY = Path("/dev/shm")
-ENOUGH = 2 << 30
 TEMPLATE = "migrated"
 
 
@@ -45,13 +43,6 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
     yield server
     stop(child, process)
     shutil.rmtree(directory, ignore_errors=True)
-
-
-def quick_place() -> Path | None:
-    """Where files are quick, if there is room; None: where temporary files are otherwise."""
-    if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ENOUGH:
-        return None
-    return MEMORY
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from activities.links import LinkMaker
 from activities.steps import StepOpening
 from activities.versions import Versions
 from channels.outcome import Channel
@@ -23,6 +24,7 @@ from loops.engine import Engine
 from loops.temporal_workers import make_workers
 from schemas.catalogue import load_catalogue
 from schemas.incoming import IncomingEvent, TakenIn
+from schemas.link_token import LinkKey
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
 from scoring.moving import make_mover
@@ -32,6 +34,9 @@ from store.playbooks import publish
 from tests.standins.smtp import SmtpStandIn
 from tests.standins.twilio import TwilioStandIn
 
+# What signs the links in messages, and where those lead.
+SECRET = "s" * 32
+LINKS = LinkMaker(LinkKey(SECRET), "https://holdfast.example")
 # Consent is assumed, as most playbooks are tested for something else.
 OPEN = Policy(consent={"email": "assumed", "sms": "assumed"})
 
@@ -117,7 +122,7 @@ async def run_engine(
     database = Database(database_url, connections=15)
     client = await Client.connect(temporal, data_converter=pydantic_data_converter)
     versions = Versions()
-    opening = StepOpening(database, load_catalogue(), versions)
+    opening = StepOpening(database, load_catalogue(), versions, LINKS)
     dispatcher = Dispatcher(database, client, versions)
     engine = Engine(database, opening, dispatcher)
     async with contextlib.AsyncExitStack() as stack:

@@ -26,6 +26,7 @@ from store.database import Database, PlayedClock
 from store.intake import take_in
 from store.playbooks import publish
 from tests.integration.plans import trigger
+from tests.integration.running_engine import LINKS
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -140,7 +141,7 @@ async def open_desk(database_url: str) -> AsyncIterator[StepDesk]:
     """The desk; its database is closed at the end."""
     clock = PlayedClock(START)
     database = Database(database_url, connections=5, clock=clock)
-    opening = StepOpening(database, load_catalogue(), Versions())
+    opening = StepOpening(database, load_catalogue(), Versions(), LINKS)
     desk = StepDesk(database, clock, opening, Evaluator(opening), Upkeep(opening))
     await desk.identify(first_name="Ada", email="ada@example.com", timezone="UTC", csm="grace")
     yield desk

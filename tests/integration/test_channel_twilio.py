@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from channels.outcome import UNANSWERABLE, ChannelError, OutgoingMessage, Receipt
-from channels.twilio import LOOK_UP_LIMIT, TwilioSmsChannel
+from channels.twilio import TwilioSmsChannel
+from channels.twilio_account import LOOK_UP_LIMIT
 from tests.standins.programme import Programme
 from tests.standins.silence import serve_silence
 from tests.standins.twilio import TwilioStandIn

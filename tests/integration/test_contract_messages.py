@@ -89,7 +89,11 @@ async def test_the_policy_is_live_for_those_inside(desk: MessageDesk) -> None:
     assert desk.providers.sent() == {}
 
 
-@pytest.mark.xfail(strict=True, reason="no links are made yet")
 async def test_links_are_there(desk: MessageDesk) -> None:
-    run = await desk.enter(mail(text="{{ links.unsubscribe }} {{ links.preferences }} {{ links.booking }}"))
-    assert (await desk.carry_out(run, "mail")).outcome == "sent"
+    await desk.steps.identify(booking_url="https://calendar.example.com/grace")
+    text = "{{ links.unsubscribe }} {{ links.preferences }} {{ links.booking }}"
+    [message] = await handed_over(desk, mail(text=text))
+    unsubscribe, preferences, booking = message.get_payload().split()
+    assert unsubscribe.startswith("https://holdfast.example/u/")
+    assert preferences.startswith("https://holdfast.example/preferences/")
+    assert booking == "https://calendar.example.com/grace"

@@ -24,7 +24,7 @@ from loops.embedded_postgres import EmbeddedPostgres
 from loops.embedded_temporal import SEARCH_ATTRIBUTES, EmbeddedTemporal, plain_environ
 from loops.ports import choose_port
 from schemas.errors import UnavailableError
-from tests.conftest import quick_place
+from tests.quick_place import quick_place
 
 HOUSE = Path(__file__).with_name("house.py")
 PATIENCE_SECONDS = 60

@@ -344,7 +344,8 @@ async def test_what_playbooks_unlocked_is_listed_with_whether_it_still_is(web: R
         await web.change(
             "INSERT INTO rewards (id, run_id, customer_id, step, occurrence, feature, granted_at, until, revoked_at) "
             "SELECT gen_random_uuid(), id, customer_id, CAST(:step AS text), 0, :feature, "
-            "now() - CAST(:granted AS interval), now() - CAST(:until AS interval), now() - CAST(:revoked AS interval) FROM runs WHERE id = :run",
+            "now() - CAST(:granted AS interval), now() - CAST(:until AS interval), "
+            "now() - CAST(:revoked AS interval) FROM runs WHERE id = :run",
             run=ids["open"], step=granted, feature=feature, granted=granted, until=until, revoked=revoked,
         )  # fmt: skip
     answer = await get(web, "/api/customers/ada/1/rewards")
