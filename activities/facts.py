@@ -54,11 +54,13 @@ async def load_known(
     more: Mapping[str, Needs] = MappingProxyType({}),
     past: PastScores | None = None,
     reachability: bool = True,
+    scorer: Scorer | None = None,
 ) -> dict[str, Known]:
     """What is known of these customers at `now`; of events and history only what `needs` names. Missing ids are
     left out.
 
-    `more` adds needs of single customers; `past` remembers scores between calls. `reachability=False` leaves consent
+    `more` adds needs of single customers; `past` remembers scores between calls; `scorer` is that of the live health
+    model (None: it is read). `reachability=False` leaves consent
     and suppression out of the facts: conditions don't look at them.
     """
     customers = await load_customers(connection, customer_ids)
@@ -66,7 +68,8 @@ async def load_known(
     stored = await signals.load(connection, ids)
     tallies = await signals.load_tallies(connection, ids, (now - timedelta(days=catalogue.tally_days)).date())
     all_needs = reduce(or_, more.values(), needs)
-    scorer = await load_scorer(connection)
+    if scorer is None:
+        scorer = await load_scorer(connection)
     scores = await (past.load if past else load_scores)(connection, ids, now.astimezone(UTC).date())
     history = await signals.load_history(
         connection, ids, all_needs.history, (now - timedelta(days=HISTORY_DAYS)).date()

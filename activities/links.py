@@ -55,6 +55,7 @@ class LinkMaker:
         return links
 
 
+NO_LINKS = LinkMaker()
 # For what is only tried out: links as long as real ones, which lead nowhere and which nobody takes for good.
 EXAMPLE_LINKS = LinkMaker(
     LinkKey("an-example-which-signs-nothing-that-counts"),

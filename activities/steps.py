@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from activities.facts import Known, load_known
 from activities.interruptions import find_interruption
-from activities.links import LinkMaker
+from activities.links import NO_LINKS, LinkMaker
 from activities.versions import Version, Versions
 from schemas.catalogue import Catalogue
 from schemas.plan import Act
@@ -43,7 +43,7 @@ class StepOpening:
     """The common beginning of all steps, over one process's database and versions; `links` makes those of texts."""
 
     def __init__(
-        self, database: Database, catalogue: Catalogue, versions: Versions, links: LinkMaker = LinkMaker()
+        self, database: Database, catalogue: Catalogue, versions: Versions, links: LinkMaker = NO_LINKS
     ) -> None:
         self.database = database
         self.catalogue = catalogue

@@ -13,7 +13,7 @@ from rules.waits import describe_assumptions, end_of_wait
 from schemas.facts import Facts
 from schemas.plan import Act, BeforeDate, Branch, Choose, Repeat, Wait, WaitFor
 from schemas.run import StepCall, StepResult
-from store import waits
+from store import run_steps, waits
 from store.database import Connection
 
 
@@ -87,11 +87,14 @@ class Waiting:
                 return opened
             step = opened.version.steps[call.step]
             assert isinstance(step, WaitFor)
+            said = await run_steps.load_outcome(connection, call.run_id, call.step, call.occurrence)
+            if said:
+                # The evaluator saw it come, or an earlier attempt decided and its answer was lost.
+                return StepResult(outcome=said, at=opened.now)
             until = call.due_at + timedelta(seconds=step.for_seconds)
             wait = waits.OpenWait(call.run_id, call.step, call.occurrence, call.due_at, until)
-            listening = await waits.close_wait(connection, call.run_id, call.step, call.occurrence)
-            # Nobody listening: the evaluator saw it and its word is in the inbox.
-            came = not listening or satisfied(step, wait, opened.known.facts, opened.version)
+            await waits.close_wait(connection, call.run_id, call.step, call.occurrence)
+            came = satisfied(step, wait, opened.known.facts, opened.version)
             return await note(connection, call, "wait_for", "then" if came else "else", opened.now)
 
     @activity.defn(name="Step.skip")

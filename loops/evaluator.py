@@ -14,6 +14,7 @@ from functools import reduce
 from operator import or_
 
 from activities.facts import Known, load_known, load_reachability
+from activities.health import load_scorer
 from activities.interruptions import find_interruption
 from activities.past_scores import PastScores
 from activities.running import close_run
@@ -28,6 +29,7 @@ from rules.waits import end_of_wait
 from schemas.plan import BeforeDate, Wait, WaitFor
 from schemas.policy import Policy
 from schemas.run import RunEnd
+from scoring.health import Scorer
 from store import decisions, entry_requests, evaluations, inbox, run_steps, runs, signals, waits
 from store.database import Connection
 from store.evaluations import Request
@@ -71,6 +73,7 @@ class Evaluator:
         self._opening = opening
         self._database = opening.database
         self._triggers: Triggers | None = None
+        self._scorer: Scorer | None = None
         # What is live and was not yet compared with what customers have been looked at for.
         self._uncompared: Published | None = None
         self._newcomers = Newcomers(opening.database)
@@ -152,12 +155,14 @@ class Evaluator:
             more=inside,
             past=self._past,
             reachability=False,
+            scorer=self._scorer,
         )
 
     async def _refresh(self, connection: Connection) -> Triggers:
         stamp = await read_stamp(connection)
         if self._triggers is None or self._triggers.published.stamp != stamp:
             self._uncompared = await load_published(connection)
+            self._scorer = await load_scorer(connection)
             self._triggers = prepare_triggers(self._uncompared, self._opening.catalogue)
         return self._triggers
 

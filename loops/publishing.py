@@ -88,7 +88,9 @@ def read_paths(paths: Sequence[Path], catalogue: Catalogue) -> list[Files]:
     homes: dict[Path, list[Path]] = {}
     for path in paths:
         inside = path.parent if path.parent.name in BESIDE or path.name in BESIDE else path
-        homes.setdefault(path if path.is_dir() and path.name not in BESIDE else inside.parent, []).append(path)
+        homes.setdefault(path if path.is_dir() and path.name not in BESIDE else inside.parent, []).append(
+            path
+        )
     return [_read_named(home, named, catalogue) for home, named in homes.items()]
 
 
@@ -203,7 +205,9 @@ async def compare_files(connection: Connection, files: Files) -> list[Change]:
         gone=files.gone,
         policy_source=files.policy_source,
     )
-    models = await compare_models(connection, files.health, broken=files.broken_health, whole=files.whole_health)
+    models = await compare_models(
+        connection, files.health, broken=files.broken_health, whole=files.whole_health
+    )
     return changes + [_model_change(name) for name in models]
 
 

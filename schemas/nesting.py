@@ -51,3 +51,13 @@ def conditions(step: Step) -> Iterator[AllOf]:
             yield from (case.when for case in step.cases)
         case Repeat() if step.until:
             yield step.until
+
+
+def arms_of(steps: Steps) -> dict[str, str]:
+    """The arm of each step inside an experiment, by the step's id; of arms inside each other the inner one."""
+    found: dict[str, str] = {}
+    for step in walk(steps):
+        if isinstance(step, Split):
+            for name, variant in step.variants.items():
+                found |= dict.fromkeys((nested.id for nested in walk(variant.steps)), name)
+    return found

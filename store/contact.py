@@ -84,7 +84,7 @@ async def declare_consents(
     """
     await lock_customers(connection, [customer_id])
     if not await load_customers(connection, [customer_id]):
-        raise NotFoundError("There is no such customer any more.")
+        raise NotFoundError("There is no such customer any more.", remedy="Nothing is sent to them.")
     for (channel, topic), granted in words.items():
         await connection.execute(
             text(

@@ -241,13 +241,16 @@ async def _write(connection: AsyncConnection, rows: list[dict[str, Any]], now: d
 
 
 async def read_stamp(connection: AsyncConnection) -> str:
-    """A text that changes whenever a live playbook or the policy does; nothing is published until the transaction ends."""
+    """A text that changes whenever a live playbook, the policy or a health model does; nothing is published until the
+    transaction ends.
+    """
     await connection.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": _PUBLISHING})
     row = await connection.execute(
         text(
             "SELECT (SELECT coalesce(max(updated_at)::text, '') || count(*) FROM playbooks) || "
             "(SELECT coalesce(max(updated_at)::text, '') FROM governance) || "
-            "(SELECT coalesce(max(id), 0) FROM publications)"
+            "(SELECT coalesce(max(id), 0) FROM publications) || "
+            "coalesce((SELECT md5(value->>'digests') FROM governance WHERE name = 'health'), '')"
         )
     )
     return str(row.scalar_one())

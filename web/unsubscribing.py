@@ -35,7 +35,7 @@ WHAT = {
 async def ask(request: Request, edge: EdgeHere, written: str) -> HTMLResponse:
     """A page with one button. It changes nothing: scanners of mails open every link."""
     token = _read(edge, written, "unsubscribe")
-    return render(request, "unsubscribe.html", done=False, what=WHAT[token.channel], topic=token.topic)
+    return render(request, "unsubscribe.html", done=False, what=_what(token), topic=token.topic)
 
 
 @router.post("/u/{written}")
@@ -56,7 +56,7 @@ async def unsubscribe(request: Request, edge: EdgeHere, written: str) -> HTMLRes
         request,
         "unsubscribe.html",
         done=True,
-        what=WHAT[token.channel],
+        what=_what(token),
         topic=token.topic,
         preferences=preferences,
     )
@@ -112,7 +112,7 @@ def _key(edge: Edge) -> LinkKey:
     if edge.shared.secret_key is None:
         raise UnavailableError(
             "This can't be done here just now.",
-            remedy="Answer the message and say so: a person will see to it. (HOLDFAST_SECRET_KEY is not set.)",
+            remedy="Try again later, or answer the message and say what you want to get.",
         )
     return LinkKey(edge.shared.secret_key)
 
@@ -125,6 +125,10 @@ def _read(edge: Edge, written: str, purpose: Purpose) -> LinkToken:
             remedy="Copy the whole link from the message, or answer the message and say what you want to get.",
         )
     return token
+
+
+def _what(token: LinkToken) -> str:
+    return WHAT.get(token.channel, token.channel)
 
 
 def _source(token: LinkToken) -> str:

@@ -47,18 +47,13 @@ def draw_bands(result: BandResult, path: Path) -> None:
                 axes.spines[side].set_visible(False)
             if found.base_rate is not None:
                 axes.axhline(found.base_rate, color="#333333", linestyle="--", linewidth=1)
-        if found.base_rate is not None:
-            scores.annotate(
-                f"everybody {found.base_rate:.1%}", (0.99, found.base_rate),
-                xycoords=("axes fraction", "data"), ha="right", va="bottom",
-            )  # fmt: skip
         auc = "can't be told" if found.auc is None else f"{found.auc:.3f}"
         told = f"{result.model}: AUC {auc}"
         if found.accuracy is not None and found.majority_rate is not None:
             told += f", accuracy {found.accuracy:.1%} beside the majority's {found.majority_rate:.1%}"
-        figure.suptitle(
-            f"{told}\n{result.days[0]} to {result.days[-1]}, {found.customers} customers", fontsize=11
-        )
+        everybody = "" if found.base_rate is None else f"; dashed: all of them, {found.base_rate:.1%}"
+        period = f"{result.days[0]} to {result.days[-1]}, {found.customers} customers"
+        figure.suptitle(f"{told}\n{period}{everybody}", fontsize=11)
         metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
         figure.savefig(path, dpi=150, metadata=metadata)
 

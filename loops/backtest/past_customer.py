@@ -17,6 +17,7 @@ from rules.needs import Needs
 from schemas.catalogue import Catalogue
 from schemas.condition import Value
 from schemas.facts import Event, Facts
+from scoring.health import Scorer
 from scoring.replay import DailySums, rightly_typed
 from scoring.signals import move_signals, tally_events
 from store.customers import PROFILE_TRAITS, Customer
@@ -52,8 +53,9 @@ class PastCustomer:
         *,
         as_happened: bool = False,
         untold: Collection[str] = (),
+        scorer: Scorer | None = None,
     ) -> None:
-        self._catalogue, self._span, self._needs = catalogue, span, needs
+        self._catalogue, self._span, self._needs, self._scorer = catalogue, span, needs, scorer
         self._arrivals = sorted(
             (
                 (event.at if as_happened else event.known_at, event)
@@ -187,6 +189,7 @@ class PastCustomer:
                 now=now,
                 catalogue=self._catalogue,
                 scores=self._scores,
+                scorer=self._scorer,
                 history={name: tuple(days) for name, days in self._history.items()},
                 events=tuple(kept[2] for kept in self._events[:seen]),
             )

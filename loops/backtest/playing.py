@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from activities.facts import HISTORY_DAYS
+from activities.health import load_scorer
 from activities.past_scores import SCORE
 from activities.versions import Version
 from loops.backtest.limits import describe_limits
@@ -32,6 +33,7 @@ from schemas.plan import Act, CompiledPlaybook
 from schemas.policy import Policy
 from schemas.step_type import StepTypes
 from scoring.detection import Course, judge_flags, trace_status
+from scoring.health import Scorer
 from store.activity import PRESENCE_EVENTS
 from store.database import Database
 from store.past_reading import KeptPast, load_pasts, sample_customers
@@ -66,6 +68,8 @@ async def backtest(
     begun = time.perf_counter()
     async with database.transaction() as connection:
         now = await database.clock.read(connection)
+        # Health is worked out anew, by the model that is live.
+        scorer = await load_scorer(connection)
     end = min(end, now)
     if playbook.enter is None:
         raise InputError(f"{playbook.name} has no `enter`: nobody would have entered by themselves.")
@@ -77,7 +81,7 @@ async def backtest(
     share = len(pasts) / total if total else 1.0
     door = _make_door(playbook, policy, span, catalogue, share)
     needs = _needs(door.playbook)
-    played = [_place(past, door, needs, catalogue, as_happened=as_happened) for past in pasts]
+    played = [_place(past, door, needs, catalogue, scorer, as_happened=as_happened) for past in pasts]
     async with Simulator(policy=policy, step_types=step_types, playbooks=playbooks or {}) as simulator:
         await Rounds(door, played, simulator, say).run()
     courses = [
@@ -182,13 +186,17 @@ def _needs(playbook: CompiledPlaybook) -> Needs:
     return needs
 
 
-def _place(past: KeptPast, door: Door, needs: Needs, catalogue: Catalogue, *, as_happened: bool) -> Played:
+def _place(
+    past: KeptPast, door: Door, needs: Needs, catalogue: Catalogue, scorer: Scorer, *, as_happened: bool
+) -> Played:
     """The customer at the start, with the runs on record that are not played anew."""
     name, start = door.playbook.name, door.span.start
     real = [run for run in past.runs if run.arm != "shadow"]
     untold = [run for run in real if run.playbook == name and run.entered_at >= start]
     gone = {run.id for run in untold}
-    customer = PastCustomer(past, needs, catalogue, door.span, as_happened=as_happened, untold=gone)
+    customer = PastCustomer(
+        past, needs, catalogue, door.span, as_happened=as_happened, untold=gone, scorer=scorer
+    )
     watcher = Watcher(door, customer, [run for run in real if run.id not in gone])
     sends = [(send.channel, send.at) for send in past.sends if send.run_id not in gone]
     in_span = [run for run in untold if run.entered_at < door.span.end]

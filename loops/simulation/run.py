@@ -20,8 +20,8 @@ from rules.assignment import arms
 from rules.instants import earliest
 from rules.reference import explain
 from rules.waits import end_of_wait
-from schemas.nesting import inner
-from schemas.plan import Act, CompiledPlaybook, Elapsed, Split, Steps, Wait, WaitFor
+from schemas.nesting import arms_of
+from schemas.plan import Act, CompiledPlaybook, Elapsed, Split, Wait, WaitFor
 from schemas.policy import Policy
 from schemas.run import InboxEntry, Interruption, RunEnd, RunInput, StepCall, StepResult
 from schemas.step_type import StepTypes
@@ -89,7 +89,7 @@ class SimulatedRun:
         self.goal_by = self.start + timedelta(seconds=goal.within_seconds) if goal else None
         self.variants = {**arms(self.playbook.steps, self.customer.given.customer), **self.arms}
         self._deed: Happening | None = None
-        self._arms = dict(_arms_of(self.playbook.steps))
+        self._arms = arms_of(self.playbook.steps)
         self._row = Run(
             id=self.id, playbook=self.playbook.name, version=self.digest, customer_id=self.id, key="",
             run_group=None, arm="treated", state="running", trigger={}, variants=self.variants,
@@ -291,18 +291,3 @@ class SimulatedRun:
 def place_of(call: StepCall) -> Place:
     """The occurrence of a step that `call` is about."""
     return call.step, call.occurrence
-
-
-def _arms_of(steps: Steps, arm: str | None = None) -> list[tuple[str, str]]:
-    """Each step inside an arm of an experiment, with the arm's name."""
-    found: list[tuple[str, str]] = []
-    for step in steps:
-        if arm is not None:
-            found.append((step.id, arm))
-        if isinstance(step, Split):
-            for name, variant in step.variants.items():
-                found += _arms_of(variant.steps, name)
-            continue
-        for nested in inner(step):
-            found += _arms_of(nested, arm)
-    return found

@@ -140,9 +140,9 @@ class _Node:
     gradient: float
     curvature: float
 
-    @property
-    def worth(self) -> float:
-        return self.gradient * self.gradient / (self.curvature + _RIDGE)
+    def worth(self, price: float) -> float:
+        """What it would gain (a χ² of one degree), less the price of each of its conditions."""
+        return self.gradient * self.gradient / (self.curvature + _RIDGE) - price * len(self.conditions)
 
 
 def _best_node(
@@ -152,13 +152,15 @@ def _best_node(
         return None
     nodes = [_Node((), np.arange(len(gradient)), float(gradient.sum()), float(curvature.sum()))]
     best: _Node | None = None
+    # Risk inflation (Foster and George, 1994): the best of so many questions gains 2·log(questions) by chance alone.
+    price = 2.0 * float(np.log(len(binned.names) * BINS))
     for _ in range(DEPTH):
         children = [child for node in nodes for child in _split(binned, node, gradient, curvature)]
         for child in children:
-            if best is None or child.worth > best.worth * (1.0 + 1e-9):
+            if best is None or child.worth(price) > best.worth(price) + 1e-9:
                 best = child
         nodes = children
-    if best is None or best.worth < 2.0:
+    if best is None or best.worth(price) < 0:
         return None
     return _tidy(best.conditions), best.rows, best.gradient / (best.curvature + _RIDGE)
 
@@ -186,7 +188,7 @@ def _split(binned: Binned, node: _Node, gradient: Floats, curvature: Floats) -> 
         allowed[place, last:] = False
     worth = np.where(allowed, worth, -np.inf)
     place, cut = divmod(int(np.argmax(worth)), width)
-    if not allowed[place, cut] or worth[place, cut] <= node.worth:
+    if not allowed[place, cut] or worth[place, cut] <= node.worth(0.0):
         return []
     name = binned.names[place]
     if name in binned.bounds:
@@ -228,11 +230,14 @@ def _tidy(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
 
 def _bounds(column: Numbers) -> Floats:
     seen = column.values[~np.isnan(column.values)]
-    values: Floats = np.unique(seen)
+    values = np.unique(seen)
     if len(values) > BINS:
-        values = np.unique(np.quantile(seen, np.arange(1, BINS) / BINS, method="lower"))
-        return values[values < seen.max()]
-    return values[:-1]
+        values = np.append(
+            np.unique(np.quantile(seen, np.arange(1, BINS) / BINS, method="lower")), seen.max()
+        )
+    # Everybody is at or below the highest: no question.
+    below: Floats = values[values < values[-1]]
+    return below
 
 
 def _bin_levels(column: Categories) -> tuple[Integers, tuple[str | None, ...]]:

@@ -15,6 +15,7 @@ from scoring.churning.parts import Curve, Levels, Part, missing_of, rare_rows
 
 # The penalty of a rule's 0/1 column: heavy, as rules are found by looking at the same rows.
 RULE_PENALTY = 16.0
+_DECIMALS = 8
 _DIGITS = 12
 
 
@@ -138,8 +139,10 @@ def terms_of(
 ) -> Terms:
     """The coefficients (shape (columns of the design,)) as weights of the parts' own bases.
 
-    Weights are rounded to 12 digits, so that the last bits of the arithmetic don't reach the artifact.
+    Coefficients are rounded to 8 decimals, what follows from them to 12 digits: the order in which a machine adds up
+    doesn't reach the artifact.
     """
+    coefficients = np.round(coefficients, _DECIMALS)
     place = 0
     effects = []
     for encoding in encodings:

@@ -39,9 +39,9 @@ MOST_PAIRS = 20
 MOST_PAIR_COLUMNS = 400
 MOST_RULES = 20
 # Shapes and penalties are chosen on so many rows, or on as many as hold a thousand events; all rows then fit.
-CHOOSING_ROWS = 30_000
+CHOOSING_ROWS = 15_000
 CHOOSING_EVENTS = 1_000
-SCREENING_ROWS = 20_000
+SCREENING_ROWS = 10_000
 INNER_FOLDS = 3
 # A more complicated shape must be better by so many standard errors of the difference.
 WORTH_IT = {"anchor": 0.0, "lines": 0.0, "columns": 0.0, "pairs": 0.0, "rules": 1.0}
@@ -254,7 +254,7 @@ def _plan(table: Table, outcome: Floats, shapes: Sequence[str], settings: Settin
         if rules:
             design = add_rules(design, table, rules)
             draft = _Draft(encodings, encoded, design, last.pairs, rules)
-            last = _solved(draft, last.penalties, outcome)
+            last = _solved(draft, last.penalties, outcome, choose=False)
         found["rules"] = last
     return found
 
@@ -268,12 +268,20 @@ class _Draft:
     rules: Sequence[Conjunction] = ()
 
 
-def _solved(draft: _Draft, known: Floats | Sequence[float], outcome: Floats) -> _Plan:
-    """The draft with its penalties chosen, starting from those `known` for its first blocks."""
+def _solved(draft: _Draft, known: Floats | Sequence[float], outcome: Floats, *, choose: bool = True) -> _Plan:
+    """The draft fitted, its penalties chosen from those `known` for its first blocks on; with `choose` False these
+    and the least penalties of the others are kept.
+    """
     design = draft.design
     start = np.ones(len(design.floors))
     start[: len(known)] = known
-    penalties, solution = choose_penalties(design.matrix, outcome, design.blocks, start, floor=design.floors)
+    if choose:
+        penalties, solution = choose_penalties(
+            design.matrix, outcome, design.blocks, start, floor=design.floors
+        )
+    else:
+        penalties = np.maximum(start, design.floors)
+        solution = solve(design.matrix, outcome, penalties[design.blocks])
     return _Plan(draft.encodings, draft.pairs, draft.rules, penalties, design.blocks, solution, draft.encoded)
 
 
@@ -330,7 +338,7 @@ def _finish(
         format=FORMAT,
         label=settings.label,
         positive=settings.positive,
-        intercept=float(f"{solution.intercept:.12g}"),
+        intercept=round(solution.intercept, 8),
         calibration=calibration,
         effects=terms.effects,
         pairs=terms.pairs,

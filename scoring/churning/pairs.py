@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from scoring.churning.columns import Floats
 
 # Flags of more levels than this make products too thin to learn from.
 MOST_FLAGS = 8
-_RIDGE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +43,28 @@ def screen_pairs(bases: Sequence[Floats], design: Floats, residual: Floats, weig
     left = (residual[:, None] / root)[:, 0]
     left = left - explained @ (explained.T @ left)
     found = []
-    for first, second in combinations(range(len(bases)), 2):
-        if bases[first].shape[1] > MOST_FLAGS or bases[second].shape[1] > MOST_FLAGS:
-            continue
-        products = root * multiply(bases[first], bases[second])
+    able = [place for place, basis in enumerate(bases) if 0 < basis.shape[1] <= MOST_FLAGS]
+    for rank, first in enumerate(able[:-1]):
+        # All partners of a column at once: one large product of matrices instead of many thin ones.
+        partners = able[rank + 1 :]
+        products = root * multiply(bases[first], np.hstack([bases[second] for second in partners]))
         products -= explained @ (explained.T @ products)
-        information = products.T @ products
-        scale = np.sqrt(np.maximum(np.diag(information), 1e-12))
-        score = (products.T @ left) / scale
-        information = information / scale[:, None] / scale[None, :]
-        values, vectors = np.linalg.eigh(information)
-        used = values > 1e-6
-        statistic = float(np.sum((vectors[:, used].T @ score) ** 2 / values[used]))
-        df = int(used.sum())
-        if df:
-            found.append(Screened(first, second, (statistic - df) / float(np.sqrt(2 * df))))
+        scores = products.T @ left
+        widths = [bases[second].shape[1] for second in partners]
+        grid = np.arange(products.shape[1]).reshape(bases[first].shape[1], -1)
+        for second, start, width in zip(partners, np.cumsum([0, *widths[:-1]]), widths, strict=True):
+            mine = grid[:, start : start + width].ravel()
+            statistic, df = _statistic(products[:, mine], scores[mine])
+            if df:
+                found.append(Screened(first, second, (statistic - df) / float(np.sqrt(2 * df))))
     return sorted(found, key=lambda one: (-round(one.z, 6), one.first, one.second))
+
+
+def _statistic(products: Floats, score: Floats) -> tuple[float, int]:
+    """Rao's score statistic and its degrees of freedom, products that say nothing new left out."""
+    information = products.T @ products
+    scale = np.sqrt(np.maximum(np.diag(information), 1e-12))
+    values, vectors = np.linalg.eigh(information / scale[:, None] / scale[None, :])
+    used = values > 1e-6
+    statistic = float(np.sum((vectors[:, used].T @ (score / scale)) ** 2 / values[used]))
+    return statistic, int(used.sum())

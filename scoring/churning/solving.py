@@ -86,7 +86,7 @@ def choose_penalties(
     start: Floats,
     *,
     floor: Floats,
-    rounds: int = 40,
+    rounds: int = 20,
 ) -> tuple[Floats, Solution]:
     """A penalty per block of columns, such that the block's coefficients are as large as their spread says.
 
@@ -129,7 +129,7 @@ def choose_penalties(
         alive = (freedom > 0.05) & (sizes > 0)
         change = np.abs(np.log(wanted / penalties))[alive].max(initial=0.0)
         penalties = wanted
-        if change < 0.1:
+        if change < 0.15:
             break
     started = Solution(intercept, beta, 0.0, 0, converged=False)
     return penalties, solve(design, outcome, penalties[blocks], start=started)

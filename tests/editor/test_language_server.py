@@ -24,6 +24,7 @@ PLAYBOOK = "playbooks", "# yaml-language-server: $schema=../schemas/playbook.sch
 POLICY = "playbooks", "# yaml-language-server: $schema=../schemas/policy.schema.json\n"
 TEMPLATE = "playbooks/templates", "# yaml-language-server: $schema=../../schemas/template.schema.json\n"
 TESTS = "playbooks/tests", "# yaml-language-server: $schema=../../schemas/playbook-test.schema.json\n"
+HEALTH = "playbooks/health", "# yaml-language-server: $schema=../../schemas/health.schema.json\n"
 
 HEAD = "playbook: p\ntitle: T\nowner: cs-ops\nstatus: draft\n"
 STEPS = f"{HEAD}steps:\n"
@@ -164,7 +165,7 @@ def test_every_argument_of_every_step_completes_and_explains_itself(editor: Edit
         ("en|ter:\n  when: {plan: pro}\n", "Who enters, and under which limits."),
         ("enter:\n  wh|en: {plan: pro}\n", "Who enters: every line must hold."),
         ("enter:\n  when: {pl|an: pro}\n", "The plan that the customer is on."),
-        ("enter:\n  when: {health_sc|ore: {crosses_below: 40}}\n", "Health by the active model."),
+        ("enter:\n  when: {health_sc|ore: {crosses_below: 40}}\n", "Health by the active model"),
         ("enter:\n  when: {health_score: {crosses_bel|ow: 40}}\n", "It was not below this, then was"),
         ("enter:\n  when: {ev|ent: {name: login}}\n", "Events counted in the customer's history."),
         ("go|al: {when: {plan: pro}, within: 3d}\n", "What counts as success."),
@@ -239,7 +240,7 @@ def test_a_playbook_test_completes_and_is_checked(editor: Editor) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "playbooks").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_no_file_that_ships_is_complained_of(editor: Editor, path: Path) -> None:
     text = path.read_text()
-    kind = {"templates": TEMPLATE, "tests": TESTS}.get(path.parent.name, PLAYBOOK)
+    kind = {"templates": TEMPLATE, "tests": TESTS, "health": HEALTH}.get(path.parent.name, PLAYBOOK)
     kind = POLICY if path.name == "policy.yaml" else kind
     if text.startswith("# yaml-language-server:"):
         assert text.startswith(kind[1]), "the first line leads to the schema of its kind"

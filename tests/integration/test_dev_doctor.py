@@ -145,3 +145,20 @@ def test_webhooks_that_could_not_be_sent_are_told_before_they_are(checkout: Path
     (playbooks / "tells.yaml").unlink()
     _, findings = examine(checkout, tmp_path, {})
     assert "webhooks" not in findings
+
+
+@pytest.mark.parametrize(
+    ("url", "ok", "found"),
+    [
+        (None, False, "HOLDFAST_PUBLIC_URL is not set"),
+        ("http://care.example.com", False, "by https only"),
+        ("https://care.example.com", True, "https://care.example.com"),
+        ("http://127.0.0.1:8080", True, "this machine"),
+    ],
+)
+def test_links_that_customers_could_not_follow_are_told(
+    checkout: Path, tmp_path: Path, url: str | None, ok: bool, found: str
+) -> None:
+    _, findings = examine(checkout, tmp_path, {"HOLDFAST_PUBLIC_URL": url} if url else {})
+    assert findings["links"]["ok"] is ok
+    assert found in str(findings["links"]["found"])

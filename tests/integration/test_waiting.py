@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
 from activities.waiting import Waiting
-from schemas.plan import CalendarDays, Wait
+from schemas.condition import AllOf, Compare
+from schemas.plan import CalendarDays, EventMatch, Wait, WaitFor
 from tests.integration.step_desk import StepDesk, open_desk
 
 
@@ -36,3 +38,33 @@ async def test_what_a_wait_had_to_assume_stands_in_its_record(
     result = await Waiting(desk.opening).resolve(desk.call(run, "stand"))
     assert (result.outcome, result.detail) == ("waiting", "")
     assert await desk.record(run) == [("stand", "waiting", told)]
+
+
+@pytest.mark.parametrize(("replies", "outcome"), [(True, "then"), (False, "else")])
+async def test_how_a_wait_for_something_ended_is_said_alike_however_often_it_is_asked(
+    desk: StepDesk, replies: bool, outcome: str
+) -> None:
+    run = await desk.enter(WaitFor(id="reply", event=EventMatch(name="replied"), for_seconds=3600))
+    waiting, began = Waiting(desk.opening), desk.call(run, "reply")
+    assert (await waiting.listen(began)).outcome == "waiting"
+    desk.clock.now += timedelta(hours=1)
+    if replies:
+        await desk.send("ada", "replied")
+    late = began.model_copy(update={"at": desk.clock.now})
+    # The worker may die between the answer's commit and its way to the run.
+    assert [(await waiting.close(late)).outcome for _ in range(2)] == [outcome, outcome]
+    # What comes after the end changes nothing.
+    await desk.send("ada", "replied")
+    assert (await waiting.close(late)).outcome == outcome
+
+
+async def test_what_the_evaluator_saw_come_has_come_though_it_holds_no_more(desk: StepDesk) -> None:
+    pro = AllOf(items=(Compare(signal="plan", op="eq", value="pro", path="wait_for.plan"),))
+    run = await desk.enter(WaitFor(id="upgrade", when=pro, for_seconds=3600))
+    waiting, began = Waiting(desk.opening), desk.call(run, "upgrade")
+    assert (await waiting.listen(began)).outcome == "waiting"
+    for plan in ("pro", "free"):
+        await desk.identify(plan=plan)
+        await desk.evaluate()
+    desk.clock.now += timedelta(hours=1)
+    assert (await waiting.close(began.model_copy(update={"at": desk.clock.now}))).outcome == "then"
