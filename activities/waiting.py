@@ -33,6 +33,8 @@ class Waiting:
                 return opened
             step = opened.version.steps[call.step]
             assert isinstance(step, Branch | Choose | Repeat)
+            if said := await _recall(connection, call, opened.now):
+                return said
             outcome = decide_way(step, opened.version, opened.known.facts)
             return await note(connection, call, step.kind, outcome, opened.now)
 
@@ -87,10 +89,9 @@ class Waiting:
                 return opened
             step = opened.version.steps[call.step]
             assert isinstance(step, WaitFor)
-            said = await run_steps.load_outcome(connection, call.run_id, call.step, call.occurrence)
-            if said:
-                # The evaluator saw it come, or an earlier attempt decided and its answer was lost.
-                return StepResult(outcome=said, at=opened.now)
+            # Where the evaluator saw it come, too, that is on record.
+            if said := await _recall(connection, call, opened.now):
+                return said
             until = call.due_at + timedelta(seconds=step.for_seconds)
             wait = waits.OpenWait(call.run_id, call.step, call.occurrence, call.due_at, until)
             await waits.close_wait(connection, call.run_id, call.step, call.occurrence)
@@ -134,6 +135,12 @@ def satisfied(step: WaitFor, wait: waits.OpenWait, facts: Facts, version: Versio
         for event in facts.events
         if event.name == match.name
     )
+
+
+async def _recall(connection: Connection, call: StepCall, now: datetime) -> StepResult | None:
+    """What is on record already: an earlier attempt decided, and its answer was lost or is on its way."""
+    said = await run_steps.load_outcome(connection, call.run_id, call.step, call.occurrence)
+    return StepResult(outcome=said, at=now) if said else None
 
 
 async def _note_waiting(

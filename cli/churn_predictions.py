@@ -40,7 +40,9 @@ def predict_rows(
     for name in model.columns:
         file.place(name, "column, which the model needs,")
     numeric = {effect.part.column for effect in model.effects if isinstance(effect.part, Curve)}
-    table = read_features(file, model.columns, numeric=numeric, as_text=set(model.columns) - numeric)
+    # A model of no column still says something about every row.
+    names = model.columns or file.header[:1]
+    table = read_features(file, names, numeric=numeric, as_text=set(names) - numeric)
     _tell_news(model, table, say)
     return _rows(model, table, file, id_)
 

@@ -20,6 +20,8 @@ from scoring.churning.columns import Categories, Column, Flags, Floats, Integers
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "#n/a"})
 # From this share of numbers on, a text among them is a mistake rather than a name.
 MOSTLY = 0.95
+# Squares and products of what is larger would overflow.
+LARGEST = 1e100
 POSITIVES = frozenset({"1", "yes", "y", "true", "t", "churn", "churned"})
 NEGATIVES = frozenset({"0", "no", "n", "false", "f", "retained", "active", "stayed"})
 _CHUNK_ROWS = 20_000
@@ -193,10 +195,12 @@ def _read_column(file: CsvFile, name: str, numeric: bool | None) -> Column:
                 f"Correct it, leave it empty, or read the column as names with --text {name}."
                 if numeric is None else "Correct it or leave it empty: the model takes this column as a number.",
             )  # fmt: skip
-        infinite = np.isinf(values)
-        if not wrong and infinite.any():
-            row = int(np.flatnonzero(infinite[codes])[0])
-            file.fail(row, name, f"{texts[codes[row]]!r} is not finite.", "Correct it, or leave it empty.")
+        with np.errstate(invalid="ignore"):
+            endless = np.abs(values) > LARGEST
+        if not wrong and endless.any():
+            row = int(np.flatnonzero(endless[codes])[0])
+            what = "is not finite" if np.isinf(values[codes[row]]) else "is too large to compute with"
+            file.fail(row, name, f"{texts[codes[row]]!r} {what}.", "Correct it, or leave it empty.")
         if not wrong:
             return Numbers(values[codes])
     levels = tuple(sorted(text for text, gone in zip(texts, missing, strict=True) if not gone))

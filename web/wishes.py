@@ -52,8 +52,14 @@ def list_sections(
     sections = []
     for channel in MESSAGE_CHANNELS:
         if address_of(channel, profile) or any(named == channel for named, _, _ in spoken_of):
-            switches = [Switch(channel, "", consented(policy, consent, channel)[0])]
-            switches += [Switch(channel, topic, _wanted(consent, channel, topic)) for topic in topics]
+            allowed = {topic: consented(policy, consent, channel, topic)[0] for topic in ("", *topics)}
+            # Whoever said yes to one topic is written to there, about that one.
+            writes = any(allowed.values())
+            switches = [Switch(channel, "", writes)]
+            switches += [
+                Switch(channel, topic, allowed[topic] if writes else _wanted(consent, channel, topic))
+                for topic in topics
+            ]
             sections.append(Section(TITLES[channel], switches, suppressed.get(channel)))
     return sections
 
@@ -78,7 +84,11 @@ def find_changes(
         # It was refused wherever it may come from, which is over now; here and there it stays refused.
         changes[topic, ""] = True
         changes |= {(one.channel, topic): one.word in chosen for one in switches if one.topic == topic}
-    return changes
+    off = {one.channel for one in switches if not one.topic and one.word not in chosen}
+    # A yes to a topic is a yes to be written to about it, which isn't meant while the channel is off.
+    return changes | {
+        (name, ""): False for (name, topic), on in changes.items() if on and topic and name in off
+    }
 
 
 def refuse_all(sections: Sequence[Section]) -> dict[tuple[str, str], bool]:

@@ -137,6 +137,8 @@ def _numeric_twins(table: Table, names: Sequence[str]) -> list[Note]:
         missing = np.isnan(values)
         mean = values[~missing].mean() if not missing.all() else 0.0
         filled = np.where(missing, mean, values) - mean
+        # By the largest first: squares of very large or small numbers are none.
+        filled /= np.abs(filled).max() or 1.0
         length = np.sqrt((filled * filled).sum())
         columns.append(filled / length if length > 0 else np.zeros(len(filled)))
     correlation = np.array(columns) @ np.array(columns).T

@@ -17,6 +17,8 @@ FEW_VALUES = 6
 # Numbers farther out than this many widths of the middle nine tenths are held there: what few rows
 # show bends no curve, and products of two curves stay tame.
 FARTHEST = 0.25
+# Of the range of the numbers: knots that are closer tell nothing apart.
+CLOSEST_KNOTS = 1e-3
 
 
 class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="curve"):
@@ -146,13 +148,21 @@ def _make_curve(name: str, column: Numbers, curved: bool) -> Curve | None:
             values[counts >= rare_rows(len(seen))] if len(values) <= FEW_VALUES
             else np.unique(np.quantile(held, KNOT_QUANTILES))
         )  # fmt: skip
-        if len(places) >= 3:
-            knots = tuple(float(place) for place in (places - low) / (high - low))
+        knots = _spaced((places - low) / (high - low))
     # Columns that a table of few values can't tell apart would be noise.
     while len(knots) >= 3 and np.linalg.cond(_standardised(spline((held - low) / (high - low), knots))) > 1e7:
-        knots = knots[:1] + knots[2:-2] + knots[-1:] if len(knots) > 3 else ()
+        knots = _spaced(np.array(knots[::2]))
     means = spline((held - low) / (high - low), knots).mean(axis=0)
     return Curve(name, low, high, knots, tuple(float(mean) for mean in means))
+
+
+def _spaced(places: Floats) -> tuple[float, ...]:
+    """The places as knots: at least a thousandth apart, and none if fewer than three remain."""
+    knots: list[float] = []
+    for place in places.tolist():
+        if not knots or place - knots[-1] >= CLOSEST_KNOTS:
+            knots.append(place)
+    return tuple(knots) if len(knots) >= 3 else ()
 
 
 def _bounds(seen: Floats) -> tuple[float, float]:

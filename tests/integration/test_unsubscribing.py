@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from activities.tasks import HumanTasks
+from rules.sending import consented
 from schemas.link_token import LinkKey, LinkToken
 from schemas.plan import EventMatch, WaitFor
 from schemas.policy import Cap, Policy
@@ -352,6 +353,34 @@ async def test_the_preferences_page_shows_what_holds_and_saves_what_is_turned(
     # What nobody turned isn't on record: silence stays what the policy makes of it.
     assert await said(web) == {"email:tips": True, "email:offers": False, "sms": True}
     assert {row["source"] for row in await web.rows(CONSENTS)} == {"preferences page"}
+
+
+async def test_a_topic_turned_on_where_the_channel_is_off_is_no_yes_to_the_channel(
+    web: RunningWeb, browser: httpx.AsyncClient
+) -> None:
+    customer = await meet_ada(web, policy=TOPICS, phone="+15005550009")
+    path = preferences(customer)
+    page = await choose(browser, path, (await browser.get(path)).text, sms__tips=False)
+    page = await choose(browser, path, page, sms__tips=True)
+    assert await said(web) == {"sms": False, "sms:tips": True}
+    assert consented(TOPICS, await said(web), "sms", "tips") == (False, "sms was refused")
+    page = await choose(browser, path, page, sms=True)
+    assert consented(TOPICS, await said(web), "sms", "tips") == (True, "")
+
+
+async def test_who_said_yes_to_one_topic_alone_sees_so_and_can_add_another(
+    web: RunningWeb, browser: httpx.AsyncClient
+) -> None:
+    customer = await meet_ada(web, policy=TOPICS, phone="+15005550009")
+    async with web.other.transaction() as connection:
+        now = datetime.now(UTC)
+        await record_consent(connection, customer, "sms", "tips", granted=True, source="app", at=now)
+    path = preferences(customer)
+    page = (await browser.get(path)).text
+    sms = {word: on for word, on in switches(page).items() if word.startswith("sms")}
+    assert sms == {"sms": True, "sms:tips": True, "sms:offers": False}
+    await choose(browser, path, page, sms__offers=True)
+    assert await said(web) == {"sms:tips": True, "sms:offers": True}
 
 
 async def test_a_page_that_was_open_for_long_gives_back_no_consent_that_was_withdrawn_since(

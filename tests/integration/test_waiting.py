@@ -9,7 +9,7 @@ import pytest
 
 from activities.waiting import Waiting
 from schemas.condition import AllOf, Compare
-from schemas.plan import CalendarDays, EventMatch, Wait, WaitFor
+from schemas.plan import Branch, CalendarDays, EventMatch, Wait, WaitFor
 from tests.integration.step_desk import StepDesk, open_desk
 
 
@@ -68,3 +68,17 @@ async def test_what_the_evaluator_saw_come_has_come_though_it_holds_no_more(desk
         await desk.evaluate()
     desk.clock.now += timedelta(hours=1)
     assert (await waiting.close(began.model_copy(update={"at": desk.clock.now}))).outcome == "then"
+
+
+async def test_which_way_to_go_is_decided_once_however_often_it_is_asked(desk: StepDesk) -> None:
+    pro = AllOf(items=(Compare(signal="plan", op="eq", value="pro", path="if.plan"),))
+    run = await desk.enter(Branch(id="which", when=pro, then=(), otherwise=()))
+    await desk.identify(plan="pro")
+    waiting = Waiting(desk.opening)
+    assert (await waiting.check(desk.call(run, "which"))).outcome == "then"
+    [before] = await desk.rows("SELECT * FROM run_steps")
+    desk.clock.now += timedelta(minutes=5)
+    await desk.identify(plan="free")
+    assert (await waiting.check(desk.call(run, "which"))).outcome == "then"
+    assert await desk.rows("SELECT * FROM run_steps") == [before]
+    assert (await waiting.check(desk.call(run, "which", 1))).outcome == "else"

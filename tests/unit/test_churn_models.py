@@ -235,6 +235,14 @@ def test_a_spline_is_straight_beyond_its_knots_and_smooth_within() -> None:
     assert part.knots == ()
 
 
+def test_knots_that_lie_as_good_as_together_are_one() -> None:
+    far = np.concatenate([np.linspace(0, 1e-9, 50), [1.0] * 50])
+    part = make_part("x", Numbers(np.repeat(far, 4)), curved=True)
+    assert isinstance(part, Curve)
+    assert part.knots == ()
+    assert np.isfinite(part.basis({"x": Numbers(far)})).all()
+
+
 def test_measures_are_those_of_the_textbook() -> None:
     outcome = np.array([0, 0, 1, 1, 0, 1, 0, 0, 0, 0], dtype=float)
     score = np.array([0.1, 0.4, 0.35, 0.8, 0.35, 0.9, 0.2, 0.1, 0.3, 0.05])
