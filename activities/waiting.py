@@ -70,6 +70,8 @@ class Waiting:
                 return opened
             step = opened.version.steps[call.step]
             assert isinstance(step, WaitFor)
+            if said := await _recall(connection, call, opened.now):
+                return said
             wait = await waits.open_wait(
                 connection, call.run_id, opened.run.customer_id, call.step, call.occurrence, call.due_at,
                 call.due_at + timedelta(seconds=step.for_seconds),

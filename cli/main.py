@@ -42,6 +42,9 @@ COMMANDS = {
     "rollback": "Make an earlier version of a playbook live again.",
     "trigger": "Enter one customer into a playbook.",
     "runs": "Runs and where they are.",
+    "pause": "Let runs stand still.",
+    "resume": "Let paused runs go on.",
+    "stop": "End runs now.",
     "report": "What playbooks achieved.",
     "churn": "Churn models on any table: fit, predict, evaluate.",
 }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import os
 from pathlib import PurePath
 
 import click
 
+from cli.orders import who
 from schemas.settings import Settings
 
 
@@ -32,7 +32,7 @@ def command(playbook: str, customer: str, reason: str | None) -> None:
     url = settings.require_database_url()
     # A path to the file means the playbook of that name.
     name = PurePath(playbook).stem if playbook.endswith((".yaml", ".yml")) else playbook
-    click.echo(asyncio.run(_enter(url, name, customer, reason or f"by hand, by {_who()}")))
+    click.echo(asyncio.run(_enter(url, name, customer, reason or f"by hand, by {who()}")))
 
 
 async def _enter(url: str, playbook: str, customer: str, reason: str) -> str:
@@ -50,10 +50,3 @@ async def _enter(url: str, playbook: str, customer: str, reason: str) -> str:
         raise UnavailableError("The database can't be reached.") from error
     finally:
         await database.close()
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody"

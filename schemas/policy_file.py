@@ -37,9 +37,7 @@ def read_policy(
 
 
 class _Reader:
-    def __init__(
-        self, report: Report, data: dict[str, Any], health_models: Collection[str] | None
-    ) -> None:
+    def __init__(self, report: Report, data: dict[str, Any], health_models: Collection[str] | None) -> None:
         self.report = report
         self.data = data
         self.health_models = health_models

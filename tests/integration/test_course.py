@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
+import pytest
+from click.testing import CliRunner
+
+from cli.main import holdfast
 from schemas.condition import AllOf, Compare
 from schemas.plan import Case, Choose, Elapsed, Repeat, Steps, Stop, Together, Wait
 from schemas.run import Command
@@ -161,3 +166,28 @@ async def test_what_is_overdue_by_more_is_skipped_up_to_the_next_wait(house: Hou
         ("one", "skipped"), ("two", "skipped"), ("three", "sent"),
     ]  # fmt: skip
     assert [mail.message["Subject"] for mail in house.smtp.accepted] == ["About three"]
+
+
+async def test_a_run_is_paused_resumed_and_stopped_from_the_command_line(
+    house: House, database_url: str, temporal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.engine.publish(playbook(pause("long", 600)))
+    await ada(house)
+    await house.engine.send("ada", "help_wanted")
+    [run] = await house.engine.until("SELECT * FROM runs WHERE state = 'running'")
+    monkeypatch.setenv("HOLDFAST_DATABASE_URL", database_url)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", temporal)
+
+    async def order(*words: str) -> tuple[int, str]:
+        told = await asyncio.to_thread(CliRunner().invoke, holdfast, [*words, str(run["id"])])
+        return told.exit_code, told.output
+
+    assert await order("pause") == (0, f"{run['id']} paused\n")
+    code, told = await order("pause")
+    assert code == 1
+    assert "paused already" in told
+    assert await order("resume") == (0, f"{run['id']} resumed\n")
+    assert await order("stop", "--outcome", "lost", "--reason", "closed") == (0, f"{run['id']} stopping\n")
+    [ended] = await house.engine.until(ENDED)
+    assert (ended["outcome"], ended["reason"]) == ("lost", "closed")
+    assert (await order("stop"))[0] == 1

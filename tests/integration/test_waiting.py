@@ -53,9 +53,10 @@ async def test_how_a_wait_for_something_ended_is_said_alike_however_often_it_is_
     late = began.model_copy(update={"at": desk.clock.now})
     # The worker may die between the answer's commit and its way to the run.
     assert [(await waiting.close(late)).outcome for _ in range(2)] == [outcome, outcome]
-    # What comes after the end changes nothing.
+    # What comes after the end changes nothing, nor does an attempt at its beginning that was held up until now.
     await desk.send("ada", "replied")
-    assert (await waiting.close(late)).outcome == outcome
+    assert [(await waiting.listen(began)).outcome, (await waiting.close(late)).outcome] == [outcome, outcome]
+    assert await desk.rows("SELECT 1 FROM waits") == []
 
 
 async def test_what_the_evaluator_saw_come_has_come_though_it_holds_no_more(desk: StepDesk) -> None:

@@ -1,0 +1,59 @@
+"""What a person asks of runs from the command line: one order, to one run after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from schemas.errors import HoldfastError
+from schemas.settings import Settings
+
+if TYPE_CHECKING:
+    from schemas.run import Command
+
+
+def give(
+    verb: Literal["pause", "resume", "stop"], run_ids: Sequence[str], reason: str, outcome: str | None = None
+) -> None:
+    """Ask each run to `verb`; a line per run, and exit status 1 where one couldn't."""
+    from schemas.run import Command
+
+    order = Command(by=who(), reason=reason, outcome=outcome)
+    if not asyncio.run(_give(Settings.read(os.environ), verb, run_ids, order)):
+        raise SystemExit(1)
+
+
+def who() -> str:
+    """The person at the terminal."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"
+
+
+async def _give(
+    settings: Settings, verb: Literal["pause", "resume", "stop"], run_ids: Sequence[str], order: Command
+) -> bool:
+    from store.database import Database
+    from store.reading_runs import read_run
+    from web.executions import Executions
+
+    database, executions = Database(settings.require_database_url(), connections=1), Executions(settings)
+    good = True
+    try:
+        for run_id in run_ids:
+            try:
+                async with database.transaction() as connection:
+                    run = await read_run(connection, run_id)
+                click.echo(f"{run_id} {await executions.command(run, verb, order)}")
+            except HoldfastError as error:
+                good = False
+                click.echo(f"{run_id}: {error}", err=True)
+    finally:
+        await database.close()
+    return good
