@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from schemas.run import (
@@ -157,7 +157,7 @@ async def _book(activity: str, call: Any, result_type: type[_Result], summary: s
             retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=50), maximum_attempts=2),
             summary=summary,
         )
-    except ActivityError:
+    except FailureError:
         result = await workflow.execute_activity(
             activity,
             call,

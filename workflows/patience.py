@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import FailureError
 
 # An activity that the world keeps from succeeding is tried until it does: the database may be away for an hour.
 PATIENT = RetryPolicy(
@@ -39,7 +39,8 @@ async def book(activity: str, call: Any, result_type: type[_Result], summary: st
             retry_policy=AT_ONCE,
             summary=summary,
         )
-    except ActivityError:
+    except FailureError:
+        # A local activity's own failure comes bare, not inside an ActivityError.
         result = await workflow.execute_activity(
             activity,
             call,
