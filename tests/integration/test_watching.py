@@ -211,7 +211,7 @@ async def test_a_worker_publishes_what_is_saved_only_where_it_watches(
     desk.write("one")
     ready, bulletin = tmp_path / "ready", tmp_path / "bulletin"
     environ = {
-        "HOLDFAST_SECRET_KEY": "a-key-of-the-tests",
+        "HOLDFAST_SECRET_KEY": "a key of the tests".ljust(40, "x").replace(" ", "-"),
         "HOLDFAST_DATABASE_URL": database_url,
         "HOLDFAST_PLAYBOOKS": str(desk.directory),
         "HOLDFAST_READY_FILE": str(ready),
