@@ -1,4 +1,4 @@
-"""`make bench`: latency, throughput, length of histories, loading and matching in one run, as ratios to what is wanted.
+"""`make bench`: latency, throughput, histories, loading, matching, simulating; as ratios to what is wanted, or a rival.
 
 `python -m bench --quick` is a smoke test of the benchmark itself: its figures mean nothing.
 """
@@ -14,13 +14,13 @@ import time
 from functools import partial
 from pathlib import Path
 
-from bench import history, latency, loading, matching, throughput
+from bench import history, latency, loading, matching, simulating, throughput
 from bench.base import load_base
 from bench.report import Report, describe_machine, format_table
 from bench.system import run_system
 from cli.leaving import leave
 
-PARTS = ("history", "latency", "throughput", "loading", "matching")
+PARTS = ("history", "latency", "throughput", "loading", "matching", "simulating")
 
 
 def say(line: str) -> None:
@@ -59,6 +59,9 @@ async def measure(arguments: argparse.Namespace) -> Report:
         report.matching = matching.measure(
             say, customers=customers, triggers=triggers, playbooks=playbooks, events=events
         )
+    if "simulating" in parts:
+        say("simulating: one customer through three months")
+        report.simulating = simulating.measure(say, **({"days": 5, "times": 1} if quick else {}))
     report.machine = {**report.machine, "load_after": os.getloadavg()[0]}
     return report
 

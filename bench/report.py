@@ -23,6 +23,8 @@ from bench.loading import (
     Loading,
 )
 from bench.matching import BATCH_LIMIT_SECONDS, EVENT_LIMIT_MS, SKIPPED, Matching
+from bench.simulating import LIMIT_SECONDS as SIMULATE_LIMIT_SECONDS
+from bench.simulating import Simulating
 from bench.throughput import Throughput
 
 P50_LIMIT_MS = 150.0
@@ -39,6 +41,7 @@ class Report:
     history: Histories | None = None
     loading: Loading | None = None
     matching: Matching | None = None
+    simulating: Simulating | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with the ratios."""
@@ -53,6 +56,8 @@ class Report:
             told["loading"] = asdict(self.loading)
         if self.matching:
             told["matching"] = asdict(self.matching)
+        if self.simulating:
+            told["simulating"] = asdict(self.simulating)
         told["ratios"] = {row.what: row.ratio for row in self.rows() if row.ratio is not None}
         return told
 
@@ -69,6 +74,8 @@ class Report:
             rows += _loading_rows(self.loading)
         if self.matching:
             rows += _matching_rows(self.matching)
+        if self.simulating:
+            rows.append(_simulating_row(self.simulating))
         return rows
 
 
@@ -125,6 +132,16 @@ def _history_rows(found: Histories) -> list[Row]:
     holds = found.ratio <= 1
     wanted = f"{found.rival:.1f} by hand"
     return [Row("Temporal events of a run", f"{found.engine:.1f}", wanted, found.ratio, holds)]
+
+
+def _simulating_row(found: Simulating) -> Row:
+    return Row(
+        f"simulate, {found.days} days, {found.messages} messages, the whole command",
+        f"{found.seconds:.1f} s",
+        f"under {SIMULATE_LIMIT_SECONDS:.0f} s",
+        found.seconds / SIMULATE_LIMIT_SECONDS,
+        found.seconds < SIMULATE_LIMIT_SECONDS,
+    )
 
 
 def _loading_rows(found: Loading) -> list[Row]:
