@@ -6,7 +6,14 @@ from datetime import date, timedelta
 
 from sqlalchemy import Connection, text
 
-PARTITIONED = ("events", "signal_history", "decisions")
+# Each with the column that says when.
+PARTITIONED = {
+    "events": "day",
+    "signal_history": "day",
+    "customer_health": "day",
+    "churn_predictions": "prediction_date",
+    "decisions": "at",
+}
 MONTHS_BACK = 12
 MONTHS_AHEAD = 3
 
@@ -29,11 +36,10 @@ def ensure_partitions(connection: Connection, today: date) -> int:
     made = 0
     for first in _months(today):
         following = (first + timedelta(days=32)).replace(day=1)
-        for table in PARTITIONED:
+        for table, column in PARTITIONED.items():
             name = f"{table}_{first:%Y_%m}"
             if name in present:
                 continue
-            column = "at" if table == "decisions" else "day"
             held = connection.execute(
                 text(
                     f"SELECT 1 FROM {table}_default WHERE {column} >= :first AND {column} < :following LIMIT 1"

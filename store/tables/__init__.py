@@ -1,7 +1,7 @@
 """Every table, as SQLAlchemy knows it. Migrations make them; a test holds the two together.
 
 Times are timestamptz; ids that leave the system are random UUIDs; what grows without end (events, signal history,
-decisions) is partitioned by month.
+health, predictions, decisions) is partitioned by month.
 """
 
 from store.tables.access import api_keys
@@ -37,11 +37,24 @@ from store.tables.runs import (
     runs,
     waits,
 )
+from store.tables.scoring import (
+    churn_models,
+    churn_predictions,
+    corrections,
+    customer_health,
+    model_reports,
+    population_runs,
+    population_shards,
+    repairs,
+    scoring_failures,
+)
 
 __all__ = [
-    "SIGNAL_COLUMNS", "alerts", "api_keys", "comparisons", "consents", "customers", "dead_letters",
-    "decision_counts", "decisions", "deliveries", "doorbells", "due", "entry_requests", "evaluations", "event_ids",
-    "events", "exposures", "file_problems", "governance", "intervention_executions", "metadata",
-    "playbook_versions", "playbooks", "publications", "rewards", "run_inbox", "run_steps", "runs",
-    "signal_history", "signals", "standings", "suppressions", "tallies", "tasks", "upkeep", "waits",
+    "SIGNAL_COLUMNS", "alerts", "api_keys", "churn_models", "churn_predictions", "comparisons",
+    "consents", "corrections", "customer_health", "customers", "dead_letters", "decision_counts",
+    "decisions", "deliveries", "doorbells", "due", "entry_requests", "evaluations", "event_ids", "events",
+    "exposures", "file_problems", "governance", "intervention_executions", "metadata", "model_reports",
+    "playbook_versions", "playbooks", "population_runs", "population_shards", "publications", "repairs",
+    "rewards", "run_inbox", "run_steps", "runs", "scoring_failures", "signal_history", "signals",
+    "standings", "suppressions", "tallies", "tasks", "upkeep", "waits",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Date, Double, Index, Table, Text, text
+from sqlalchemy import Boolean, CheckConstraint, Column, Date, Double, Index, SmallInteger, Table, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 from sqlalchemy.types import TypeEngine
 
@@ -44,7 +44,7 @@ SIGNAL_COLUMNS: dict[str, str] = {
     "last_support_rating": NUMBER, "avg_support_rating_30d": NUMBER, "failed_payments_30d": NUMBER,
     "milestones_completed": NUMBER, "critical_milestones_done": NUMBER, "critical_milestones_total": NUMBER,
     "health_score": NUMBER, "risk_level": TEXT_, "health_trend": TEXT_, "avg_health_30d": NUMBER,
-    "churn_probability": NUMBER, "churn_risk_level": TEXT_, "predicted_churn_date": DATE, "ltv_at_risk": NUMBER,
+    "enhanced_score": NUMBER, "churn_probability": NUMBER, "churn_risk_level": TEXT_, "predicted_churn_date": DATE, "ltv_at_risk": NUMBER,
     "recent_features": LIST, "best_templates": LIST, "referrals": NUMBER, "recent_viral_activity": BOOL,
     "influencer": BOOL,
 }  # fmt: skip
@@ -77,7 +77,10 @@ signal_history = Table(
     metadata,
     Column("customer_id", UUID(as_uuid=False), primary_key=True),
     Column("day", Date, primary_key=True),
-    Column("values", JSONB, nullable=False),
+    # 0 is what was known first; a repair appends another, and the highest is what holds.
+    Column("revision", SmallInteger, primary_key=True, server_default=text("0")),
+    *(Column(name, _COLUMN_TYPES[kind]) for name, kind in SIGNAL_COLUMNS.items()),
+    Column("custom", JSONB, nullable=False, server_default=EMPTY_OBJECT),
     Column("known_at", instant(), nullable=False),
     postgresql_partition_by="RANGE (day)",
 )

@@ -8,6 +8,7 @@ from sqlalchemy import create_engine
 
 from schemas.catalogue import load_catalogue
 from store.database import driver_url
+from store.partitions import PARTITIONED
 from store.tables import SIGNAL_COLUMNS, metadata
 
 
@@ -24,7 +25,7 @@ def _is_partition(difference: object) -> bool:
     """Partitions are made month by month and aren't in the code's list."""
     name = str(difference)
     return (
-        any(f"{table}_" in name for table in ("events", "signal_history", "decisions"))
+        any(f"{table}_" in name for table in PARTITIONED)
         and "remove_table" in name
     ) or (
         "remove_index" in name
