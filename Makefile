@@ -1,6 +1,8 @@
 # `make` alone lists the targets. Everything runs from .venv, which `make install` makes when it is needed.
 
 VENV := .venv
+# Test processes side by side, each with servers of its own: the tests wait more than they compute.
+WORKERS := 3
 STAMP := $(VENV)/.installed
 
 .PHONY: help dev test check bench soak lock install clean histories
@@ -13,7 +15,7 @@ dev: $(STAMP) ## everything running on this machine, demo data in; Ctrl-C stops 
 	@exec $(VENV)/bin/holdfast dev $(ARGS)
 
 test: $(STAMP) ## all tests but the long ones
-	@$(VENV)/bin/python -m pytest -m "not soak" $(ARGS)
+	@$(VENV)/bin/python -m pytest -m "not soak" -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(STAMP) ## style, types, import rules, generated files
 	$(VENV)/bin/ruff check .
