@@ -8,6 +8,7 @@ from store.tables.access import api_keys
 from store.tables.columns import metadata
 from store.tables.customers import (
     SIGNAL_COLUMNS,
+    consent_events,
     consents,
     customers,
     signal_history,
@@ -25,6 +26,7 @@ from store.tables.decisions import (
     standings,
     upkeep,
 )
+from store.tables.delivery import delivery_reports, hook_requests, inbound_messages, providers, push_tokens
 from store.tables.events import dead_letters, event_ids, events, tallies
 from store.tables.ledger import deliveries, rewards, tasks
 from store.tables.playbooks import file_problems, governance, playbook_versions, playbooks, publications
@@ -51,10 +53,11 @@ from store.tables.scoring import (
 
 __all__ = [
     "SIGNAL_COLUMNS", "alerts", "api_keys", "churn_models", "churn_predictions", "comparisons",
-    "consents", "corrections", "customer_health", "customers", "dead_letters", "decision_counts",
-    "decisions", "deliveries", "doorbells", "due", "entry_requests", "evaluations", "event_ids", "events",
-    "exposures", "file_problems", "governance", "intervention_executions", "metadata", "model_reports",
-    "playbook_versions", "playbooks", "population_runs", "population_shards", "publications", "repairs",
-    "rewards", "run_inbox", "run_steps", "runs", "scoring_failures", "signal_history", "signals",
-    "standings", "suppressions", "tallies", "tasks", "upkeep", "waits",
+    "consent_events", "consents", "corrections", "customer_health", "customers", "dead_letters",
+    "decision_counts", "decisions", "deliveries", "delivery_reports", "doorbells", "due",
+    "entry_requests", "evaluations", "event_ids", "events", "exposures", "file_problems", "governance",
+    "hook_requests", "inbound_messages", "intervention_executions", "metadata", "model_reports",
+    "playbook_versions", "playbooks", "population_runs", "population_shards", "providers", "publications",
+    "push_tokens", "repairs", "rewards", "run_inbox", "run_steps", "runs", "scoring_failures",
+    "signal_history", "signals", "standings", "suppressions", "tallies", "tasks", "upkeep", "waits",
 ]  # fmt: skip

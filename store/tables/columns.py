@@ -24,14 +24,14 @@ def instant() -> TypeEngine[Any]:
     return TIMESTAMP(timezone=True)
 
 
-def customer(*, primary_key: bool = False) -> Column[object]:
+def customer(*, primary_key: bool = False, nullable: bool = False) -> Column[object]:
     """The customer whom a row is about; it goes when they do."""
     return Column(
         "customer_id",
         UUID(as_uuid=False),
         ForeignKey("customers.id", ondelete="CASCADE"),
         primary_key=primary_key,
-        nullable=False,
+        nullable=nullable,
     )
 
 

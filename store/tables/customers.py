@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Date, Double, Index, SmallInteger, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    Double,
+    Identity,
+    Index,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 from sqlalchemy.types import TypeEngine
 
@@ -96,11 +109,29 @@ consents = Table(
     Column("at", instant(), nullable=False),
 )
 
+# Every yes and no, in the order in which they became known; `consents` is where they stand.
+consent_events = Table(
+    "consent_events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    customer(),
+    Column("channel", Text, nullable=False),
+    Column("topic", Text, nullable=False, server_default=""),
+    Column("granted", Boolean, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("evidence", JSONB, nullable=False, server_default=EMPTY_OBJECT),
+    Column("at", instant(), nullable=False),
+    Column("received_at", instant(), nullable=False),
+    Index("consent_events_customer_id_idx", "customer_id", "at"),
+)
+
+# By the address's hash, so that it outlives the customer; one row per reason, as some are lifted and others stay.
 suppressions = Table(
     "suppressions",
     metadata,
     Column("channel", Text, primary_key=True),
     Column("address_hash", Text, primary_key=True),
-    Column("reason", Text, nullable=False),
+    Column("reason", Text, primary_key=True),
+    Column("source", Text, nullable=False, server_default=""),
     Column("at", instant(), nullable=False),
 )

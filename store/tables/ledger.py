@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Numeric, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from store.tables.columns import EMPTY_OBJECT, customer, instant, metadata, one_of
@@ -32,6 +43,16 @@ deliveries = Table(
     Column("settled_at", instant()),
     Column("reconciled_at", instant()),
     Column("seen_at", instant()),
+    # What the provider has said since: sent, delivered, opened, clicked, replied, bounced, complained, undelivered.
+    Column("status", Text, nullable=False, server_default=""),
+    Column("status_at", instant()),
+    Column("delivered_at", instant()),
+    Column("opened_at", instant()),
+    Column("clicked_at", instant()),
+    Column("replied_at", instant()),
+    Column("critical", Boolean, nullable=False, server_default=text("false")),
+    # Why this channel and this moment, and the consent that it went out on.
+    Column("evidence", JSONB, nullable=False, server_default=EMPTY_OBJECT),
     UniqueConstraint("run_id", "step", "occurrence"),
     one_of("state", "state", "claimed", "retrying", "accepted", "failed", "unknown", "skipped"),
     Index("deliveries_customer_id_idx", "customer_id", "claimed_at"),
@@ -64,10 +85,24 @@ tasks = Table(
     Column("escalate_at", instant()),
     Column("give_up_at", instant(), nullable=False),
     Column("closed_at", instant()),
+    # Whose list it is on where it is a team's, and who of them took it.
+    Column("team", Text),
+    Column("taken_by", Text),
+    Column("taken_at", instant()),
+    Column("remind_at", instant()),
+    Column("reminded_at", instant()),
+    # When it was agreed to happen, and how often that was told to calendars.
+    Column("starts_at", instant()),
+    Column("calendar_sequence", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("run_id", "step", "occurrence"),
     one_of("kind", "kind", "call", "task"),
     one_of("state", "state", "open", "done", "overdue", "cancelled"),
     Index("tasks_assignee_idx", "assignee", "due_at", postgresql_where=text("state = 'open'")),
+    Index(
+        "tasks_remind_at_idx",
+        "remind_at",
+        postgresql_where=text("state = 'open' AND reminded_at IS NULL"),
+    ),
 )
 
 rewards = Table(
