@@ -1,8 +1,9 @@
 """Churn models beside plain logistic regression on the same folds, on purchases forward in time, and their speed.
 
-`python -m bench.churn --table F.csv --label COL [--purchases CDNOW_master.txt]`. The rival is statsmodels' GLM on
-the columns as they are: numbers standardised, a flag per level. Differences are paired, row by row, with a bootstrap
-interval; times are of the processor.
+`python -m bench.churn [--table F.csv --label COL] [--purchases CDNOW_master.txt] [--only PART]`. The rival is
+statsmodels' GLM on the columns as they are: numbers standardised, a flag per level. Differences are paired, row by
+row, with a bootstrap interval; times are of the processor. Parts whose file isn't there are passed over; those of the
+hazard (see `bench.hazards`) but for the purchases need none.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from typing import Any
 
 import numpy as np
 
+from bench import hazards
+from bench.purchases import HORIZON_DAYS, read_purchases
 from cli.churn_table import read_csv, read_features, read_outcome
-from scoring.churning.columns import Categories, Column, Floats, Integers, Numbers, Table, take
+from scoring.churning.columns import Categories, Floats, Integers, Numbers, Table, take
 from scoring.churning.evaluation import evaluate
 from scoring.churning.fitting import Settings, fit
 from scoring.churning.folds import Fold, forward, stratified
@@ -35,8 +38,8 @@ from scoring.churning.parts import rare_rows
 from scoring.churning.solving import sigmoid
 
 DRAWS = 500
-HORIZON_DAYS = 90
 ROWS = 1_000_000
+PARTS = ("table", "speed", "purchases", "hazard-speed", "cold-start", "feedback", "hazard-purchases")
 
 
 def predict_plainly(before: Table, learned: Floats, groups: Integers | None, after: Table) -> Floats:
@@ -90,49 +93,6 @@ def compare(table: Table, outcome: Floats, folds: list[Fold], settings: Settings
     }
 
 
-def read_purchases(path: Path) -> tuple[dict[str, Column], Floats, Floats]:
-    """Snapshots of CDNOW's customers at seven cuts, whether 90 days without a purchase followed, and when."""
-    lines = [line.split() for line in path.read_text().splitlines()[1:]]
-    moments = np.array([date.fromisoformat(line[1]).toordinal() for line in lines], dtype=float)
-    _, customers = np.unique([line[0] for line in lines], return_inverse=True)
-    discs, spent = (np.array([float(line[place]) for line in lines]) for place in (2, 3))
-    count = int(customers.max()) + 1
-    columns: dict[str, list[Floats]] = {}
-    outcomes, times = [], []
-    for month in (7, 8, 9, 10, 13, 14, 15):
-        cut = float(date(1997 + (month - 1) // 12, (month - 1) % 12 + 1, 1).toordinal())
-        past = moments < cut
-        known = np.unique(customers[past])
-
-        def total(values: Floats, chosen: Any, known: Integers = known) -> Floats:
-            sums: Floats = np.bincount(customers[chosen], weights=values[chosen], minlength=count)[known]
-            return sums
-
-        ones = np.ones(len(moments))
-        first, last = np.full(count, np.inf), np.full(count, -np.inf)
-        np.minimum.at(first, customers[past], moments[past])
-        np.maximum.at(last, customers[past], moments[past])
-        orders = total(ones, past)
-        features = {
-            "days_since_last": cut - last[known],
-            "days_since_first": cut - first[known],
-            "orders": orders,
-            "orders_30d": total(ones, past & (moments >= cut - 30)),
-            "orders_90d": total(ones, past & (moments >= cut - 90)),
-            "discs": total(discs, past),
-            "spent": total(spent, past),
-            "mean_order": total(spent, past) / orders,
-            "days_per_order": (last[known] - first[known]) / np.maximum(orders - 1, 1),
-        }
-        for name, values in features.items():
-            columns.setdefault(name, []).append(values)
-        later = total(ones, (moments >= cut) & (moments < cut + HORIZON_DAYS))
-        outcomes.append((later == 0).astype(float))
-        times.append(np.full(len(known), cut))
-    table: dict[str, Column] = {name: Numbers(np.concatenate(parts)) for name, parts in columns.items()}
-    return table, np.concatenate(outcomes), np.concatenate(times)
-
-
 def measure_speed(table: Table, outcome: Floats, settings: Settings) -> dict[str, Any]:
     """CPU seconds for a million probabilities, and with three reasons each."""
     model = fit(table, outcome, settings).model
@@ -155,23 +115,48 @@ def measure_speed(table: Table, outcome: Floats, settings: Settings) -> dict[str
 def main() -> None:
     """Measure and print one JSON object per part."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--label", required=True)
-    parser.add_argument("--purchases", type=Path)
+    parser.add_argument("--table", type=Path, metavar="F.csv")
+    parser.add_argument("--label", metavar="COL")
+    parser.add_argument("--purchases", type=Path, metavar="CDNOW_master.txt")
+    parser.add_argument("--only", action="append", choices=PARTS, help="one part; may be given several times")
     given = parser.parse_args()
-    file = read_csv(given.table)
-    outcome, positive = read_outcome(file, given.label, None)
-    table = read_features(file, [name for name in file.header if name != given.label])
-    settings = Settings(given.label, positive)
-    _tell(given.table.name, compare(table, outcome, stratified(outcome, 5), settings))
-    _tell("speed", measure_speed(table, outcome, settings))
-    if given.purchases is not None:
+    parts = given.only or PARTS
+    if {"table", "speed"} & set(parts) and _is_there(given.table, "--table", "table and speed"):
+        if given.label is None:
+            parser.error("--table needs --label COL")
+        file = read_csv(given.table)
+        outcome, positive = read_outcome(file, given.label, None)
+        table = read_features(file, [name for name in file.header if name != given.label])
+        settings = Settings(given.label, positive)
+        if "table" in parts:
+            _tell(given.table.name, compare(table, outcome, stratified(outcome, 5), settings))
+        if "speed" in parts:
+            _tell("speed", measure_speed(table, outcome, settings))
+    if "purchases" in parts and _is_there(given.purchases, "--purchases", "purchases"):
         shopped, gone, times = read_purchases(given.purchases)
         newest = date(1998, 1, 1).toordinal()
         # Learned from cuts whose 90 days were over before the first that is predicted.
         folds = forward(gone, np.where(times >= newest, newest, 0), 1)
         folds = [Fold(1, np.flatnonzero(times <= newest - HORIZON_DAYS), fold.test) for fold in folds]
         _tell(given.purchases.name, compare(shopped, gone, folds, Settings("gone", "1")))
+    if "hazard-speed" in parts:
+        _tell("hazard-speed", hazards.measure_speed())
+    if "cold-start" in parts:
+        for row in hazards.start_cold():
+            _tell("cold-start", row)
+    if "feedback" in parts:
+        for row in hazards.feed_back():
+            _tell("feedback", row)
+    if "hazard-purchases" in parts and _is_there(given.purchases, "--purchases", "hazard-purchases"):
+        _tell("hazard-purchases", hazards.foresee_purchases(given.purchases))
+
+
+def _is_there(path: Path | None, option: str, part: str) -> bool:
+    if path is not None and path.is_file():
+        return True
+    why = "wasn't given" if path is None else f"{path} isn't there"
+    sys.stderr.write(f"{part}: passed over, {option} {why}\n")
+    return False
 
 
 def _tell(what: str, found: dict[str, Any]) -> None:

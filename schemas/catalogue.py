@@ -23,6 +23,12 @@ from schemas.signal_value import SignalType, WrongType, normalise
 from schemas.yaml_source import Source, format_path, load_bytes
 
 CATALOGUE_FILE = Path(__file__).parent / "signals.yaml"
+# Who and where somebody is: never learned from, whatever a catalogue declares of them.
+NAMES_AND_PLACES = frozenset((
+    "email", "phone", "name", "first_name", "last_name", "full_name", "business_name", "supplier_name", "company",
+    "company_name", "country", "city", "region", "state", "postcode", "zip", "address", "location", "timezone",
+    "locale", "language", "vendor_type",
+))  # fmt: skip
 
 
 class Signal(Frozen):
@@ -56,6 +62,21 @@ class Signal(Frozen):
         return None if isinstance(value, WrongType) else value
 
 
+def refuse_learning(signal: Signal) -> str | None:
+    """Why no model may learn from this signal, as the end of a sentence; None if one may."""
+    if signal.personal:
+        return "it is personal"
+    if signal.name in NAMES_AND_PLACES:
+        return "it says who or where somebody is"
+    if any(form.model == "churn" for form in signal.derive):
+        return "it is a model's own answer"
+    if signal.type == "text" and not signal.values:
+        return "a text without declared `values` may say anything"
+    if signal.type not in ("number", "bool", "text"):
+        return f"a {signal.type} is neither a number, a bool, nor a text with declared `values`"
+    return None
+
+
 class EventKind(Frozen):
     """A core event; daily tallies keep it apart by property `detail`, or add up property `measure`."""
 
@@ -85,7 +106,7 @@ class Catalogue:
 def load_catalogue(path: Path | None = None) -> Catalogue:
     """Read the catalogue from `path` (default: the one that ships, read once).
 
-    Raises PlaybookError with every problem found, each with its line (codes SC001 to SC006).
+    Raises PlaybookError with every problem found, each with its line (codes SC001 to SC007).
     """
     return _shipped() if path is None else _load(path)
 
@@ -196,6 +217,9 @@ class _Reader:
             if signal.personal and signal.learning:
                 hint = "Set `learning: false`."
                 self.report(path[:-1], "SC006", "A model never learns from a personal signal.", hint)
+            elif signal.learning and (reason := refuse_learning(signal)):
+                hint = "Set `learning: false`, or declare the signal as what may be learned from."
+                self.report(path[:-1], "SC007", f"A model can't learn from {signal.name}: {reason}.", hint)
             for form in signal.derive:
                 for name in form.events():
                     if name not in catalogue.events:
@@ -218,4 +242,7 @@ class _Reader:
         self.problems.append(Problem(self.source.file, line, column, code, format_path(path), message, hint))
 
 
-__all__ = ["CATALOGUE_FILE", "Catalogue", "EventKind", "Signal", "SignalType", "load_catalogue"]
+__all__ = [
+    "CATALOGUE_FILE", "NAMES_AND_PLACES", "Catalogue", "EventKind", "Signal", "SignalType", "load_catalogue",
+    "refuse_learning",
+]  # fmt: skip

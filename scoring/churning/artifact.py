@@ -8,7 +8,7 @@ import json
 import msgspec
 
 from schemas.errors import InputError
-from scoring.churning.model import FORMAT, ChurnModel
+from scoring.churning.model import FORMAT, ChurnModel, Terms
 from scoring.churning.parts import Curve
 
 _REMEDY = "Fit the model again with `holdfast churn fit`."
@@ -42,13 +42,13 @@ def read_model(data: bytes, source: str = "the model") -> ChurnModel:
         model = msgspec.json.decode(data, type=ChurnModel)
     except msgspec.MsgspecError as error:
         raise InputError(f"{source} is damaged: {error}.", remedy=_REMEDY) from None
-    fault = _find_fault(model)
+    fault = find_fault(model.terms)
     if fault:
         raise InputError(f"{source} is damaged: {fault}.", remedy=_REMEDY)
     return model
 
 
-def _find_fault(model: ChurnModel) -> str | None:
+def find_fault(model: Terms) -> str | None:
     """What doesn't fit together, if anything."""
     widths = []
     for effect in model.effects:

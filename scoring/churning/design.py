@@ -9,7 +9,7 @@ import numpy as np
 
 from scoring.churning.columns import Floats, Integers, Table, count_rows
 from scoring.churning.conjunctions import Conjunction
-from scoring.churning.model import Effect, Pair, Rule
+from scoring.churning.model import Effect, Pair, Rule, Terms
 from scoring.churning.pairs import multiply
 from scoring.churning.parts import Curve, Levels, Part, missing_of, rare_rows
 
@@ -53,6 +53,19 @@ class Design:
     floors: Floats
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Fixed:
+    """Columns that a design has whatever its shape, centred, shape (rows, columns); their blocks (0…) and floors."""
+
+    matrix: Floats
+    blocks: Integers
+    floors: Floats
+
+    def take(self, rows: Integers) -> Fixed:
+        """These rows alone, in this order."""
+        return Fixed(self.matrix[rows], self.blocks, self.floors)
+
+
 def encode_part(part: Part, table: Table) -> Encoding:
     """How this part enters a design made from `table`."""
     means = np.array(part.means)
@@ -70,14 +83,25 @@ def encode_part(part: Part, table: Table) -> Encoding:
 
 
 def design_columns(
-    encodings: Sequence[Encoding], table: Table, *, least: float, anchor: str | None
+    encodings: Sequence[Encoding],
+    table: Table,
+    *,
+    least: float,
+    anchor: str | None,
+    fixed: Fixed | None = None,
+    rows: int | None = None,
 ) -> Design:
     """Every column alone. Straight lines share a block, each curve's bends and each column's levels have their own.
 
-    `least` is the least penalty; the line of the column `anchor` is all but free.
+    `least` is the least penalty; the line of the column `anchor` is all but free. The `fixed` columns come first.
+    `rows` is needed where the table has no column that says it.
     """
     columns, blocks = [], []
     block = 2
+    if fixed is not None:
+        columns.append(fixed.matrix)
+        blocks += (fixed.blocks + block).tolist()
+        block += len(fixed.floors)
     for encoding in encodings:
         encoded = encoding.encode(table)
         columns.append(encoded)
@@ -93,7 +117,9 @@ def design_columns(
             blocks.append(0)
     floors = np.full(block, least)
     floors[1] = 1e-3
-    matrix = np.hstack(columns) if columns else np.empty((count_rows(table), 0))
+    if fixed is not None:
+        floors[2 : 2 + len(fixed.floors)] = fixed.floors
+    matrix = np.hstack(columns) if columns else np.empty((count_rows(table) if rows is None else rows, 0))
     return Design(matrix, np.array(blocks, dtype=np.int64), floors)
 
 
@@ -120,15 +146,6 @@ def add_rules(design: Design, table: Table, rules: Sequence[Conjunction]) -> Des
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Terms:
-    """A design's coefficients as terms that score any table."""
-
-    effects: tuple[Effect, ...]
-    pairs: tuple[Pair, ...]
-    rules: tuple[Rule, ...]
-
-
 def terms_of(
     coefficients: Floats,
     encodings: Sequence[Encoding],
@@ -137,7 +154,7 @@ def terms_of(
     rules: Sequence[Conjunction],
     table: Table,
 ) -> Terms:
-    """The coefficients (shape (columns of the design,)) as weights of the parts' own bases.
+    """The coefficients (shape (columns of the design but the fixed ones,)) as weights of the parts' own bases.
 
     Coefficients are rounded to 8 decimals, what follows from them to 12 digits: the order in which a machine adds up
     doesn't reach the artifact.
@@ -147,7 +164,7 @@ def terms_of(
     effects = []
     for encoding in encodings:
         width = encoding.part.width
-        weights = _rounded(encoding.turn @ coefficients[place : place + width])
+        weights = rounded(encoding.turn @ coefficients[place : place + width])
         constant = -float(encoding.means @ weights)
         place += width
         missing = None
@@ -155,8 +172,8 @@ def terms_of(
             extra = float(coefficients[place])
             place += 1
             constant -= extra * encoding.missing
-            missing = _round(extra * (1.0 - encoding.missing))
-        effects.append(Effect(encoding.part, _round(constant), tuple(weights.tolist()), missing))
+            missing = round_digits(extra * (1.0 - encoding.missing))
+        effects.append(Effect(encoding.part, round_digits(constant), tuple(weights.tolist()), missing))
     joint = []
     for first, second in pairs:
         one, two = encodings[first], encodings[second]
@@ -169,17 +186,19 @@ def terms_of(
         weights[1:, 0] = -weights[1:, 1:] @ two.means
         average = float(multiply(encoded[first], encoded[second]).mean(axis=0) @ raw)
         weights[0, 0] = float(one.means @ weights[1:, 1:] @ two.means) - average
-        joint.append(Pair(first, second, tuple(tuple(row) for row in _rounded(weights).tolist())))
+        joint.append(Pair(first, second, tuple(tuple(row) for row in rounded(weights).tolist())))
     told = tuple(
-        Rule(rule, _round(float(weight)), float(rule.holds(table).mean()))
+        Rule(rule, round_digits(float(weight)), float(rule.holds(table).mean()))
         for rule, weight in zip(rules, coefficients[place:], strict=True)
     )
     return Terms(tuple(effects), tuple(joint), told)
 
 
-def _rounded(values: Floats) -> Floats:
-    return np.vectorize(_round, otypes=[np.float64])(values)  # type: ignore[no-any-return]
+def rounded(values: Floats) -> Floats:
+    """Each to 12 digits."""
+    return np.vectorize(round_digits, otypes=[np.float64])(values)  # type: ignore[no-any-return]
 
 
-def _round(value: float) -> float:
+def round_digits(value: float) -> float:
+    """To 12 digits."""
     return float(f"{value:.{_DIGITS}g}") + 0.0

@@ -35,8 +35,11 @@ class Note:
     left_out: bool
 
 
-def inspect(table: Table, outcome: Floats) -> tuple[list[str], list[Note]]:
-    """The columns to learn from, sorted by name, and what was noticed on the way."""
+def inspect(table: Table, outcome: Floats, *, first: str | None = None) -> tuple[list[str], list[Note]]:
+    """The columns to learn from, sorted by name, and what was noticed on the way.
+
+    Of twins the first by name stays, but before all others the column `first`.
+    """
     notes: list[Note] = []
     kept: list[str] = []
     for name in sorted(table):
@@ -45,7 +48,7 @@ def inspect(table: Table, outcome: Floats) -> tuple[list[str], list[Note]]:
             notes.append(found)
         if found is None or not found.left_out:
             kept.append(name)
-    twins = _twins({name: table[name] for name in kept})
+    twins = _twins({name: table[name] for name in sorted(kept, key=lambda name: (name != first, name))})
     notes += twins
     gone = {note.column for note in twins}
     return [name for name in kept if name not in gone], notes

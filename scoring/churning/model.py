@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
-from scoring.churning.columns import Floats, Integers, Table, count_rows
-from scoring.churning.columns import take as take_rows
+from scoring.churning.columns import Floats, Integers, Table, count_rows, cut
 from scoring.churning.conjunctions import Conjunction
 from scoring.churning.parts import Curve, Levels, missing_of
 from scoring.churning.solving import sigmoid
@@ -41,6 +41,25 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     conjunction: Conjunction
     weight: float
     support: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terms:
+    """What moves the log-odds: columns, pairs of them, rules. Scores any table that has the columns."""
+
+    effects: tuple[Effect, ...]
+    pairs: tuple[Pair, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a table must have."""
+        return tuple(effect.part.column for effect in self.effects)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What reasons are about: the columns, then the rules as text."""
+        return (*self.columns, *(str(rule.conjunction) for rule in self.rules))
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,7 +99,12 @@ class ChurnModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that a table must have to be scored."""
-        return tuple(effect.part.column for effect in self.effects)
+        return self.terms.columns
+
+    @property
+    def terms(self) -> Terms:
+        """What it is made of, without intercept and calibration."""
+        return Terms(self.effects, self.pairs, self.rules)
 
     @property
     def base(self) -> float:
@@ -90,7 +114,7 @@ class ChurnModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def sources(self) -> tuple[str, ...]:
         """What reasons are about: the columns, then the rules as text."""
-        return (*self.columns, *(str(rule.conjunction) for rule in self.rules))
+        return self.terms.sources
 
 
 def contributions(model: ChurnModel, table: Table) -> Floats:
@@ -98,19 +122,33 @@ def contributions(model: ChurnModel, table: Table) -> Floats:
 
     What a pair adds is shared half and half by its two columns.
     """
-    rows = count_rows(table)
-    found = np.empty((rows, len(model.sources)))
-    for chosen, part in _chunks(model, table, rows):
-        found[chosen] = _contributions(model, part, chosen.stop - chosen.start)
-    return found
+    return add_terms(model.terms, table, model.calibration.slope)
 
 
 def log_odds(model: ChurnModel, table: Table) -> Floats:
     """Log-odds per row, shape (rows,)."""
+    found: Floats = model.base + add_up(model.terms, table, model.calibration.slope)
+    return found
+
+
+def add_terms(terms: Terms, table: Table, slope: float = 1.0) -> Floats:
+    """What each source adds, times `slope`, shape (rows, sources); pairs are shared half and half."""
+    rows = count_rows(table)
+    found = np.empty((rows, len(terms.sources)))
+    for chosen, part in _chunks(terms, table, rows):
+        _add(terms, part, slope, found[chosen])
+    return found
+
+
+def add_up(terms: Terms, table: Table, slope: float = 1.0) -> Floats:
+    """The sum of what all sources add, shape (rows,)."""
     rows = count_rows(table)
     found = np.empty(rows)
-    for chosen, part in _chunks(model, table, rows):
-        found[chosen] = model.base + _contributions(model, part, chosen.stop - chosen.start).sum(axis=1)
+    space = np.empty((min(rows, CHUNK_ROWS), len(terms.sources)))
+    for chosen, part in _chunks(terms, table, rows):
+        mine = space[: chosen.stop - chosen.start]
+        _add(terms, part, slope, mine)
+        found[chosen] = mine.sum(axis=1)
     return found
 
 
@@ -135,30 +173,28 @@ def strongest(contributed: Floats, count: int = 3) -> Integers:
     return places
 
 
-def _chunks(model: ChurnModel, table: Table, rows: int) -> Iterator[tuple[slice, Table]]:
-    wanted = {name: table[name] for name in model.columns}
+def _chunks(terms: Terms, table: Table, rows: int) -> Iterator[tuple[slice, Table]]:
+    wanted = {name: table[name] for name in terms.columns}
     for first in range(0, rows, CHUNK_ROWS):
         chosen = slice(first, min(first + CHUNK_ROWS, rows))
-        yield chosen, take_rows(wanted, np.arange(chosen.start, chosen.stop))
+        yield chosen, {name: cut(column, chosen) for name, column in wanted.items()}
 
 
-def _contributions(model: ChurnModel, table: Table, rows: int) -> Floats:
-    found = np.empty((rows, len(model.sources)))
+def _add(terms: Terms, table: Table, slope: float, found: Floats) -> None:
     bases = []
-    for place, effect in enumerate(model.effects):
+    for place, effect in enumerate(terms.effects):
         basis = effect.part.basis(table)
         bases.append(basis)
         value = basis @ np.array(effect.weights) + effect.constant
         if effect.missing is not None:
             value[missing_of(table[effect.part.column])] = effect.missing
         found[:, place] = value
-    for pair in model.pairs:
+    for pair in terms.pairs:
         weights = np.array(pair.weights)
         left = weights[0] + bases[pair.first] @ weights[1:]
         half = 0.5 * (left[:, 0] + np.einsum("ij,ij->i", left[:, 1:], bases[pair.second]))
         found[:, pair.first] += half
         found[:, pair.second] += half
-    for place, rule in enumerate(model.rules, start=len(model.effects)):
+    for place, rule in enumerate(terms.rules, start=len(terms.effects)):
         found[:, place] = rule.weight * (rule.conjunction.holds(table) - rule.support)
-    found *= model.calibration.slope
-    return found
+    found *= slope

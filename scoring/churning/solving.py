@@ -107,7 +107,7 @@ def choose_penalties(
         gradient, curvature = _derivatives(design, outcome, eta)
         gradient[1:] += penalty * beta
         curvature[diagonal, diagonal] += penalty
-        inverse = _invert_symmetric(curvature)
+        inverse = invert_symmetric(curvature)
         move = -inverse @ gradient
         moved = move[0] + design @ move[1:]
         length, value = 1.0, _objective(eta, outcome, beta, penalty)
@@ -166,7 +166,8 @@ def _solve_symmetric(matrix: Floats, vector: Floats) -> Floats:
     return result
 
 
-def _invert_symmetric(matrix: Floats) -> Floats:
+def invert_symmetric(matrix: Floats) -> Floats:
+    """The inverse of a positive definite matrix, or what comes nearest to it."""
     scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
     scaled = matrix * scale[:, None] * scale[None, :]
     try:

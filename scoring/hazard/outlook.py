@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 
 from scoring.churning.columns import Floats
 
@@ -24,20 +23,21 @@ class Outlook:
     """One customer: `within` are the probabilities of leaving within 30, 60 and 90 days.
 
     `score` is the log-odds of leaving in the coming week; base + all effects = score, exactly; `reasons` has every
-    term, the strongest first. `expected` is the conditional median day of leaving with its 80 % interval; None where
-    the curve doesn't reach that far.
+    term, the strongest first. `expected` is the day on which half of those like this one who leave within 52 weeks
+    are gone, `earliest` and `latest` hold 80 % of them: days from now, with decimals. All three are None where
+    leaving within 52 weeks is hardly to be expected at all (`curve.LEAST_REACH`).
     """
 
     within: tuple[float, float, float]
     score: float
     base: float
     reasons: tuple[Reason, ...]
-    expected: date | None = None
-    earliest: date | None = None
-    latest: date | None = None
+    expected: float | None = None
+    earliest: float | None = None
+    latest: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Outlooks:
     """The same of many, a row each: `within` has shape (rows, 3), `effects` (rows, sources) with `sources` naming them.
 
