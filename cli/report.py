@@ -8,21 +8,29 @@ import os
 
 import click
 
+from cli.report_model import model
 from schemas.settings import Settings
 
 
-@click.command()
+@click.group(invoke_without_command=True, subcommand_metavar="[model ...]")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print it."
 )
-def command(form: str) -> None:
+@click.pass_context
+def command(context: click.Context, form: str) -> None:
     """What playbooks achieved: goals reached by the treated against the held out, with interval, and what it cost.
 
     \b
-    Example:
+    Examples:
       holdfast report --format json
+      holdfast report model --picture model.svg
     """
+    if context.invoked_subcommand is not None:
+        return
     asyncio.run(_report(Settings.read(os.environ).require_database_url(), form))
+
+
+command.add_command(model)
 
 
 async def _report(database_url: str, form: str) -> None:
