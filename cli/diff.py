@@ -12,7 +12,7 @@ from schemas.settings import Settings
 
 
 @click.command()
-@click.argument("playbook", metavar="PLAYBOOK")
+@click.argument("playbook", metavar="PLAYBOOK|health/NAME")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B", required=False)
 def command(playbook: str, first: str, second: str | None) -> None:
@@ -21,24 +21,31 @@ def command(playbook: str, first: str, second: str | None) -> None:
     Versions may be shortened. What templates say otherwise follows, as they have no versions of their own.
 
     \b
-    Example:
+    Examples:
       holdfast diff rescue-declining-supplier 1f0c 8ab2
+      holdfast diff health/segment-weighted 91d2
     """
     url = Settings.read(os.environ).require_database_url()
-    for line in asyncio.run(_read(url, playbook.removesuffix(".yaml").rpartition("/")[2], first, second)):
+    for line in asyncio.run(_read(url, playbook, first, second)):
         click.echo(line)
 
 
 async def _read(url: str, playbook: str, first: str, second: str | None) -> Sequence[str]:
-    from rules.textual import Written, diff
+    from cli.published_names import read_name
+    from rules.textual import Written, diff, diff_texts
     from store.database import Database
+    from store.health_versions import PREFIX, load_model_text
     from store.publications import load_written
 
+    name, is_model = read_name(playbook)
     database = Database(url, connections=1)
     try:
         async with database.transaction() as connection:
+            if is_model:
+                texts = [await load_model_text(connection, name, version) for version in (first, second)]
+                return diff_texts(f"{PREFIX}{name}.yaml", *texts)
             old, new = [
-                Written(*await load_written(connection, playbook, version)) for version in (first, second)
+                Written(*await load_written(connection, name, version)) for version in (first, second)
             ]
     finally:
         await database.close()

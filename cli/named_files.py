@@ -10,10 +10,12 @@ import click
 from loops.publishing import Files, read_directory, read_paths
 from schemas.catalogue import Catalogue
 from schemas.errors import SettingError
+from schemas.loader import HEALTH
 
 
 def read_named(paths: Sequence[Path], directory: Path, catalogue: Catalogue) -> list[Files]:
-    """The files at `paths` (a bare name is that playbook of `directory`), or everything in `directory`.
+    """The files at `paths`, or everything in `directory`; a bare name is that playbook of `directory`, health/NAME that
+    model.
 
     Raises click's UsageError for what isn't there.
     """
@@ -27,4 +29,5 @@ def read_named(paths: Sequence[Path], directory: Path, catalogue: Catalogue) -> 
 
 def _find(path: Path, directory: Path) -> Path:
     named = directory / f"{path}.yaml"
-    return named if not path.exists() and len(path.parts) == 1 and named.exists() else path
+    plain = len(path.parts) == 1 or (len(path.parts) == 2 and path.parts[0] == HEALTH)
+    return named if not path.exists() and plain and named.exists() else path

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("playbook", metavar="PLAYBOOK")
+@click.argument("playbook", metavar="PLAYBOOK|health/NAME")
 @click.argument("version", metavar="VERSION")
 @click.option(
     "--playbooks",
@@ -30,14 +30,17 @@ def command(playbook: str, version: str, directory: Path | None) -> None:
 
     The file gets that text too, where it is there, so that the next `apply` finds what is live.
 
+    Of a health model that scores, everybody is scored anew.
+
     \b
-    Example:
+    Examples:
       holdfast rollback rescue-declining-supplier 1f0c
+      holdfast rollback health/segment-weighted 91d2
     """
     settings = Settings.read(os.environ)
     url = settings.require_database_url()
-    name = playbook.removesuffix(".yaml").rpartition("/")[2]
-    done = asyncio.run(_roll_back(url, directory or settings.playbooks, name, version))
+    done = asyncio.run(_roll_back(url, directory or settings.playbooks, playbook, version))
+    name = done.playbook
     click.echo(
         f"{name}: version {done.version} is live again, was {done.was}"
         if done.changed
@@ -52,12 +55,16 @@ def command(playbook: str, version: str, directory: Path | None) -> None:
 
 
 async def _roll_back(url: str, directory: Path, playbook: str, version: str) -> RolledBack:
+    from cli.published_names import read_name
+    from loops.model_rollback import roll_back_model
     from loops.rollback import roll_back
     from schemas.catalogue import load_catalogue
     from store.database import Database
 
+    name, is_model = read_name(playbook)
     database = Database(url, connections=2)
     try:
-        return await roll_back(database, directory, load_catalogue(), playbook, version)
+        make_live = roll_back_model if is_model else roll_back
+        return await make_live(database, directory, load_catalogue(), name, version)
     finally:
         await database.close()

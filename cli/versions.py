@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("playbook", metavar="PLAYBOOK")
+@click.argument("playbook", metavar="PLAYBOOK|health/NAME")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(playbook: str, form: str) -> None:
-    """Every version of a playbook that was ever live, the latest first; with --format json one object per line.
+    """Every version of a playbook or health model that was ever live, the latest first; with --format json one object
+    per line.
 
     \b
-    Example:
+    Examples:
       holdfast versions rescue-declining-supplier
+      holdfast versions health/segment-weighted
     """
     url = Settings.read(os.environ).require_database_url()
     rows = asyncio.run(_read(url, playbook))
@@ -39,12 +41,15 @@ def command(playbook: str, form: str) -> None:
 
 
 async def _read(url: str, playbook: str) -> list[VersionRow]:
+    from cli.published_names import read_name
     from store.database import Database
+    from store.health_versions import list_model_versions
     from store.publications import list_versions
 
+    name, is_model = read_name(playbook)
     database = Database(url, connections=1)
     try:
         async with database.transaction() as connection:
-            return await list_versions(connection, playbook.removesuffix(".yaml").rpartition("/")[2])
+            return await (list_model_versions if is_model else list_versions)(connection, name)
     finally:
         await database.close()

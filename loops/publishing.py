@@ -22,6 +22,7 @@ from schemas.policy import Policy
 from store.database import DATABASE_AWAY, Connection, Database
 from store.evaluations import request_everything
 from store.health_models import compare_models, load_active_model, publish_models
+from store.health_versions import PREFIX, note_models
 from store.playbooks import POLICY, Change, compare, publish
 from store.publications import save_file_problems
 
@@ -212,7 +213,7 @@ async def compare_files(connection: Connection, files: Files) -> list[Change]:
 
 
 def _model_change(name: str) -> Change:
-    return Change(f"{HEALTH}/{name}", "health")
+    return Change(PREFIX + name, "health")
 
 
 async def _publish(database: Database, files: Files, authors: Mapping[str, str], note: str) -> list[Change]:
@@ -240,6 +241,8 @@ async def _publish(database: Database, files: Files, authors: Mapping[str, str],
         models = await publish_models(
             connection, files.health, now, broken=files.broken_health, whole=files.whole_health
         )
+        sources = {name: _read_text(files.directory / HEALTH / f"{name}.yaml") or "" for name in models}
+        await note_models(connection, models, sources, now, author=system_user(), authors=authors, note=note)
         if (await load_active_model(connection)).digest != scored_by.digest:
             await request_everything(connection, now)
         return changes + [_model_change(name) for name in models]

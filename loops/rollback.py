@@ -102,6 +102,13 @@ def _write_back(
     if others:
         names = ", ".join(str(directory / TEMPLATES / f"{name}.yaml") for name in others)
         return None, f"{names} changed since; with it {file} would mean another version"
+    return write_text(file, text)
+
+
+def write_text(file: Path, text: str) -> tuple[Path | None, str]:
+    """Give a file that is there this text, at once or not at all; without one, or where that fails, says why not."""
+    if not file.is_file():
+        return None, f"there is no {file}"
     unfinished = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
         unfinished.write_text(text, encoding="utf-8")

@@ -30,6 +30,13 @@ def diff(old: Written, new: Written) -> list[str]:
     return lines
 
 
+def diff_texts(name: str, old: tuple[str, str], new: tuple[str, str]) -> list[str]:
+    """Lines of a unified diff of one file; old and new are its version and its text."""
+    (was, before), (is_now, after) = old, new
+    names = (f"{name}\t{was}", f"{name}\t{is_now}")
+    return list(unified_diff(before.splitlines(), after.splitlines(), *names, lineterm=""))
+
+
 def _unified(old: Written, new: Written, name: str, before: str, after: str) -> Iterator[str]:
     """Nothing where both are the same."""
     names = (f"{name}\t{old.version}", f"{name}\t{new.version}")

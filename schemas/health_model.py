@@ -7,6 +7,7 @@ is worth to a customer of one segment. The formulas of the two models that ship 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Literal
@@ -210,8 +211,12 @@ class HealthModel(Frozen):
 
     @cached_property
     def digest(self) -> str:
-        """The first 16 hexadecimal digits of the SHA-256 of all that the model says."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        """The first 16 hexadecimal digits of the SHA-256 of all that the model says.
+
+        The order of keys says nothing: the database, which keeps models, doesn't keep it.
+        """
+        said = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def risk_of(self, score: int) -> RiskLevel:
         """The band that a whole score lies in."""

@@ -98,7 +98,7 @@ def replay_customer(
         stored.update(moved.signals)
         stamps.update(moved.stamps)
         tallies.extend(tally_events(fresh, catalogue))
-        if not stored:
+        if not taken:
             continue
         derived = derive_signals(
             rightly_typed(stored), tallies, now=moment, catalogue=catalogue, previous=scores, score=scorer

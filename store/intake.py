@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -16,6 +16,8 @@ from schemas.incoming import DeadLetter, IncomingEvent, Mover, TakenIn
 from store import signals
 from store.customers import PROFILE_TRAITS, ensure_customers
 from store.database import Database, encode
+from store.push_tokens import take_traits
+from store.repairs import first_midnight, request_repairs
 
 _INSERT_EVENTS = text(
     "INSERT INTO events (day, source, message_id, customer_id, name, at, received_at, properties) "
@@ -52,8 +54,8 @@ async def take_in(
 ) -> TakenIn:
     """Store `events` and `dead` in one transaction, committed on return; what was seen before changes nothing.
 
-    Customers that are not known yet are created. `evaluate=False` leaves out the request for evaluation (bulk loads of
-    history). Raises SQLAlchemy's errors when the database is away; then nothing was stored.
+    Customers that are not known yet are created. `evaluate=False` leaves out the requests for evaluation and repair (bulk
+    loads of history). Raises SQLAlchemy's errors when the database is away; then nothing was stored.
     """
     async with database.transaction() as connection:
         if dead:
@@ -82,6 +84,7 @@ async def take_within(
         changed = await _move(connection, fresh, customers, move)
         if evaluate:
             await _request_evaluation(connection, changed, fresh[-1].received_at)
+            await _request_repair(connection, fresh, customers)
     return len(fresh)
 
 
@@ -178,18 +181,37 @@ async def _move(
             {"rows": encode(tallies)},
         )
     if profiles:
-        columns = ", ".join(
-            f"{name} = CASE WHEN r.traits ? '{name}' THEN r.traits ->> '{name}' ELSE c.{name} END"
-            for name in PROFILE_TRAITS
-        )
-        await connection.execute(
-            text(
-                f"UPDATE customers c SET traits = c.traits || r.traits, {columns} "
-                "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, traits jsonb) WHERE c.id = r.id"
-            ),
-            {"rows": encode(profiles)},
-        )
+        await save_traits(connection, profiles)
+        await take_traits(connection, profiles, fresh[-1].received_at)
     return news
+
+
+async def save_traits(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Merge `traits` into the profiles of these customers (by `id`); what is null is no longer known."""
+    columns = ", ".join(
+        f"{name} = CASE WHEN r.traits ? '{name}' THEN r.traits ->> '{name}' ELSE c.{name} END"
+        for name in PROFILE_TRAITS
+    )
+    await connection.execute(
+        text(
+            f"UPDATE customers c SET traits = c.traits || r.traits, {columns} "
+            "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, traits jsonb) WHERE c.id = r.id"
+        ),
+        {"rows": encode(rows)},
+    )
+
+
+async def _request_repair(
+    connection: AsyncConnection, fresh: Sequence[IncomingEvent], customers: Mapping[str, str]
+) -> None:
+    """Events of an earlier day than that on which they came make days wrong that were looked at meanwhile."""
+    since: dict[str, date] = {}
+    for event in fresh:
+        wrong = first_midnight(event.at)
+        if wrong <= event.received_at.date() and event.at < event.received_at:
+            id_ = customers[event.external_id]
+            since[id_] = min(since.get(id_, wrong), wrong)
+    await request_repairs(connection, since, fresh[-1].received_at, whole=False, reason="late")
 
 
 async def _request_evaluation(

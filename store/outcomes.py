@@ -10,10 +10,15 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+# What became of them is told by what is believed now: of each event the last that was said of it.
 _EVENTS = text(
-    "SELECT customer_id::text AS customer, name, at, "
-    "CASE WHEN name = 'login' THEN '{}'::jsonb ELSE coalesce(properties->'traits', properties) END AS properties "
-    "FROM events WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND name = ANY(:names) AND at <= :until ORDER BY at"
+    "SELECT e.customer_id::text AS customer, e.name, coalesce(c.occurred_at, e.at) AS at, "
+    "CASE WHEN e.name = 'login' THEN '{}'::jsonb "
+    "ELSE coalesce(c.properties, e.properties->'traits', e.properties) END AS properties FROM events e "
+    "LEFT JOIN LATERAL (SELECT * FROM corrections c WHERE c.source = e.source AND c.message_id = e.message_id "
+    "ORDER BY id DESC LIMIT 1) c ON true "
+    "WHERE e.customer_id = ANY(CAST(:ids AS uuid[])) AND e.name = ANY(:names) AND coalesce(c.occurred_at, e.at) <= :until "
+    "AND (c.id IS NULL OR c.properties IS NOT NULL OR c.occurred_at IS NOT NULL) ORDER BY 3"
 )
 
 

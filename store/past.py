@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -12,9 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.condition import Value
 from store import signals
+from store.customer_health import HealthDay, insert_days
 from store.customers import PROFILE_TRAITS
 from store.database import encode
 from store.signals import StoredSignals
+
+REVIEWED_AFTER = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -103,17 +106,14 @@ async def load_past(
         connection,
         "signal_history",
         [
-            {
-                "customer_id": ids[past.external_id],
-                "day": day,
-                "values": dict(values),
-                # As if each midnight's look had been recorded then.
-                "known_at": datetime.combine(day, time(), UTC),
-            }
+            # As if each midnight's look had been recorded then.
+            signals.day_record(ids[past.external_id], day, values, datetime.combine(day, time(), UTC))
             for past in pasts
             for day, values in past.days.items()
         ],
+        signals.DAY_COLUMNS,
     )
+    await insert_days(connection, [row for past in pasts for row in _health_days(ids[past.external_id], past)])
     await _insert(
         connection,
         "consents",
@@ -136,12 +136,47 @@ async def load_past(
     return sum(len(past.events) for past in pasts)
 
 
-async def _insert(connection: AsyncConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def _health_days(customer_id: str, past: Past) -> Iterator[HealthDay]:
+    """What was known at each midnight of one customer's health; of the factors nothing was kept."""
+    previous: int | None = None
+    for day, values in sorted(past.days.items()):
+        score, risk = values.get("health_score"), values.get("risk_level")
+        if not isinstance(score, int | float):
+            continue
+        enhanced = values.get("enhanced_score")
+        login = values.get("last_login")
+        yield HealthDay(
+            customer_id=customer_id,
+            day=day,
+            health_score=int(score),
+            risk_level=risk if isinstance(risk, str) else None,
+            previous_score=previous,
+            score_trend=None,
+            enhanced_score=int(enhanced) if isinstance(enhanced, int | float) else None,
+            last_login=login if isinstance(login, datetime) else None,
+            feature_adoption_score=None,
+            client_engagement_score=None,
+            support_ticket_score=None,
+            billing_health_score=None,
+            factors=(),
+            model="",
+            intervention_triggered=False,
+            next_review_date=day + REVIEWED_AFTER,
+            calculated_at=datetime.combine(day, time(), UTC),
+            midnight=True,
+        )
+        previous = int(score)
+
+
+async def _insert(
+    connection: AsyncConnection, table: str, rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = ()
+) -> None:
+    """Write rows; `columns`: those there are, where the first row hasn't all of them."""
     for start in range(0, len(rows), 5000):
-        columns = ", ".join(rows[0])
+        named = ", ".join(columns or rows[0])
         await connection.execute(
             text(
-                f"INSERT INTO {table} ({columns}) SELECT {columns} "
+                f"INSERT INTO {table} ({named}) SELECT {named} "
                 f"FROM jsonb_populate_recordset(NULL::{table}, CAST(:rows AS jsonb))"
             ),
             {"rows": encode(rows[start : start + 5000])},

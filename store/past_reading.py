@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.facts import Event
 from store.contact import ADDRESS_TRAITS
+from store.corrections import TRAIT_EVENTS, StoredCorrection, load_corrections
 from store.customers import Customer, load_customers
 from store.deliveries import delivery_id, hash_address
+from store.signals import pick_day, read_value
+from store.tables import SIGNAL_COLUMNS
 
 # What the engine itself put into a customer's history has this source.
 OWN_SOURCE = "holdfast"
@@ -21,7 +25,11 @@ OWN_SOURCE = "holdfast"
 
 @dataclass(frozen=True, slots=True)
 class KnownEvent:
-    """One stored event; `traits` are those of an identify or group call. `caused_by`: the run whose step it was."""
+    """One stored event; `traits` are those of an identify or group call. `caused_by`: the run whose step it was.
+
+    `corrects`: it says what the event of this source and id, told before, was really like; `retracts`: that it never
+    happened.
+    """
 
     message_id: str
     name: str
@@ -30,6 +38,14 @@ class KnownEvent:
     properties: Mapping[str, Any]
     traits: Mapping[str, Any]
     caused_by: str | None = None
+    source: str = ""
+    corrects: bool = False
+    retracts: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What is one for all that is said of one event."""
+        return self.source, self.message_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +151,7 @@ async def _load_events(
     connection: AsyncConnection, found: Mapping[str, KeptPast], given: Mapping[str, Any]
 ) -> None:
     causes = await _causes(connection, given)
+    corrections = await load_corrections(connection, given["ids"])
     rows = await connection.execute(
         text(
             "SELECT customer_id::text AS customer, source, message_id, name, at, received_at, properties FROM events "
@@ -143,21 +160,41 @@ async def _load_events(
         given,
     )
     for row in rows:
-        traits = row.properties.get("traits") if row.name in ("identify", "group") else None
-        found[row.customer].events.append(
-            KnownEvent(
-                row.message_id,
-                row.name,
-                row.at.astimezone(UTC),
-                row.received_at.astimezone(UTC),
-                row.properties,
-                # Loaded in bulk, the traits are the properties.
-                (traits if isinstance(traits, dict) else row.properties)
-                if row.name in ("identify", "group")
-                else {},
-                causes.get(row.message_id) if row.source == OWN_SOURCE else None,
-            )
+        traits = row.properties.get("traits") if row.name in TRAIT_EVENTS else None
+        event = KnownEvent(
+            row.message_id,
+            row.name,
+            row.at.astimezone(UTC),
+            row.received_at.astimezone(UTC),
+            row.properties,
+            # Loaded in bulk, the traits are the properties.
+            (traits if isinstance(traits, dict) else row.properties) if row.name in TRAIT_EVENTS else {},
+            causes.get(row.message_id) if row.source == OWN_SOURCE else None,
+            row.source,
         )
+        events = found[row.customer].events
+        events.append(event)
+        for one in corrections.get(row.customer, {}).get(event.key, ()):
+            events.append(_correct(event, one))
+    if corrections:
+        for customer in corrections:
+            found[customer].events.sort(key=lambda event: event.known_at)
+
+
+def _correct(event: KnownEvent, said: StoredCorrection) -> KnownEvent:
+    """The event as it is believed from this correction on."""
+    body = said.apply(Event(event.name, event.at, event.traits or event.properties))
+    if body is None:
+        return replace(event, known_at=said.at, corrects=True, retracts=True)
+    told = event.name in TRAIT_EVENTS
+    return replace(
+        event,
+        at=body.at,
+        known_at=said.at,
+        properties=event.properties if told else body.properties,
+        traits=body.properties if told else {},
+        corrects=True,
+    )
 
 
 async def _causes(connection: AsyncConnection, given: Mapping[str, Any]) -> dict[str, str]:
@@ -255,17 +292,20 @@ async def _load_days(
     days: tuple[date, date],
 ) -> None:
     names = sorted(set(history))
-    picked = ", ".join(f"values -> :name{i}" for i in range(len(names)))
+    picked = ", ".join(pick_day(name, f"name{i}") for i, name in enumerate(names))
     rows = await connection.execute(
         text(
-            f"SELECT customer_id::text, day, {picked} FROM signal_history "
+            # Of a day that was repaired, what was known last by then.
+            f"SELECT DISTINCT ON (customer_id, day) customer_id::text, day, {picked} FROM signal_history "
             "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND day >= :since AND day < :until "
-            "AND (CAST(:known_by AS timestamptz) IS NULL OR known_at <= :known_by) ORDER BY day"
+            "AND (CAST(:known_by AS timestamptz) IS NULL OR known_at <= :known_by) "
+            "ORDER BY customer_id, day, revision DESC"
         ),
-        {**given, "since": days[0], "until": days[1]} | {f"name{i}": name for i, name in enumerate(names)},
+        {**given, "since": days[0], "until": days[1]}
+        | {f"name{i}": name for i, name in enumerate(names) if name not in SIGNAL_COLUMNS},
     )
     for customer, day, *values in rows:
         kept = found[customer].days
         for name, value in zip(names, values, strict=True):
             if value is not None:
-                kept.setdefault(name, []).append((day, value))
+                kept.setdefault(name, []).append((day, read_value(value, SIGNAL_COLUMNS.get(name, ""))))

@@ -140,6 +140,11 @@ def _md5(source: str) -> str:
     return hashlib.md5(source.encode(), usedforsecurity=False).hexdigest()
 
 
+async def lock_publishing(connection: AsyncConnection) -> None:
+    """Be the only one who publishes until the transaction ends; nobody reads what is live meanwhile."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PUBLISHING})
+
+
 async def publish(
     connection: AsyncConnection,
     playbooks: Mapping[str, CompiledPlaybook],
@@ -161,7 +166,7 @@ async def publish(
     with errors changes nothing. A `policy` of None (its file has errors) leaves the last good one in force. `authors` has who wrote
     what, by name, where that isn't `author`; `note` says why, where there is more to say than what changed.
     """
-    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _PUBLISHING})
+    await lock_publishing(connection)
     changes = await compare(
         connection, playbooks, sources, policy, invalid=invalid, gone=gone, policy_source=policy_source
     )

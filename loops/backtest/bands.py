@@ -116,7 +116,8 @@ async def _judge(
 ) -> list[Judged]:
     bases = dict(compile_derivations(catalogue).ages)
     names = {bases.get(name, name) for name in scorer.model.signals}
-    history = await signals.load_history(connection, ids, names, days[0])
+    # As it was known then: a repair tells what the model of the day couldn't see.
+    history = await signals.load_history(connection, ids, names, days[0], as_first_known=True)
     telling = [name for name, moves in compile_derivations(catalogue).moves.items() if _tells(moves)]
     outcomes = await load_outcomes(connection, ids, [*telling, "login"], now)
     judged: list[Judged] = []
@@ -144,7 +145,6 @@ def _judge_customer(
     kinds = catalogue.signals
     for day in days:
         at = midnight(day)
-        # Stored as JSON: a time is text there.
         read = ((name, kinds[name].read(by_day[day])) for name, by_day in series.items() if day in by_day)
         values = {name: value for name, value in read if value is not None}
         if not values or stay.is_gone(at):

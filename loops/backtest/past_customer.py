@@ -12,6 +12,7 @@ from typing import Any, Self
 from activities.facts import HISTORY_DAYS, Known, assemble
 from activities.past_scores import DAYS as SCORE_DAYS
 from activities.past_scores import SCORE
+from loops.backtest.reworking import believe, rework_series
 from loops.simulation.happening import Happening
 from rules.needs import Needs
 from schemas.catalogue import Catalogue
@@ -22,6 +23,7 @@ from scoring.replay import DailySums, rightly_typed
 from scoring.signals import move_signals, tally_events
 from store.customers import PROFILE_TRAITS, Customer
 from store.past_reading import KeptPast, KnownEvent
+from store.repairs import first_midnight, missing_days
 from store.signals import StoredSignals
 
 _DAY = timedelta(days=1)
@@ -56,14 +58,14 @@ class PastCustomer:
         scorer: Scorer | None = None,
     ) -> None:
         self._catalogue, self._span, self._needs, self._scorer = catalogue, span, needs, scorer
+        told = [one for one in past.events if one.caused_by is None or one.caused_by not in untold]
+        if as_happened:
+            told = [replace(one, corrects=False) for one in believe(told)]
         self._arrivals = sorted(
-            (
-                (event.at if as_happened else event.known_at, event)
-                for event in past.events
-                if event.caused_by is None or event.caused_by not in untold
-            ),
-            key=lambda one: (one[0], one[1].at, one[1].message_id),
+            ((event.at if as_happened else event.known_at, event) for event in told),
+            key=lambda one: (one[0], one[1].corrects, one[1].at, one[1].message_id),
         )
+        self._taken: list[KnownEvent] = []
         first = self._arrivals[0][0] if self._arrivals else past.created_at
         self.id = past.customer.id
         self.born = first if as_happened else past.created_at
@@ -75,8 +77,8 @@ class PastCustomer:
         self._kept: set[date] = set()
         self._history: dict[str, list[tuple[date, Value]]] = {}
         self._consents, self._suppressed = past.consents, past.suppressed
-        told = {name for event in past.events for name in event.traits}
-        base = {name: value for name, value in past.customer.profile.items() if name not in told}
+        traits = {name for event in past.events for name in event.traits}
+        base = {name: value for name, value in past.customer.profile.items() if name not in traits}
         self._customer = Customer(past.customer.id, past.customer.external_id, base, past.customer.demo)
         self._known: Known | None = None
         self._midnight = span.start
@@ -110,6 +112,7 @@ class PastCustomer:
         other = copy.copy(self)
         other._sums = self._sums.copy()
         other._events, other._scores = list(self._events), dict(self._scores)
+        other._taken = list(self._taken)
         other._history = {name: list(days) for name, days in self._history.items()}
         other._ahead = sorted([*self._ahead, *deeds], key=lambda one: one.at)
         other.effects = []
@@ -144,8 +147,36 @@ class PastCustomer:
         return known
 
     def _take(self, batch: list[KnownEvent]) -> set[str]:
-        """Take events in as the store does."""
+        """Take events in as the store does, and make right what is another by what came late or was corrected."""
+        wrong = [first_midnight(one.at) for one in batch if one.corrects or one.at < one.known_at]
+        if any(one.corrects for one in batch):
+            before = {one.key: one for one in believe(self._taken)}
+            wrong += [first_midnight(before[one.key].at) for one in batch if one.key in before]
+            everything, self._taken = believe([*self._taken, *batch]), []
+            self._row, self._sums, self._events = StoredSignals(self._row.customer_id), DailySums(), []
+            changed = self._move([replace(one, corrects=False) for one in everything])
+        else:
+            changed = self._move(batch)
+        since = min(wrong, default=None)
+        if since is not None and since <= self.now.date() and self._rework(since):
+            changed |= {SCORE, *self._needs.history}
+        return changed
+
+    def _rework(self, since: date) -> bool:
+        """Make the days from `since` on right; whether there were any."""
+        events = [Event(one.name, one.at, one.traits or one.properties) for one in self._taken]
+        kept = {day for series in self._history.values() for day, _ in series} | self._scores.keys()
+        days = {day for day in kept if day >= since}
+        if events:
+            days |= set(missing_days(since, self.now, min(e.at for e in events), self.born, days))
+        rework_series(
+            events, days, self._scores, self._history, catalogue=self._catalogue, scorer=self._scorer
+        )
+        return bool(days)
+
+    def _move(self, batch: list[KnownEvent]) -> set[str]:
         self._known = None
+        self._taken += batch
         batch = sorted(batch, key=lambda event: event.at)
         events = [Event(one.name, one.at, one.traits or one.properties) for one in batch]
         moved = move_signals(self._row.values, self._row.stamps, events, self._catalogue)
@@ -240,10 +271,12 @@ class PastCustomer:
         self._midnight = start if self.born <= start else _midnight_of(self.born) + _DAY
         while self._next < len(self._arrivals) and self._arrivals[self._next][0] < start:
             self._next += 1
-        before = [event for known_at, event in self._arrivals[: self._next]]
+        before = believe([event for known_at, event in self._arrivals[: self._next]])
         self._row, self._sums, self._events = StoredSignals(self._row.customer_id), DailySums(), []
+        self._taken = []
         if before:
-            self._take(before)
+            # The days before are as they were known then, repairs among them.
+            self._move([replace(one, corrects=False) for one in before])
         self._sums.forget_before(start.date() - timedelta(days=self._catalogue.tally_days))
 
     def _work_out_days(self, start: datetime) -> None:

@@ -248,11 +248,62 @@ ALTER TABLE publications ADD CONSTRAINT publications_kind_check
   CHECK (kind IN ('playbook', 'policy', 'health', 'retired', 'rollback'));
 """
 
+# Read by others, who see a customer's own features only where it has used them. `scoring/adoption.py` says what the
+# figures mean and works out the same ones; a test holds the two together. Days are UTC.
+ADOPTION = """
+CREATE VIEW feature_adoption AS
+SELECT
+  customer_id,
+  customer,
+  feature_key,
+  first_used_at,
+  last_used_at,
+  CASE WHEN recent >= 20 THEN 'daily' WHEN recent >= 4 THEN 'weekly' WHEN recent >= 1 THEN 'monthly'
+    ELSE 'rarely' END AS usage_frequency,
+  CASE WHEN recent >= 12 THEN 'power_user' WHEN recent >= 3 THEN 'adopting' WHEN recent >= 1 THEN 'trial'
+    ELSE 'churned' END AS adoption_stage,
+  usage_count,
+  CASE WHEN recent = 0 THEN 0 ELSE floor(
+    60 * least(1::float8, recent::float8 / 12)
+    + 25 * least(1::float8, recent_count::float8 / recent / 5)
+    + 15 * least(1::float8, (today - first_used_at)::float8 / 90)
+    + 0.5::float8
+  )::int END AS value_realization_score,
+  CASE WHEN recent = 0 THEN 1::float8 ELSE floor(
+    (1 - (1 - CASE WHEN today > last_used_at
+      THEN greatest(0::float8, 1 - CASE WHEN days_used > 1
+        THEN greatest(1::float8, (last_used_at - first_used_at)::float8 / (days_used - 1)) ELSE 14 END
+        / (today - last_used_at)) ELSE 0 END)
+      * (1 - CASE WHEN before > 0 THEN greatest(0::float8, (before - recent)::float8 / before) ELSE 0 END / 2))
+    * 1000 + 0.5::float8
+  ) / 1000 END AS abandonment_risk
+FROM (
+  SELECT
+    c.id AS customer_id,
+    c.external_id AS customer,
+    t.detail AS feature_key,
+    clock.today,
+    min(t.day) AS first_used_at,
+    max(t.day) AS last_used_at,
+    sum(t.count) AS usage_count,
+    count(*) AS days_used,
+    count(*) FILTER (WHERE clock.today - t.day < 30) AS recent,
+    sum(t.count) FILTER (WHERE clock.today - t.day < 30) AS recent_count,
+    count(*) FILTER (WHERE clock.today - t.day BETWEEN 30 AND 59) AS before
+  FROM (SELECT (now() AT TIME ZONE 'UTC')::date AS today) clock
+  CROSS JOIN customers c
+  JOIN tallies t ON t.customer_id = c.id
+  WHERE t.name = 'feature_used' AND t.detail <> '' AND t.count > 0 AND t.day <= clock.today
+  GROUP BY c.id, c.external_id, t.detail, clock.today
+) used;
+"""
+
 
 def upgrade() -> None:
     """Change how days are kept, and add what scoring needs."""
     op.get_bind().exec_driver_sql(HISTORY)
     op.get_bind().exec_driver_sql(SCORES)
+    op.get_bind().exec_driver_sql(ADOPTION)
 
 
 def downgrade() -> None:
