@@ -10,7 +10,7 @@ from operator import or_
 from types import MappingProxyType
 from typing import cast
 
-from activities.health import load_scorer
+from activities.health import load_predictors, load_scorer
 from activities.past_scores import PastScores, load_scores
 from rules.needs import Needs
 from schemas.catalogue import Catalogue
@@ -18,7 +18,8 @@ from schemas.condition import Value
 from schemas.facts import Event, Facts
 from schemas.signal_value import WrongType
 from scoring.health import Scorer
-from scoring.signals import Tally, ages, derive_signals
+from scoring.predictors import RULES_ONLY, Predictors
+from scoring.signals import Derived, Tally, ages, derive
 from store import contact, events, signals
 from store.customers import Customer, load_customers
 from store.database import Connection
@@ -34,13 +35,15 @@ class Known:
     """One customer: profile, facts at `facts.now`, and the stored row with what was derived merged in.
 
     `changed` names the signals whose value isn't the stored one, ages (which are never stored) always among them;
-    `moved` says whether the row is another than the stored one and wants to be saved.
+    `moved` says whether the row is another than the stored one and wants to be saved. `derived` is what
+    health and churn are made of.
     """
 
     customer: Customer
     facts: Facts
     stored: StoredSignals
     changed: frozenset[str]
+    derived: Derived
     moved: bool = True
 
 
@@ -55,12 +58,13 @@ async def load_known(
     past: PastScores | None = None,
     reachability: bool = True,
     scorer: Scorer | None = None,
+    predictors: Predictors | None = None,
 ) -> dict[str, Known]:
     """What is known of these customers at `now`; of events and history only what `needs` names. Missing ids are
     left out.
 
     `more` adds needs of single customers; `past` remembers scores between calls; `scorer` is that of the live health
-    model (None: it is read). `reachability=False` leaves consent
+    model and `predictors` are those that serve (None: they are read). `reachability=False` leaves consent
     and suppression out of the facts: conditions don't look at them.
     """
     customers = await load_customers(connection, customer_ids)
@@ -70,6 +74,8 @@ async def load_known(
     all_needs = reduce(or_, more.values(), needs)
     if scorer is None:
         scorer = await load_scorer(connection)
+    if predictors is None:
+        predictors = await load_predictors(connection, catalogue)
     scores = await (past.load if past else load_scores)(connection, ids, now.astimezone(UTC).date())
     history = await signals.load_history(
         connection, ids, all_needs.history, (now - timedelta(days=HISTORY_DAYS)).date()
@@ -91,6 +97,7 @@ async def load_known(
             catalogue=catalogue,
             scores=scores[id_],
             scorer=scorer,
+            predictors=predictors,
             history=history.get(id_, {}),
             events=happened.get(id_, ()),
         )
@@ -110,24 +117,26 @@ def assemble(
     history: Mapping[str, Sequence[tuple[date, Value]]],
     events: Sequence[Event],
     scorer: Scorer | None = None,
+    predictors: Predictors = RULES_ONLY,
 ) -> Known:
     """What follows at `now` from what is stored of one customer; consent and suppression aren't looked at.
 
     `scores` are the health scores of earlier UTC days, `tallies` reach back `catalogue.tally_days`; `scorer` works out
-    today's (None: the model that ships as default).
+    today's (None: the model that ships as default), `predictors` say how likely it is that the customer leaves.
     """
     passing = derived_names(catalogue)
     # What was derived at an earlier moment isn't a fact of this one.
     base = {name: value for name, value in row.values.items() if name not in passing}
-    derived = derive_signals(
+    derived = derive(
         {name: value for name, value in base.items() if not isinstance(value, WrongType)},
         tallies,
         now=now,
         catalogue=catalogue,
         previous=scores,
         score=scorer,
+        predictors=predictors,
     )
-    values: dict[str, Value] = {**base, **derived}
+    values: dict[str, Value] = {**base, **derived.signals}
     ages_now = ages(values, now, catalogue)
     facts = Facts(
         customer=customer.external_id,
@@ -142,7 +151,9 @@ def assemble(
     changed = frozenset([name for name, value in values.items() if before.get(name) != value])
     changed |= {told for name, told in TOLD_AS.items() if name in changed}
     kept = {name: value for name, value in values.items() if name not in ages_now}
-    return Known(customer, facts, StoredSignals(row.customer_id, kept, row.stamps), changed, kept != before)
+    return Known(
+        customer, facts, StoredSignals(row.customer_id, kept, row.stamps), changed, derived, kept != before
+    )
 
 
 async def load_reachability(connection: Connection, known: Mapping[str, Known]) -> dict[str, Known]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 
-from store import signals
+from store.customer_health import load_midnight_scores
 from store.database import Connection
 
+# What the score is called among the signals.
 SCORE = "health_score"
 # The trend of health is worked out over 30 days, whoever asks.
 DAYS = 31
@@ -19,16 +20,8 @@ Scores = Mapping[date, int]
 
 async def load_scores(connection: Connection, ids: Sequence[str], today: date) -> dict[str, Scores]:
     """The health scores of these customers on the last 31 days before `today`, from the store."""
-    since = today - timedelta(days=DAYS)
-    found = await signals.load_history(connection, ids, {SCORE}, since)
-    return {
-        id_: {
-            day: int(value)
-            for day, value in found.get(id_, {}).get(SCORE, ())
-            if day < today and isinstance(value, int | float)
-        }
-        for id_ in ids
-    }
+    found = await load_midnight_scores(connection, ids, today - timedelta(days=DAYS), today)
+    return {id_: found.get(id_, {}) for id_ in ids}
 
 
 class PastScores:
@@ -61,3 +54,8 @@ class PastScores:
                 while len(self._scores) > self._kept:
                     self._scores.popitem(last=False)
         return found
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """These customers' pasts are others now."""
+        for id_ in ids:
+            self._scores.pop(id_, None)

@@ -11,7 +11,7 @@ from store.tables import metadata
 
 ORIGINALS = 250
 DAYS = 60
-COPIED = ("signals", "tallies", "signal_history", "consents", "events")
+COPIED = ("signals", "tallies", "signal_history", "customer_health", "consents", "events")
 
 
 async def load_base(database_url: str, say: Say, *, customers: int) -> None:

@@ -36,13 +36,17 @@ class Poster:
             await self.open()
             return await self._post(path, body)
 
-    async def _post(self, path: str, body: bytes) -> int:
+    async def get(self, path: str) -> int:
+        """Get; returns the status when the whole answer is there."""
+        return await self._post(path, b"", "GET")
+
+    async def _post(self, path: str, body: bytes, method: str = "POST") -> int:
         if self._reader is None or self._writer is None:
             await self.open()
         assert self._reader is not None
         assert self._writer is not None
         self._writer.write(
-            f"POST {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Basic {self._credentials}\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Basic {self._credentials}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
             + body
         )

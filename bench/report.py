@@ -23,12 +23,16 @@ from bench.loading import (
     Loading,
 )
 from bench.matching import BATCH_LIMIT_SECONDS, EVENT_LIMIT_MS, SKIPPED, Matching
+from bench.one_customer import OneCustomer
+from bench.scoring import MEMORY_LIMIT_MB, Scoring
 from bench.simulating import LIMIT_SECONDS as SIMULATE_LIMIT_SECONDS
 from bench.simulating import Simulating
 from bench.throughput import Throughput
 
 P50_LIMIT_MS = 150.0
 P99_LIMIT_MS = 500.0
+# One customer: features included, in a process; a prediction and a score by HTTP.
+ASSESS_LIMIT_MS, PREDICT_LIMIT_MS, SCORE_LIMIT_MS = 20.0, 200.0, 100.0
 
 
 @dataclass
@@ -38,10 +42,12 @@ class Report:
     machine: Mapping[str, Any]
     latency: Latency | None = None
     throughput: Throughput | None = None
+    one_customer: OneCustomer | None = None
     history: Histories | None = None
     loading: Loading | None = None
     matching: Matching | None = None
     simulating: Simulating | None = None
+    scoring: Scoring | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with the ratios."""
@@ -50,6 +56,8 @@ class Report:
             told["latency"] = asdict(self.latency)
         if self.throughput:
             told["throughput"] = asdict(self.throughput)
+        if self.one_customer:
+            told["one_customer"] = asdict(self.one_customer)
         if self.history:
             told["history"] = asdict(self.history)
         if self.loading:
@@ -58,6 +66,8 @@ class Report:
             told["matching"] = asdict(self.matching)
         if self.simulating:
             told["simulating"] = asdict(self.simulating)
+        if self.scoring:
+            told["scoring"] = asdict(self.scoring)
         told["ratios"] = {row.what: row.ratio for row in self.rows() if row.ratio is not None}
         return told
 
@@ -68,6 +78,8 @@ class Report:
             rows += _latency_rows(self.latency)
         if self.throughput:
             rows += _throughput_rows(self.throughput)
+        if self.one_customer:
+            rows += _one_customer_rows(self.one_customer)
         if self.history:
             rows += _history_rows(self.history)
         if self.loading:
@@ -76,6 +88,8 @@ class Report:
             rows += _matching_rows(self.matching)
         if self.simulating:
             rows.append(_simulating_row(self.simulating))
+        if self.scoring:
+            rows += _scoring_rows(self.scoring)
         return rows
 
 
@@ -128,6 +142,21 @@ def _throughput_rows(found: Throughput) -> list[Row]:
     ]
 
 
+def _one_customer_rows(found: OneCustomer) -> list[Row]:
+    def row(what: str, p50: float, p99: float, limit: float) -> Row:
+        measured = f"{p99:.1f} ms (p50 {p50:.1f})"
+        return Row(f"{what}, p99", measured, f"under {limit:.0f} ms", p99 / limit, p99 < limit)
+
+    return [
+        row(
+            f"one customer, features, health and {found.terms} terms of churn",
+            found.assess_p50_ms, found.assess_p99_ms, ASSESS_LIMIT_MS,
+        ),
+        row("one prediction by HTTP", found.predict_p50_ms, found.predict_p99_ms, PREDICT_LIMIT_MS),
+        row("one score by HTTP, written down", found.score_p50_ms, found.score_p99_ms, SCORE_LIMIT_MS),
+    ]  # fmt: skip
+
+
 def _history_rows(found: Histories) -> list[Row]:
     holds = found.ratio <= 1
     wanted = f"{found.rival:.1f} by hand"
@@ -171,6 +200,28 @@ def _loading_rows(found: Loading) -> list[Row]:
             VALIDATE_LIMIT_SECONDS,
         ),
     ]
+
+
+def _scoring_rows(found: Scoring) -> list[Row]:
+    phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in found.phases.items())
+    return [
+        Row(
+            f"{found.customers:,} customers scored, {found.triggers} triggers, end to end",
+            f"{found.seconds:.1f} s, {found.rate:,.0f} a second", "times PostgreSQL's COPY out and in",
+            found.seconds / found.copy_seconds,
+        ),
+        Row("  the same rows by COPY, out and in", f"{found.copy_seconds:.1f} s"),
+        Row("  seconds of all shards together", phases),
+        Row(
+            "  CPU, batch worker / PostgreSQL",
+            f"{found.worker_cpu_seconds:.1f} / {found.postgres_cpu_seconds:.1f} s",
+        ),
+        Row(
+            "  memory of the batch worker", f"{found.worker_mb:.0f} MB", f"under {MEMORY_LIMIT_MB:.0f} MB",
+            found.worker_mb / MEMORY_LIMIT_MB, found.worker_mb < MEMORY_LIMIT_MB,
+        ),
+        Row("  memory of PostgreSQL", f"{found.postgres_mb:.0f} MB"),
+    ]  # fmt: skip
 
 
 def _matching_rows(found: Matching) -> list[Row]:

@@ -1,4 +1,4 @@
-"""`holdfast churn`: churn models on any table: fit one, predict with it, and see what it is worth."""
+"""`holdfast churn`: churn models on any table, fitted, used and judged; and what the live one is worth."""
 
 from __future__ import annotations
 
@@ -52,11 +52,29 @@ LEARNING = (
 )
 
 
+DATA_OR_LIVE = click.option(
+    "--data", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F.csv",
+    help="A CSV file, UTF-8, with a header; left out: the history of the live database.",
+)  # fmt: skip
+DATA_OR_CUSTOMER = click.option(
+    "--data", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="F.csv",
+    help="A CSV file, UTF-8, with a header; one row per customer.",
+)  # fmt: skip
+LABEL_OF_DATA = click.option("--label", metavar="COL", help="The column that says who churned; two values.")
+
+
 def learning_options(command_: Decorated) -> Decorated:
     """The options of what learns."""
     for option in reversed(LEARNING):
         command_ = option(command_)
     return DATA(command_)
+
+
+def judging_options(command_: Decorated) -> Decorated:
+    """The same of what judges, which needs no file."""
+    for option in reversed((LABEL_OF_DATA, *LEARNING[1:])):
+        command_ = option(command_)
+    return DATA_OR_LIVE(command_)
 
 
 @click.group(name="churn")
@@ -99,12 +117,13 @@ def fit(
 
 
 @command.command()
-@DATA
+@DATA_OR_CUSTOMER
+@click.option("--customer", metavar="WHO", help="A customer of the live database instead, predicted now.")
 @click.option("--label", metavar="COL", help="Left aside if the file has it.")
 @ID
 @click.option(
-    "--model", "source", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), required=True,
-    metavar="M.json", help="A model that `holdfast churn fit` wrote; - is standard input.",
+    "--model", "source", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), metavar="M.json",
+    help="A model that `holdfast churn fit` wrote; - is standard input. Of customers it is the one that serves.",
 )  # fmt: skip
 @click.option(
     "--output", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), default="-", metavar="FILE",
@@ -112,18 +131,30 @@ def fit(
 )  # fmt: skip
 @click.option(
     "--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True,
-    help="One line per row, as CSV or JSON.",
+    help="One line per row, as CSV or JSON; of a customer, in words or JSON.",
 )  # fmt: skip
-def predict(data: Path, label: str | None, id_: str | None, source: Path, output: Path, form: str) -> None:
+def predict(
+    data: Path | None, customer: str | None, label: str | None, id_: str | None, source: Path | None, output: Path,
+    form: str,
+) -> None:  # fmt: skip
     """Write each row's probability of churn and the three strongest reasons for it.
 
     Reasons are on the log-odds scale: base + the three effects + other = log_odds, to the last digit written, and
     probability = 1 / (1 + exp(-log_odds)). A reason is an association, not a cause.
 
+    With --customer it is what the running system says of that customer: the probability within the policy's horizon,
+    every reason, what to do, and what is at stake.
+
     \b
-    Example:
+    Examples:
       holdfast churn predict --data today.csv --id customer --model churn.json --output risk.csv
+      holdfast churn predict --customer supplier-17
     """
+    if customer is not None:
+        _predict_live(customer, form)
+        return
+    if data is None or source is None:
+        raise click.UsageError(f"Missing option '--{'model' if data else 'data'}' (or --customer).")
     from cli.churn_predictions import csv_lines, json_lines, predict_rows
     from cli.churn_table import check_ids, read_csv
     from scoring.churning.artifact import read_model
@@ -146,7 +177,7 @@ def predict(data: Path, label: str | None, id_: str | None, source: Path, output
 
 
 @command.command()
-@learning_options
+@judging_options
 @click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True, metavar="K")
 @click.option(
     "--gap", type=click.FloatRange(min=0), default=0.0, metavar="DAYS",
@@ -158,19 +189,28 @@ def predict(data: Path, label: str | None, id_: str | None, source: Path, output
     help="Draw calibration and gains: FILE.svg, FILE.png or FILE.pdf.",
 )  # fmt: skip
 def evaluate(
-    data: Path, label: str, positive: str | None, id_: str | None, group: str | None, time_: str | None,
-    drop: tuple[str, ...], text: tuple[str, ...], anchor: str | None, rules: bool, more: tuple[str, ...],
-    folds: int, gap: float, form: str, picture: Path | None,
+    data: Path | None, label: str | None, positive: str | None, id_: str | None, group: str | None,
+    time_: str | None, drop: tuple[str, ...], text: tuple[str, ...], anchor: str | None, rules: bool,
+    more: tuple[str, ...], folds: int, gap: float, form: str, picture: Path | None,
 ) -> None:  # fmt: skip
     """Say how well a model predicts rows that it has not seen, fold by fold.
 
     Folds are forward in time with --time, keep groups together with --group, and else each have their share of
     churn. Everything is learned anew in each fold; every figure is of predictions for rows held back.
 
+    Without --data it is the customers of the live database, as `holdfast train` learns from them: the newest months
+    that can be judged, each predicted from what was known before it, beside the health score and the rule of thumb.
+
     \b
-    Example:
+    Examples:
       holdfast churn evaluate --data customers.csv --label churned --id customer --picture churn.svg
+      holdfast churn evaluate --format json
     """
+    if data is None:
+        _evaluate_live(form, picture)
+        return
+    if label is None:
+        raise click.UsageError("Missing option '--label'.")
     from scoring.churning.evaluation import evaluate as measure_folds
     from scoring.churning.inspection import inspect
 
@@ -197,6 +237,49 @@ def evaluate(
 
         draw(result, picture, title=f"{label} in {data.name}")
         _say(f"the picture is in {picture}")
+
+
+def _predict_live(customer: str, form: str) -> None:
+    """The same of one customer of the live database."""
+    _refuse_others("customer", "form")
+    from cli.customer_scores import print_prediction
+
+    print_prediction(customer, form)
+
+
+def _evaluate_live(form: str, picture: Path | None) -> None:
+    """The same of the live database."""
+    _refuse_others("form", "picture")
+    from schemas.settings import Settings
+
+    url = Settings.read(os.environ).require_database_url()
+    if picture is not None:
+        from loops.backtest.picture import check_picture
+
+        check_picture(picture)
+    from cli.churn_live import evaluate_live, print_live
+
+    found = evaluate_live(url, _say)
+    print_live(found, form)
+    if picture is not None:
+        from cli.churn_picture import draw
+
+        draw(found.evaluation, picture, title=f"leaving within {found.evaluation_days} days")
+        _say(f"the picture is in {picture}")
+
+
+def _refuse_others(*allowed: str) -> None:
+    """Options that say something of a file have no place where there is none."""
+    context = click.get_current_context()
+    for name, value in context.params.items():
+        if (
+            context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+            and name not in allowed
+            and value
+        ):
+            shown = {"id_": "id", "time_": "time", "source": "model"}.get(name, name)
+            hint = "leave --customer out" if "customer" in allowed else "give --data, too"
+            raise click.UsageError(f"--{shown} is about a file: {hint}.")
 
 
 @dataclass(frozen=True, slots=True)

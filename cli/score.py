@@ -39,24 +39,66 @@ _directory_option = click.option(
     "--facts", "facts_file", type=click.Path(exists=True, dir_okay=False, allow_dash=True), metavar="F.jsonl",
     help="One customer's facts per line; - is standard input.",
 )  # fmt: skip
+@click.option(
+    "--customer", metavar="ID", help="One customer of the live database, scored now; nothing is written."
+)
+@click.option(
+    "--population", is_flag=True, help="Score everybody in the database now, as it is done every night."
+)
+@click.option("--runs", "listing", is_flag=True, help="List the last runs over the population.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    help="How to print what became of the population, or of the customer.",
+)  # fmt: skip
 @_model_option
 @_directory_option
 @click.pass_context
-def command(context: click.Context, facts_file: str | None, named: str | None, directory: Path) -> None:
+def command(
+    context: click.Context,
+    facts_file: str | None,
+    customer: str | None,
+    population: bool,
+    listing: bool,
+    form: str,
+    named: str | None,
+    directory: Path,
+) -> None:
     """Score each line of facts by a health model, without a database and without the viral boost.
 
     Lines with errors are named on standard error and left out; the exit status is then 1. Where too little is known for
     the model, the score is null and the risk level unknown.
 
+    With --population everybody is scored through Temporal, by the batch workers that run: signals, health, churn, and
+    whom the evaluator is to look at. The exit status is 1 where parts of the population had to be given up.
+
     \b
     Examples:
       echo '{"customer": "c1", "signals": {"days_since_last_login": 5}}' | holdfast score --facts - --model points
       holdfast score backtest --from 2026-03-01 --to 2026-05-31
+      holdfast score --customer supplier-17
+      holdfast score --population
     """
     if context.invoked_subcommand is not None:
         return
-    if facts_file is None:
-        raise click.UsageError("Missing option '--facts' (or the command 'backtest').")
+    if (facts_file is not None) + (customer is not None) + population + listing != 1:
+        raise click.UsageError(
+            "Give one of '--facts', '--customer', '--population', '--runs' (or the command 'backtest')."
+        )
+    if customer is not None:
+        from cli.customer_scores import print_health
+
+        print_health(customer, form)
+        return
+    if population or listing:
+        from cli.population import print_runs, score_population
+
+        settings = Settings.read(os.environ)
+        if listing:
+            print_runs(settings, form)
+        elif not score_population(settings, form):
+            context.exit(1)
+        return
+    assert facts_file is not None
     scorer = Scorer(_find(context, named, directory))
     catalogue = load_catalogue()
     now = datetime.now(UTC)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from schemas.errors import Problem
+from schemas.log_lines import set_up_logging
 from schemas.settings import Settings
 
 
@@ -29,7 +30,7 @@ def command(host: str, port: int) -> None:
     Example:
       HOLDFAST_DATABASE_URL=postgresql://me:secret@db/holdfast HOLDFAST_API_KEY=… holdfast web --port 8080
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    set_up_logging(logging.WARNING)
     settings = Settings.read(os.environ)
     settings.require_database_url()
     if not settings.api_keys:
@@ -39,13 +40,15 @@ def command(host: str, port: int) -> None:
 
 async def _serve(settings: Settings, host: str, port: int) -> None:
     from activities.registry import find_step_types
+    from loops.assessing import assess_customer
     from loops.rollback import roll_back as put_back
     from schemas.catalogue import load_catalogue
     from schemas.compiled_cache import open_cache
     from schemas.loader import load_playbooks
+    from scoring.assessment import Assessment
     from scoring.moving import make_mover
-    from store.database import Database
-    from web.application import build_application
+    from store.database import Database, Waker
+    from web.application import BELL, build_application
     from web.serving import WebServer, bind, mark_ready
 
     catalogue = load_catalogue()
@@ -60,6 +63,9 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
         done = await put_back(database, settings.playbooks, catalogue, playbook, version, author=author)
         return {**vars(done), "written": str(done.written) if done.written else None}
 
+    async def assess(external_id: str, record: bool) -> Assessment:
+        return await assess_customer(database, catalogue, external_id, bell=bell if record else None)
+
     def tell(address: str) -> None:
         click.echo(f"holdfast web listens on {address}", err=True)
         if not settings.secret_key:
@@ -69,9 +75,15 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     # Bound before anything else, so that a port that is taken is told plainly.
     listener = bind(host, port)
     database = Database(settings.require_database_url(), connections=15)
+    bell = Waker(database, BELL)
     try:
         app = build_application(
-            settings, database, move=make_mover(catalogue), find_problems=find_problems, roll_back=roll_back
+            settings,
+            database,
+            move=make_mover(catalogue),
+            find_problems=find_problems,
+            roll_back=roll_back,
+            assess=assess,
         )
         await WebServer(app, listening=tell).serve([listener])
     finally:

@@ -14,15 +14,17 @@ from functools import reduce
 from operator import or_
 
 from activities.facts import Known, load_known, load_reachability
-from activities.health import load_scorer
+from activities.health import load_predictors, load_scorer
 from activities.interruptions import find_interruption
 from activities.past_scores import PastScores
 from activities.running import close_run
+from activities.scores import save_scores
 from activities.steps import StepOpening
 from activities.versions import Version
 from activities.waiting import satisfied
 from loops.entries import Entries, Entry, ask, hold
 from loops.newcomers import Newcomers
+from loops.score_telling import ScoreTelling
 from loops.triggers import Triggers, prepare_triggers
 from rules.reference import explain
 from rules.waits import end_of_wait
@@ -30,10 +32,12 @@ from schemas.plan import BeforeDate, Wait, WaitFor
 from schemas.policy import Policy
 from schemas.run import RunEnd
 from scoring.health import Scorer
+from scoring.predictors import Predictors
 from store import decisions, entry_requests, evaluations, inbox, run_steps, runs, signals, waits
 from store.database import Connection
 from store.evaluations import Request
 from store.playbooks import Published, load_published, read_stamp
+from store.repairs import REPAIRED
 from store.runs import Run
 
 BATCH = 200
@@ -58,6 +62,8 @@ class _Batch:
     due: dict[str, datetime | None] = field(default_factory=dict)
     # Customers whom not every trigger was asked about: when the others want to be asked isn't known here.
     partly: set[str] = field(default_factory=set)
+    # Whom a playbook begins to treat.
+    treated: set[str] = field(default_factory=set)
     rung: int = 0
 
     def look_again(self, customer_id: str, at: datetime | None) -> None:
@@ -74,10 +80,12 @@ class Evaluator:
         self._database = opening.database
         self._triggers: Triggers | None = None
         self._scorer: Scorer | None = None
+        self._predictors: Predictors | None = None
         # What is live and was not yet compared with what customers have been looked at for.
         self._uncompared: Published | None = None
         self._newcomers = Newcomers(opening.database)
         self._past = PastScores()
+        self._telling = ScoreTelling(opening.database)
 
     async def run_once(self, limit: int = BATCH) -> Evaluated:
         """Look at up to `limit` customers in one transaction; while few wait, ask for those whom an edit concerns."""
@@ -95,6 +103,7 @@ class Evaluator:
         return done
 
     async def _look(self, limit: int) -> Evaluated:
+        known: dict[str, Known] = {}
         async with self._database.transaction() as connection:
             requests = await evaluations.take_requests(connection, limit)
             triggers = await self._refresh(connection)
@@ -103,6 +112,7 @@ class Evaluator:
             # Read after the locks: nothing that happened to these customers before is missed.
             batch = _Batch(await self._database.clock.read(connection))
             ids = [request.customer_id for request in requests]
+            self._past.forget(r.customer_id for r in requests if REPAIRED in r.changed)
             open_runs: dict[str, list[tuple[Run, Version]]] = defaultdict(list)
             for run in await runs.load_open_runs(connection, ids):
                 version = await self._opening.versions.load(connection, run.playbook, run.version)
@@ -127,10 +137,14 @@ class Evaluator:
             for entry in entered:
                 assert entry.decision is not None
                 batch.counts[(entry.playbook.name, entry.decision.reason, "")] += 1
+                if entry.run is not None and entry.run.arm == "treated":
+                    batch.treated.add(entry.customer_id)
                 if entry.until is not None:
                     batch.look_again(entry.customer_id, entry.until)
-            await self._write(connection, batch, requests, known)
-            return Evaluated(len(requests), sum(entry.run is not None for entry in entered), batch.rung)
+            await self._write(connection, batch, requests, known, triggers)
+            done = Evaluated(len(requests), sum(entry.run is not None for entry in entered), batch.rung)
+        self._telling.tell(known.values())
+        return done
 
     async def _know(
         self,
@@ -156,10 +170,12 @@ class Evaluator:
             past=self._past,
             reachability=False,
             scorer=self._scorer,
+            predictors=self._predictors,
         )
 
     async def _refresh(self, connection: Connection) -> Triggers:
         stamp = await read_stamp(connection)
+        self._predictors = await load_predictors(connection, self._opening.catalogue)
         if self._triggers is None or self._triggers.published.stamp != stamp:
             self._uncompared = await load_published(connection)
             self._scorer = await load_scorer(connection)
@@ -242,7 +258,12 @@ class Evaluator:
         return matched
 
     async def _write(
-        self, connection: Connection, batch: _Batch, requests: list[Request], known: dict[str, Known]
+        self,
+        connection: Connection,
+        batch: _Batch,
+        requests: list[Request],
+        known: dict[str, Known],
+        triggers: Triggers,
     ) -> None:
         await signals.save(connection, [k.stored for k in known.values() if k.moved], batch.now)
         whole = {r.customer_id for r in requests if r.everything and r.customer_id in known}
@@ -250,6 +271,10 @@ class Evaluator:
             day = batch.now.date()
             values = {id_: known[id_].stored.values for id_ in whole}
             await signals.record_day(connection, day, values, batch.now)
+        holdout = triggers.published.policy.holdout_percent
+        await save_scores(
+            connection, known, self._scorer, holdout_percent=holdout, whole=whole, treated=batch.treated
+        )
         standing = await decisions.load_standings(
             connection, [customer_id for customer_id, _ in batch.cleared]
         )

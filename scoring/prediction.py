@@ -20,8 +20,8 @@ class Prediction:
 
     `probability` is for the policy's horizon; `within` for 30, 60 and 90 days (None: the rule of thumb knows no
     horizons). `version` is the artifact's, or `rule-of-thumb`. `factors` are the six named ones of the domain, 0–1;
-    `reasons` say in log-odds (of the rule of thumb: in points over 100) what the score is made of, strongest first.
-    `priority` is 1 (least) to 5.
+    `reasons` say in log-odds (of the rule of thumb: in points over 100) what `score` is made of, strongest first:
+    `base` and all of them add up to it. `priority` is 1 (least) to 5.
     """
 
     probability: float
@@ -31,7 +31,7 @@ class Prediction:
     confidence: Confidence
     version: str
     within: tuple[float, float, float] | None = None
-    score: float | None = None
+    score: float = 0.0
     base: float = 0.0
     reasons: tuple[Reason, ...] = ()
     expected: date | None = None

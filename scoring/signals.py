@@ -17,7 +17,6 @@ from schemas.catalogue import Catalogue
 from schemas.condition import Value
 from schemas.facts import Event
 from schemas.signal_value import WrongType, normalise
-from scoring.churn import churn_signals
 from scoring.derivations import (
     COUNT,
     DETAILS,
@@ -28,7 +27,10 @@ from scoring.derivations import (
     compile_derivations,
     read_amount,
 )
-from scoring.health import Scorer, average_health, long_trend, segment_of, shipped_scorer
+from scoring.health import Health, Scorer, average_health, long_trend, segment_of, shipped_scorer
+from scoring.prediction import Prediction
+from scoring.predictors import RULES_ONLY, Predictors, Risk, churn_signals, describe_risk, rate_one
+from scoring.viral import enhance_score
 
 DAY_SECONDS = 86400
 # An event that should carry a measure and doesn't is kept apart, so that means leave it out and counts don't.
@@ -136,6 +138,36 @@ def tally_events(events: Iterable[Event], catalogue: Catalogue) -> list[Tally]:
     return [Tally(*key, int(count), total) for key, (count, total) in sums.items()]
 
 
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Every signal that isn't stored, and what health and churn are made of.
+
+    `known` are all signals at `now`, the stored ones among them but for churn's own; `risk` None of whom none is told.
+    """
+
+    signals: dict[str, Value]
+    known: dict[str, Value]
+    health: Health
+    scores: Mapping[date, int]
+    risk: Risk | None
+    predictors: Predictors
+    now: datetime
+
+    @property
+    def previous_score(self) -> int | None:
+        """The last score of an earlier day."""
+        today = self.now.astimezone(UTC).date()
+        day = max((day for day in self.scores if day < today), default=None)
+        return self.scores[day] if day is not None else None
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """The risk with everything that is told of it."""
+        if self.risk is None:
+            return None
+        return describe_risk(self.predictors, self.risk, self.known, self.now)
+
+
 def derive_signals(
     stored: Mapping[str, Value],
     tallies: Iterable[Tally],
@@ -144,13 +176,38 @@ def derive_signals(
     catalogue: Catalogue,
     previous: Mapping[date, int] | None = None,
     score: Scorer | None = None,
+    predictors: Predictors = RULES_ONLY,
 ) -> dict[str, Value]:
+    """The signals of `derive`."""
+    found = derive(
+        stored,
+        tallies,
+        now=now,
+        catalogue=catalogue,
+        previous=previous,
+        score=score,
+        predictors=predictors,
+    )
+    return found.signals
+
+
+def derive(
+    stored: Mapping[str, Value],
+    tallies: Iterable[Tally],
+    *,
+    now: datetime,
+    catalogue: Catalogue,
+    previous: Mapping[date, int] | None = None,
+    score: Scorer | None = None,
+    predictors: Predictors = RULES_ONLY,
+) -> Derived:
     """Every signal that isn't stored, true at `now`: windows, ages, totals still at 0, segment, health,
     churn.
 
     `tallies` reach back `catalogue.tally_days` (more does no harm), `previous` is the health score by UTC
-    day; without it the trend is missing. `score` works out health (None: the model that ships as default). A signal
-    that has no value has no key: a customer of whom too little is known has no score and no risk.
+    day; without it the trend is missing. `score` works out health (None: the model that ships as default), `predictors`
+    say how likely it is that the customer leaves. A signal that has no value has no key: a customer of whom too little
+    is known has no score and no risk.
     """
     plan = compile_derivations(catalogue)
     today = now.astimezone(UTC).date()
@@ -168,12 +225,14 @@ def derive_signals(
     if health.score is not None:
         derived["health_score"] = known["health_score"] = scores[today] = health.score
         derived["risk_level"] = health.risk_level
+        derived["enhanced_score"] = enhance_score(health.score, known)
     if (mean := average_health(scores, today)) is not None:
         derived["avg_health_30d"] = known["avg_health_30d"] = mean
     if trend := long_trend(scores, today, scorer.model.trend):
         derived["health_trend"] = known["health_trend"] = trend
-    derived.update(churn_signals(known))
-    return derived
+    risk = rate_one(predictors, known, now, catalogue)
+    derived.update(churn_signals(risk))
+    return Derived(derived, known, health, scores, risk, predictors, now)
 
 
 def _read_windows(

@@ -109,13 +109,15 @@ class Database:
         async with self.engine.begin() as connection:
             yield connection
 
-    async def notify(self, channel: str) -> None:
-        """Wake whoever listens to `channel`; nobody, once this is closed."""
+    async def notify(self, channel: str, payload: str = "") -> None:
+        """Wake whoever listens to `channel`, with a word of under 8,000 bytes; nobody, once this is closed."""
         async with self._notifying:
             if self._closed:
                 return
             async with self.engine.begin() as connection:
-                await connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})
+                await connection.execute(
+                    text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload}
+                )
 
     async def close(self) -> None:
         """Give all connections back, that of a bell which is being rung included.

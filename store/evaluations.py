@@ -62,6 +62,17 @@ async def request_everything(
     return int(done.rowcount)
 
 
+async def request_one(connection: AsyncConnection, now: datetime, customer_id: str) -> None:
+    """Ask for a look at what may have changed of one customer."""
+    await connection.execute(
+        text(
+            "INSERT INTO evaluations (customer_id, since, changed) VALUES (CAST(:customer AS uuid), :now, '{}') "
+            "ON CONFLICT (customer_id) DO NOTHING"
+        ),
+        {"now": now, "customer": customer_id},
+    )
+
+
 async def request_some(connection: AsyncConnection, now: datetime, after: str, limit: int) -> str | None:
     """Ask for a look at the next `limit` customers by id after `after`; returns the last of them, None at the end."""
     rows = await connection.execute(

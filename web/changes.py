@@ -1,4 +1,4 @@
-"""What changes, told to whoever watches: one look at the database for all watchers of a process."""
+"""What changes, told to whoever watches: one look at the database for all watchers of a process; scores as heard."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from store.database import Database
 from store.faults import is_away
 from store.reading_changes import CHANNEL, list_changes
 from store.reading_rows import ChangeRow
+from store.score_news import listen_for_scores
 
 logger = logging.getLogger("holdfast.web")
 
@@ -26,6 +27,7 @@ class Changes:
     OVERLAP = timedelta(seconds=30)
     FURTHEST_BACK = timedelta(hours=1)
     MOST_BEHIND = 1000
+    RECONNECT_SECONDS = 0.5
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -83,7 +85,9 @@ class Changes:
                 await self._try_look(tell=False)
             self._listeners.add(queue)
             if not self._tasks:
-                self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._listen())]
+                self._tasks = [
+                    asyncio.create_task(work()) for work in (self._watch, self._listen, self._hear_scores)
+                ]
 
     async def _missed(self, since: datetime) -> list[ChangeRow]:
         async with self._database.transaction() as connection:
@@ -92,6 +96,30 @@ class Changes:
 
     async def _listen(self) -> None:
         await self._database.listen([CHANNEL], self._bell)
+
+    async def _hear_scores(self) -> None:
+        # They come as they are told: nothing is stored that would have to be looked for.
+        while True:
+            try:
+                async for heard in listen_for_scores(self._database):
+                    for one in heard:
+                        self._tell(
+                            ChangeRow(
+                                kind=one.kind,
+                                id=one.customer_id,
+                                run_id="",
+                                playbook="",
+                                user_id=one.user_id,
+                                state=one.state,
+                                at=one.at,
+                            )
+                        )
+            except Exception as error:
+                if is_away(error):
+                    logger.warning("scores can't be heard, the database is away: %s", type(error).__name__)
+                else:
+                    logger.exception("scores can't be heard")
+            await asyncio.sleep(self.RECONNECT_SECONDS)
 
     async def _watch(self) -> None:
         while True:
@@ -121,12 +149,15 @@ class Changes:
             key = (row.kind, row.run_id, row.id)
             told[key] = row.state
             if tell and self._told.get(key) != row.state:
-                for queue in list(self._listeners):
-                    try:
-                        queue.put_nowait(row)
-                    except asyncio.QueueFull:
-                        self._drop(queue)
+                self._tell(row)
         self._told = told
+
+    def _tell(self, row: ChangeRow) -> None:
+        for queue in list(self._listeners):
+            try:
+                queue.put_nowait(row)
+            except asyncio.QueueFull:
+                self._drop(queue)
 
     def _drop(self, queue: asyncio.Queue[ChangeRow | None]) -> None:
         self._listeners.discard(queue)

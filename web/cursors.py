@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -28,6 +29,20 @@ def read_moment_cursor(cursor: str | None) -> tuple[datetime, str] | None:
         return datetime.fromisoformat(at).astimezone(UTC), str(uuid.UUID(key))
     except (ValueError, OverflowError):
         raise InputError("cursor is none of ours.", remedy=_REMEDY) from None
+
+
+def read_risk_cursor(cursor: str | None) -> tuple[float, float, str] | None:
+    """(value at risk, probability, customer's id) of a list in order of risk. Raises InputError."""
+    if cursor is None:
+        return None
+    try:
+        worth, probability, key = _read(cursor, 3)
+        place = float(worth), float(probability), str(uuid.UUID(key))
+    except ValueError:
+        raise InputError("cursor is none of ours.", remedy=_REMEDY) from None
+    if not (math.isfinite(place[0]) and math.isfinite(place[1])):
+        raise InputError("cursor is none of ours.", remedy=_REMEDY)
+    return place
 
 
 def read_number_cursor(cursor: str | None) -> int | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
+from channels.hook_sources import HookSource
 from schemas.errors import Problem
 from schemas.settings import Settings
+from scoring.assessment import Assessment
 from store.database import Database, Waker
 from web.changes import Changes
 from web.executions import Executions
@@ -22,13 +24,16 @@ from web.settings import WebSettings
 
 # Makes a version (by playbook, digest and who asks) live again, and says what came of it.
 RollBack = Callable[[str, str, str], Awaitable[Mapping[str, Any]]]
+# Scores the customer that the caller calls so, now; and writes it down, if that is asked for. Raises NotFoundError.
+Assess = Callable[[str, bool], Awaitable[Assessment]]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
 class Edge:
     """One process's connections and settings; `find_problems` says what is wrong with the playbook files, `roll_back`
-    makes an earlier version live again.
+    makes an earlier version live again, `assess` scores one customer on demand. `hooks` are the sources of `/hooks`,
+    `help_text` is what a customer who asks for HELP is told.
     """
 
     settings: WebSettings
@@ -39,8 +44,12 @@ class Edge:
     executions: Executions
     changes: Changes
     bell: Waker
+    hook_bell: Waker
     find_problems: Callable[[], Sequence[Problem]]
     roll_back: RollBack | None = None
+    assess: Assess | None = None
+    hooks: Mapping[str, HookSource] = field(default_factory=dict)
+    help_text: str = ""
 
 
 def edge_of(request: Request) -> Edge:

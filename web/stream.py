@@ -1,4 +1,4 @@
-"""Server-sent events: runs, steps, messages, tasks and rewards as they change."""
+"""Server-sent events: runs, steps, messages, tasks, rewards, health and churn as they change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ async def stream(
     customer: Customer,
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
-    """Changes as `text/event-stream`: events `run`, `step`, `delivery`, `task`, `reward`, a JSON object each."""
+    """Changes as `text/event-stream`: events `run`, `step`, `delivery`, `task`, `reward`, `health_changed` and
+    `churn_scored`, a JSON object each. Of the last two `state` is the new level, and those that came in between aren't
+    sent again.
+    """
     return _answer(edge, customer, last_event_id)
 
 

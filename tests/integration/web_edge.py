@@ -13,13 +13,14 @@ from typing import Any
 import httpx
 from sqlalchemy import Table, insert, text
 
+from loops.assessing import assess_customer
 from schemas.catalogue import load_catalogue
 from schemas.errors import Problem
 from schemas.settings import Settings
 from scoring.moving import make_mover
 from store import tables
-from store.database import Database
-from web.application import build_application
+from store.database import Database, Waker
+from web.application import BELL, build_application
 from web.edge import RollBack
 from web.serving import WebServer, bind
 
@@ -74,6 +75,9 @@ async def run_web(
         move=make_mover(load_catalogue()),
         find_problems=lambda: problems,
         roll_back=roll_back,
+        assess=lambda name, record: assess_customer(
+            database, load_catalogue(), name, bell=Waker(database, BELL) if record else None
+        ),
     )
     listening = asyncio.Event()
     addresses: list[str] = []

@@ -1,0 +1,192 @@
+"""Churn predictions per customer and day, and the list of those at risk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from store.database import encode
+
+
+class PredictionDay(msgspec.Struct, frozen=True):
+    """What was predicted of one customer on one UTC day, as it was found last.
+
+    `reasons` are the strongest, each {signal, effect}; `prediction_factors` the named ones of the domain, 0–1;
+    `intervention_sent`: a playbook began to treat the customer just now; `held_out`: no playbook ever does.
+    """
+
+    customer_id: str
+    prediction_date: date
+    churn_probability: float
+    within_30d: float | None
+    within_60d: float | None
+    within_90d: float | None
+    risk_level: str
+    prediction_factors: Mapping[str, float]
+    reasons: Sequence[Mapping[str, Any]]
+    predicted_churn_date: date | None
+    earliest_churn_date: date | None
+    latest_churn_date: date | None
+    source: str
+    model_version: str
+    model_confidence: str
+    intervention_recommended: bool
+    intervention_priority: int
+    ltv_at_risk: float | None
+    prevention_cost_estimate: float | None
+    intervention_sent: bool
+    held_out: bool
+    calculated_at: datetime
+
+
+_COLUMNS = PredictionDay.__struct_fields__
+_MOVED = tuple(
+    name for name in _COLUMNS if name not in ("customer_id", "prediction_date", "intervention_sent")
+)
+_SAVE = text(
+    f"INSERT INTO churn_predictions ({', '.join(_COLUMNS)}) SELECT {', '.join(_COLUMNS)} "
+    "FROM jsonb_populate_recordset(NULL::churn_predictions, CAST(:rows AS jsonb)) "
+    "ON CONFLICT (customer_id, prediction_date) DO UPDATE SET "
+    f"{', '.join(f'{name} = excluded.{name}' for name in _MOVED)}, "
+    "intervention_sent = churn_predictions.intervention_sent OR excluded.intervention_sent"
+)
+
+
+async def save_predictions(connection: AsyncConnection, rows: Sequence[PredictionDay]) -> None:
+    """Write the day's rows, or move them on; what became of the customer stays."""
+    if rows:
+        await connection.execute(_SAVE, {"rows": encode(rows)})
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrediction:
+    """A customer's latest prediction, by the caller's id; `sort_…` are its place in the list."""
+
+    customer_id: str
+    user_id: str
+    prediction_date: date
+    churn_probability: float
+    within_30d: float | None
+    within_60d: float | None
+    within_90d: float | None
+    risk_level: str
+    prediction_factors: Mapping[str, float]
+    reasons: Sequence[Mapping[str, Any]]
+    predicted_churn_date: date | None
+    earliest_churn_date: date | None
+    latest_churn_date: date | None
+    source: str
+    model_version: str
+    model_confidence: str
+    intervention_recommended: bool
+    intervention_priority: int
+    ltv_at_risk: float | None
+    prevention_cost_estimate: float | None
+    intervention_sent: bool
+    calculated_at: datetime
+    sort_worth: float
+    sort_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class RiskTotals:
+    """Of everybody who matches: how many, how many of them at risk, and the value that those put at risk."""
+
+    customers: int
+    at_risk: int
+    ltv_at_risk: float
+
+
+@dataclass(frozen=True, slots=True)
+class RiskFilter:
+    """Whom a list is to be about; None: whoever. `source` says who predicted."""
+
+    level: str | None = None
+    least_probability: float | None = None
+    source: str | None = None
+    segment: str | None = None
+
+
+# Who is at risk now stands in the signals; the rows say the rest of it. Without a price a risk sorts after all that
+# have one, by its probability.
+_ORDER = "coalesce(s.ltv_at_risk, -1) DESC, s.churn_probability DESC, s.customer_id"
+_ELSEWHERE = ("customer_id", "user_id", "sort_worth", "sort_probability")
+_READ = ", ".join(f"p.{field.name}" for field in fields(StoredPrediction) if field.name not in _ELSEWHERE)
+
+
+async def list_predictions(
+    connection: AsyncConnection,
+    chosen: RiskFilter,
+    *,
+    limit: int,
+    after: tuple[float, float, str] | None = None,
+) -> list[StoredPrediction]:
+    """The latest predictions, the most value at risk first; `after` is the place of the page's predecessor."""
+    where, values = _where(chosen)
+    if after is not None:
+        # Written out, since two of the three go down.
+        where += (
+            " AND (coalesce(s.ltv_at_risk, -1) < :worth OR (coalesce(s.ltv_at_risk, -1) = :worth AND "
+            "(s.churn_probability < :probability OR (s.churn_probability = :probability "
+            "AND s.customer_id > CAST(:customer AS uuid)))))"
+        )
+        values |= dict(zip(("worth", "probability", "customer"), after, strict=True))
+    rows = await connection.execute(
+        text(
+            f"SELECT page.customer_id::text AS customer_id, c.external_id AS user_id, {_READ}, "
+            "coalesce(page.ltv_at_risk, -1) AS sort_worth, page.churn_probability AS sort_probability FROM ("
+            f"SELECT s.customer_id, s.ltv_at_risk, s.churn_probability FROM signals s WHERE {where} "
+            f"ORDER BY {_ORDER} LIMIT :limit) AS page JOIN customers c ON c.id = page.customer_id "
+            f"CROSS JOIN LATERAL ({_LATEST_ROW.format(customer='page.customer_id')}) p "
+            f"ORDER BY {_ORDER.replace('s.', 'page.')}"
+        ),
+        {**values, "limit": limit},
+    )
+    return [StoredPrediction(**row._mapping) for row in rows]
+
+
+async def sum_risk(connection: AsyncConnection, chosen: RiskFilter, *, at_risk_from: float) -> RiskTotals:
+    """The totals over everybody who matches; at risk is whoever's probability is `at_risk_from` or more."""
+    where, values = _where(chosen)
+    row = (
+        await connection.execute(
+            text(
+                "SELECT count(*) AS customers, count(*) FILTER (WHERE s.churn_probability >= :from_) AS at_risk, "
+                "coalesce(sum(s.ltv_at_risk) FILTER (WHERE s.churn_probability >= :from_), 0) AS ltv_at_risk "
+                f"FROM signals s WHERE {where}"
+            ),
+            {**values, "from_": at_risk_from},
+        )
+    ).one()
+    return RiskTotals(int(row.customers), int(row.at_risk), float(row.ltv_at_risk))
+
+
+_LATEST_ROW = (
+    "SELECT * FROM churn_predictions WHERE customer_id = {customer} ORDER BY prediction_date DESC LIMIT 1"
+)
+
+
+def _where(chosen: RiskFilter) -> tuple[str, dict[str, Any]]:
+    conditions = ["s.churn_probability IS NOT NULL"]
+    values: dict[str, Any] = {}
+    if chosen.level is not None:
+        conditions.append("s.churn_risk_level = :level")
+        values["level"] = chosen.level
+    if chosen.least_probability is not None:
+        conditions.append("s.churn_probability >= :least")
+        values["least"] = chosen.least_probability
+    if chosen.segment is not None:
+        conditions.append("s.segment = :segment")
+        values["segment"] = chosen.segment
+    if chosen.source is not None:
+        conditions.append(
+            f"(SELECT source FROM ({_LATEST_ROW.format(customer='s.customer_id')}) l) = :source"
+        )
+        values["source"] = chosen.source
+    return " AND ".join(conditions), values
