@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.claims import Claimed, Unsettled, Waiting, is_given_up
+from activities.line_up import LineUp
 from activities.messages import ANY_CHANNEL, CHOSEN, choice_of, compose, context_of, make_message
 from activities.routing import Route, channels_of, find_route, topic_of
 from activities.steps import Opened, StepOpening
-from activities.transmission import Claimed, Transmission, Unsettled, record_sent
+from activities.transmission import Transmission, record_sent
 from channels.outcome import Channel
 from channels.rendering import RenderError
 from schemas.plan import Act
@@ -25,6 +27,7 @@ from store.customers import load_customers
 from store.database import DATABASE_AWAY, Connection
 from store.deliveries import Delivery, delivery_id, hash_address
 from store.playbooks import load_policy
+from store.providers import note_provider
 
 # A provider is given 10 s; SETTLE later a claim without a word from its sender is lost, and looked up.
 PROVIDER_SECONDS = 10.0
@@ -49,7 +52,7 @@ class MessageDelivery:
     @activity.defn(name="Delivery.send")
     async def send(self, call: StepCall) -> StepResult:
         """Send this step's message, unless it was sent, may not be sent, or the run is to end."""
-        state: StepResult | Claimed | Unsettled | None = None
+        state: StepResult | Claimed | Unsettled | Waiting | None = None
         try:
             async with self._database.transaction() as connection:
                 opened = await self._opening.open(connection, call)
@@ -66,6 +69,10 @@ class MessageDelivery:
             return state
         if isinstance(state, Unsettled):
             return await self._transmission.reconcile(call, state)
+        if isinstance(state, Waiting):
+            raise ApplicationError(
+                state.line_up.waiting, type="ProvidersAway", next_retry_delay=state.line_up.wait
+            )
         return await self._transmission.transmit(call, state)
 
     @activity.defn(name="Delivery.show")
@@ -82,7 +89,7 @@ class MessageDelivery:
 
     async def _prepare(
         self, connection: Connection, call: StepCall, opened: Opened
-    ) -> StepResult | Claimed | Unsettled:
+    ) -> StepResult | Claimed | Unsettled | Waiting:
         """Decide under the customer's lock, and claim; what is shown in-app, or only recorded, is done with that."""
         step = opened.version.steps[call.step]
         assert isinstance(step, Act)
@@ -97,8 +104,10 @@ class MessageDelivery:
         if row and row.state in ("claimed", "unknown"):
             if row.reconciled_at:
                 return StepResult(outcome="unknown", at=row.reconciled_at)
-            address = address_of(row.channel, opened.known.customer.profile)
-            return self._take_up(row, address, opened.policy.costs.get(row.channel, 0.0), now)
+            # What its provider makes one message of is decided on like any other, and sent again.
+            if row.state == "claimed" or not self._transmission.repeats(call, row, now):
+                address = address_of(row.channel, opened.known.customer.profile)
+                return self._take_up(row, address, opened.policy.costs.get(row.channel, 0.0), now)
         # What is tried again stays on its channel: two channels for one message would be two messages.
         kept = row.channel if row else None
         skipping = _Skipping(
@@ -132,7 +141,38 @@ class MessageDelivery:
             return await skipping.note(
                 connection, call, now, "skipped", decision.outcome, decision.detail, outcome=decision.outcome
             )
-        return await self._make(connection, call, opened, step, route, skipping)
+        line_up = LineUp(())
+        if route.channel != "in_app" and opened.run.arm != "shadow":
+            line_up = await self._transmission.line_up(
+                connection, call, route.channel, opened.run.customer_id, route.address or "", row, now
+            )
+            if not line_up.providers:
+                return await self._hold(connection, call, step, line_up, skipping, now)
+        return await self._make(connection, call, opened, step, route, skipping, line_up)
+
+    async def _hold(
+        self,
+        connection: Connection,
+        call: StepCall,
+        step: Act,
+        line_up: LineUp,
+        skipping: _Skipping,
+        now: datetime,
+    ) -> StepResult | Waiting:
+        """Nobody can take it just now: it waits unclaimed, and the run says why; after too long it has failed."""
+        if is_given_up(call, now):
+            return await skipping.note(connection, call, now, "failed", "no_provider", line_up.waiting)
+        await run_steps.record_step(
+            connection,
+            call.run_id,
+            call.step,
+            call.occurrence,
+            step.word,
+            "holding",
+            call.due_at,
+            line_up.waiting,
+        )
+        return Waiting(line_up)
 
     async def _make(
         self,
@@ -142,6 +182,7 @@ class MessageDelivery:
         step: Act,
         route: Route,
         skipping: _Skipping,
+        line_up: LineUp,
     ) -> StepResult | Claimed:
         """The message may leave: render it and claim it."""
         now, about = opened.now, skipping.about
@@ -179,7 +220,11 @@ class MessageDelivery:
             unsubscribe_url=links.get("unsubscribe"),
             valid_for_seconds=route.valid_for_seconds,
         )
-        return Claimed(claimed, message, cost, usable_until)
+        # Whoever finds this claim without its sender asks this provider.
+        first = line_up.providers[0].name
+        await note_provider(connection, claimed.id, claimed.attempt, first)
+        message = replace(message, devices=line_up.devices, repeated=line_up.repeated)
+        return Claimed(replace(claimed, provider=first), message, line_up, cost, usable_until)
 
     async def _show(
         self, connection: Connection, call: StepCall, claimed: Delivery, cost: float, now: datetime

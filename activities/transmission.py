@@ -1,48 +1,32 @@
-"""From a claim to its settlement: one request to the provider, its record, and the look-up after a loss."""
+"""From a claim to its settlement: one request to a provider, the next one where it surely wasn't taken, the record, and
+the look-up after a loss.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio.exceptions import ApplicationError
 
+from activities.claims import GIVE_UP, Claimed, Tries, Unsettled, is_given_up, waited
+from activities.line_up import LineUp, ProviderBook
 from activities.messages import choice_of, word_of
 from activities.steps import StepOpening
-from channels.outcome import UNANSWERABLE, Channel, ChannelError, OutgoingMessage, Receipt, Unanswerable
+from channels.outcome import UNANSWERABLE, Channel, ChannelError, Receipt, Unanswerable
+from channels.pool import Provider, moves_on
 from schemas.run import StepCall, StepResult
-from store import deliveries, run_steps
+from store import deliveries, push_tokens, run_steps
 from store.contact import suppress
+from store.customers import lock_customers
 from store.database import Connection
 from store.deliveries import Delivery, hash_address
+from store.providers import note_provider
 
-# A message that could not leave for so long is no longer timely.
-GIVE_UP = timedelta(hours=6)
 RETRY_SECONDS = (2.0, 5.0, 15.0, 60.0, 300.0)
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """A message that this process alone may hand over, once, by `usable_until`."""
-
-    delivery: Delivery
-    message: OutgoingMessage
-    cost: float
-    # On `time.monotonic`, which runs on through slow commits and pauses of this process.
-    usable_until: float
-
-
-@dataclass(frozen=True)
-class Unsettled:
-    """A claim whose sender is gone without a word; whether the message left isn't known."""
-
-    delivery: Delivery
-    # None: the customer's address is no longer the one that it was sent to.
-    message: OutgoingMessage | None
-    cost: float
 
 
 class Transmission:
@@ -53,59 +37,106 @@ class Transmission:
     ) -> None:
         self._opening = opening
         self._database = opening.database
-        self._channels = channels
+        self._book = ProviderBook(channels)
         self._settle = timedelta(seconds=settle_seconds)
+
+    def repeats(self, call: StepCall, row: Delivery, now: datetime) -> bool:
+        """Whether a message that may have been sent is simply sent again, as its provider makes one of both."""
+        return self._book.repeats(row, now) and not is_given_up(call, now)
+
+    async def line_up(
+        self, connection: Connection, call: StepCall, channel: str, customer_id: str, address: str,
+        row: Delivery | None, now: datetime,
+    ) -> LineUp:  # fmt: skip
+        """Who may be asked to take this message, under the customer's lock."""
+        moment = now + waited(call)
+        return await self._book.line_up(connection, channel, customer_id, address, row, moment)
 
     async def release(self, claimed: Claimed) -> None:
         """Give a claim back whose commit wasn't answered: it may stand, and nobody is going to use it."""
         await self._opening.write_surely(lambda connection: deliveries.release(connection, claimed.delivery))
 
     async def transmit(self, call: StepCall, claimed: Claimed) -> StepResult:
-        """One request to the provider, then the record of what became of it."""
-        delivery = claimed.delivery
+        """One request to a provider, and to the next one for as long as it surely wasn't taken; then the record."""
+        delivery, tries = claimed.delivery, Tries()
         if time.monotonic() > claimed.usable_until:
             # The commit took so long that somebody may look this claim up before the provider answers.
             await self._settle_surely(
                 call, delivery, "retrying", "retrying", error="the claim came too late to be used"
             )
             raise ApplicationError("the claim came too late to be used", type="LateClaim")
-        try:
-            receipt = await self._channels[delivery.channel].send(claimed.message)
-        except ChannelError as error:
-            return await self._fail(call, claimed, error)
-        return await self._settle_surely(
-            call, delivery, "accepted", "sent", provider=receipt.provider, provider_id=receipt.provider_id,
-            cost=claimed.cost,
-        )  # fmt: skip
+        for provider in claimed.line_up.providers:
+            if tries.failed and not await self._turn_to(call, claimed, provider, tries):
+                break
+            try:
+                receipt = await provider.channel.send(claimed.message)
+            except ChannelError as error:
+                tries.failed.append((provider, error))
+                tries.gone += error.gone
+                if not moves_on(error):
+                    break
+                continue
+            tries.gone += receipt.gone
+            return await self._accept(call, claimed, provider, receipt, tries)
+        await self._forget_gone(delivery, tries)
+        return await self._fail(call, claimed, tries)
 
-    async def _fail(self, call: StepCall, claimed: Claimed, error: ChannelError) -> StepResult:
+    async def _turn_to(self, call: StepCall, claimed: Claimed, provider: Provider, tries: Tries) -> bool:
+        """The last one surely hasn't got it: note whose turn it is before it is. False where it's too late for that."""
+
+        async def note(connection: Connection) -> bool:
+            moment = await self._read_now(connection, call)
+            await self._note_failures(connection, claimed, tries, moment)
+            return await note_provider(
+                connection, claimed.delivery.id, claimed.delivery.attempt, provider.name
+            )
+
+        if time.monotonic() > claimed.usable_until:
+            return False
+        stands = await self._opening.write_surely(note)
+        if not stands:
+            raise ApplicationError("somebody else looks after this message now", type="InFlight")
+        tries.noted = len(tries.failed)
+        return time.monotonic() <= claimed.usable_until
+
+    async def _accept(
+        self, call: StepCall, claimed: Claimed, provider: Provider, receipt: Receipt, tries: Tries
+    ) -> StepResult:
+        result = await self._settle_surely(
+            call, claimed.delivery, "accepted", "sent", provider=receipt.provider, provider_id=receipt.provider_id,
+            cost=claimed.cost, took=provider,
+        )  # fmt: skip
+        await self._forget_gone(claimed.delivery, tries)
+        return result
+
+    async def _fail(self, call: StepCall, claimed: Claimed, tries: Tries) -> StepResult:
         delivery = claimed.delivery
-        told: dict[str, Any] = {"provider": error.provider, "error_code": error.provider_code or error.code}
-        if error.klass in ("transient", "account"):
+        provider, error = tries.failed[-1]
+        told: dict[str, Any] = {
+            "provider": error.provider, "error_code": error.provider_code or error.code, "tries": (claimed, tries),
+        }  # fmt: skip
+        pause = RETRY_SECONDS[min(delivery.attempt, len(RETRY_SECONDS)) - 1]
+        if error.klass in ("transient", "account") and not claimed.line_up.repeated:
             result = await self._settle_surely(
-                call,
-                delivery,
-                "retrying",
-                "retrying",
-                error=error.message,
-                give_up_at=call.at + GIVE_UP,
-                **told,
+                call, delivery, "retrying", "retrying", error=error.message, may_give_up=True, **told
             )
             if result.outcome == "failed":
                 return result
-            wait = error.retry_after_seconds or RETRY_SECONDS[min(delivery.attempt, len(RETRY_SECONDS)) - 1]
             raise ApplicationError(
                 f"{error.provider} didn't take the message ({told['error_code']})",
                 type=type(error).__name__,
-                next_retry_delay=timedelta(seconds=wait),
+                next_retry_delay=timedelta(seconds=error.retry_after_seconds or pause),
             )
-        if error.klass == "unknown":
+        if error.klass in ("unknown", "transient", "account"):
+            # What was repeated may have been sent before, whatever became of the repetition.
             await self._settle_surely(call, delivery, "unknown", "unknown", error=error.message, **told)
+            again = self._book.repeats(replace(delivery, provider=provider.name), await self._now(call))
             # Asking at once would be too early: what a provider took may not be listed yet.
+            wait = timedelta(seconds=error.retry_after_seconds or pause) if again else self._settle
             raise ApplicationError(
                 "it isn't known whether the message was taken; the provider will be asked",
                 type="UnknownOutcome",
-                next_retry_delay=self._settle,
+                next_retry_delay=wait,
             )
         if error.klass in ("recipient", "consent"):
             reason = "opted_out" if error.klass == "consent" else "invalid_address"
@@ -116,17 +147,47 @@ class Transmission:
             )  # fmt: skip
         return await self._settle_surely(call, delivery, "failed", "failed", error=error.message, **told)
 
+    async def _forget_gone(self, delivery: Delivery, tries: Tries) -> None:
+        """Tokens that a provider no longer knows aren't used again. In a transaction of its own: settling locks the
+        delivery, and whoever locks both takes the customer first.
+        """
+        if not tries.gone:
+            return
+
+        async def forget(connection: Connection) -> None:
+            await lock_customers(connection, [delivery.customer_id])
+            now = await self._database.clock.read(connection)
+            await push_tokens.mark_gone(connection, delivery.customer_id, tries.gone, now)
+
+        await self._opening.write_surely(forget)
+
+    async def _note_failures(
+        self, connection: Connection, claimed: Claimed, tries: Tries, now: datetime
+    ) -> None:
+        for provider, error in tries.failed[tries.noted :]:
+            await self._book.note_failure(connection, claimed.delivery.channel, provider, error, now)
+
     async def reconcile(self, call: StepCall, unsettled: Unsettled) -> StepResult:
         """Ask the provider what became of a claim; where it can't be asked it stays visibly unknown."""
         delivery = unsettled.delivery
-        channel = self._channels.get(delivery.channel)
+        if delivery.state == "claimed" and self.repeats(call, delivery, await self._now(call)):
+            # Whether it may still be sent is decided anew before it is.
+            await self._settle_surely(
+                call, delivery, "unknown", "unknown", error="its sender ended without a word"
+            )
+            raise ApplicationError(
+                "the message is sent again, which its provider makes one of",
+                type="Repeated",
+                next_retry_delay=timedelta(seconds=0.1),
+            )
+        asked = self._book.find(delivery.channel, delivery.provider)
         since = (delivery.claimed_at or call.due_at) - timedelta(minutes=2)
         found: Receipt | Unanswerable | None = UNANSWERABLE
-        if channel and unsettled.message:
+        if asked and unsettled.message:
             try:
-                found = await channel.look_up(unsettled.message, since)
+                found = await asked.channel.look_up(unsettled.message, since)
             except ChannelError as error:
-                if await self._read_now(call) < (delivery.claimed_at or call.due_at) + GIVE_UP:
+                if await self._now(call) < (delivery.claimed_at or call.due_at) + GIVE_UP:
                     raise ApplicationError(
                         f"{error.provider} can't be asked now",
                         type="LookUpFailed",
@@ -149,9 +210,12 @@ class Transmission:
             error_code=delivery.error_code, reconciled=True, cost=unsettled.cost,
         )  # fmt: skip
 
-    async def _read_now(self, call: StepCall) -> datetime:
+    async def _now(self, call: StepCall) -> datetime:
         async with self._database.transaction() as connection:
-            return await self._opening.read_now(connection, call)
+            return await self._read_now(connection, call)
+
+    async def _read_now(self, connection: Connection, call: StepCall) -> datetime:
+        return await self._opening.read_now(connection, call) + waited(call)
 
     async def _is_anothers(self, found: Receipt, delivery: Delivery) -> bool:
         """Whether what was found is known to be another delivery, with the same text to the same address."""
@@ -167,20 +231,26 @@ class Transmission:
         *,
         reconciled: bool = False,
         suppress_as: tuple[str, str] | None = None,
-        give_up_at: datetime | None = None,
+        may_give_up: bool = False,
+        took: Provider | None = None,
+        tries: tuple[Claimed, Tries] | None = None,
         **told: Any,
     ) -> StepResult:
         """Record it even if the database restarts just now: what was sent and not recorded would be unknown.
 
-        suppress_as: the address, and why it isn't to be used any more. give_up_at: from then on `retrying` is
-        `failed`.
+        suppress_as: the address, and why it isn't to be used any more. may_give_up: `retrying` is `failed` once it took
+        too long. took, tries: the provider that took it, and those that didn't.
         """
 
         async def settle(connection: Connection) -> StepResult:
             now = await self._opening.read_now(connection, call)
             final, said = state, outcome
-            if give_up_at is not None and now > give_up_at:
+            if may_give_up and is_given_up(call, now):
                 final = said = "failed"
+            if took is not None:
+                await self._book.note_success(connection, delivery.channel, took, now + waited(call))
+            if tries is not None:
+                await self._note_failures(connection, *tries, now + waited(call))
             if suppress_as is not None:
                 address, reason = suppress_as
                 await suppress(

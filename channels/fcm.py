@@ -20,7 +20,8 @@ from urllib.parse import quote
 
 import httpx
 
-from channels.fcm_codes import PAUSE_SECONDS, read_error
+from channels.devices import send_to_all
+from channels.fcm_codes import OF_MESSAGE, PAUSE_SECONDS, read_error
 from channels.google_account import AccessTokens, ServiceAccount
 from channels.http_client import (
     CONNECT_SECONDS,
@@ -35,6 +36,7 @@ from channels.outcome import (
     UNANSWERABLE,
     AccountError,
     ContentError,
+    Device,
     OutgoingMessage,
     Receipt,
     RecipientError,
@@ -72,9 +74,17 @@ class FcmChannel:
         self._deadline_seconds = deadline_seconds
         self._clock = clock
 
+    def reaches(self, message: OutgoingMessage) -> bool:
+        """Whether the customer has the app somewhere."""
+        return not message.devices or bool(_apps_of(message))
+
     async def send(self, message: OutgoingMessage) -> Receipt:
-        """Post the notification once; the receipt's id is FCM's name for it."""
-        body = self._make_body(message)
+        """Post the notification once to each app; the receipt's id is FCM's name for the first that was taken."""
+        apps = _apps_of(message) or (Device("fcm", message.recipient),)
+        return await send_to_all(apps, lambda device: self._post(message, device.token))
+
+    async def _post(self, message: OutgoingMessage, registration: str) -> Receipt:
+        body = self._make_body(message, registration)
         exchange = Exchange()
         try:
             async with asyncio.timeout(self._deadline_seconds):
@@ -104,13 +114,15 @@ class FcmChannel:
         """Close the pooled connections."""
         await self._client.close()
 
-    def _make_body(self, message: OutgoingMessage) -> bytes:
-        if not _TOKEN.fullmatch(message.recipient):
+    def _make_body(self, message: OutgoingMessage, registration: str) -> bytes:
+        if not _TOKEN.fullmatch(registration) or registration.startswith("web:"):
             raise RecipientError("This can't be a registration token of FCM's.", provider=self.provider)
         if not message.subject.strip() or not message.text.strip():
             raise ContentError("A push notification needs a title and a text.", provider=self.provider)
         if message.valid_for_seconds is not None and message.valid_for_seconds < 1:
-            raise TransientError("The time in which it may be sent is over.", provider=self.provider)
+            raise TransientError(
+                "The time in which it may be sent is over.", provider=self.provider, of_message=True
+            )
         seconds = min(message.valid_for_seconds or VALID_SECONDS, VALID_SECONDS)
         shown = {
             "notification": {"title": message.subject, "body": message.text},
@@ -122,7 +134,7 @@ class FcmChannel:
             )
         topic = hashlib.sha256(message.delivery_id.encode()).hexdigest()[:32]  # Web Push allows no more
         return json.dumps({"message": {
-            "token": message.recipient,
+            "token": registration,
             **shown,
             "android": {
                 "collapse_key": message.delivery_id, "ttl": f"{seconds}s",
@@ -143,6 +155,8 @@ class FcmChannel:
                 provider=self.provider,
                 provider_code=code,
                 retry_after_seconds=exchange.retry_after_seconds or PAUSE_SECONDS.get(code),
+                # 401: our access token, of which the next request fetches another.
+                of_message=answer.status == 401 or code in OF_MESSAGE,
             )
         try:
             name: Any = json.loads(answer.body)["name"]
@@ -151,3 +165,7 @@ class FcmChannel:
         if not isinstance(name, str) or not name:
             raise UnknownOutcomeError("FCM's answer holds no message name.", provider=self.provider)
         return Receipt(self.provider, name)
+
+
+def _apps_of(message: OutgoingMessage) -> tuple[Device, ...]:
+    return tuple(device for device in message.devices if device.kind == "fcm")

@@ -21,6 +21,8 @@ CODE_CLASSES: dict[str, FailureClass] = {
     "SENDER_ID_MISMATCH": "account",  # the token belongs to another project: is this the right account?
     "THIRD_PARTY_AUTH_ERROR": "account",  # Apple's or the browser's credentials in the Firebase console
 }
+# Of these the account is at fault, but only for some devices; the others go on.
+OF_MESSAGE = frozenset({"SENDER_ID_MISMATCH", "THIRD_PARTY_AUTH_ERROR"})
 STATUS_CLASSES: dict[int, FailureClass] = {
     401: "account",
     403: "account",

@@ -55,8 +55,7 @@ def build_mail(
     sender: display name and address. recipient: as `check_recipient` returns it.
     Raises ContentError where the result would not be exactly the headers and the one recipient meant.
     """
-    if not _DELIVERY_ID.fullmatch(message.delivery_id):
-        raise ContentError("The delivery id can't be part of a Message-ID.", provider=provider)
+    check_delivery_id(message.delivery_id, provider)
     name, address = sender
     headers = {
         "From": Address(display_name=clean_line(name), addr_spec=address),
@@ -68,7 +67,7 @@ def build_mail(
         DELIVERY_HEADER: message.delivery_id,
     }
     if message.unsubscribe_url:
-        headers["List-Unsubscribe"] = f"<{_check_url(message.unsubscribe_url, provider)}>"
+        headers["List-Unsubscribe"] = f"<{check_url(message.unsubscribe_url, provider)}>"
         headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     if not headers["Subject"]:
         raise ContentError("The e-mail has no subject.", provider=provider)
@@ -97,7 +96,14 @@ def _body_headers(message: OutgoingMessage) -> list[str]:
     return ["Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
 
 
-def _check_url(url: str, provider: str) -> str:
+def check_delivery_id(delivery_id: str, provider: str) -> None:
+    """Refuse an id that can't be part of a header; raises ContentError."""
+    if not _DELIVERY_ID.fullmatch(delivery_id):
+        raise ContentError("The delivery id can't be part of a Message-ID.", provider=provider)
+
+
+def check_url(url: str, provider: str) -> str:
+    """The link as it may stand in List-Unsubscribe; raises ContentError."""
     parts = urlsplit(url)
     if (
         parts.scheme not in ("http", "https")

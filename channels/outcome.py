@@ -6,11 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from schemas.errors import HoldfastError
 
 FailureClass = Literal["transient", "unknown", "recipient", "consent", "content", "account"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """One place where a customer gets notifications: an app (`fcm`, a registration token) or a browser (`web`, the
+    endpoint of its push service, with the keys `p256dh` and `auth`).
+    """
+
+    kind: Literal["fcm", "web"]
+    token: str = field(repr=False)
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -21,6 +32,8 @@ class OutgoingMessage:
     content_sid, variables: the provider's own template that a WhatsApp message fills in.
     valid_for_seconds: how long the provider may keep it back before it is of no use (the next quiet hours).
     attempt: counts the claims of this delivery from 1.
+    devices: where a push notification goes, if that is more than `recipient`.
+    repeated: this provider may have taken it before; only those that know a repetition are given one.
     """
 
     delivery_id: str
@@ -33,14 +46,17 @@ class OutgoingMessage:
     unsubscribe_url: str | None = None
     valid_for_seconds: int | None = None
     attempt: int = 1
+    devices: tuple[Device, ...] = ()
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """The provider took the message, and calls it `provider_id`."""
+    """The provider took the message, and calls it `provider_id`; `gone` are tokens that it no longer knows."""
 
     provider: str
     provider_id: str | None
+    gone: tuple[str, ...] = field(default=(), repr=False)
 
 
 class LookUp(Enum):
@@ -55,7 +71,11 @@ UNANSWERABLE: Unanswerable = LookUp.UNANSWERABLE
 
 
 class ChannelError(HoldfastError):
-    """The message was not, or may not have been, taken by the provider."""
+    """The message was not, or may not have been, taken by the provider.
+
+    of_message: it is about this message or its recipient; the provider may be fine for all others.
+    gone: tokens that the provider no longer knows.
+    """
 
     code = "HF410"
     klass: ClassVar[FailureClass]
@@ -67,11 +87,15 @@ class ChannelError(HoldfastError):
         provider: str,
         provider_code: str | None = None,
         retry_after_seconds: float | None = None,
+        of_message: bool = False,
+        gone: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.provider = provider
         self.provider_code = provider_code
         self.retry_after_seconds = retry_after_seconds
+        self.of_message = of_message
+        self.gone = gone
 
 
 class TransientError(ChannelError):
@@ -119,7 +143,9 @@ class AccountError(ChannelError):
 
     code = "HF416"
     klass = "account"
-    remedy = "Correct the provider's settings; `holdfast doctor` names them. Deliveries wait until then."
+    remedy = (
+        "Correct the provider's settings; `holdfast doctor` names them. Deliveries wait, or go another way."
+    )
 
 
 FAILURES: dict[FailureClass, type[ChannelError]] = {
@@ -152,3 +178,18 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Give back connections."""
+
+
+@runtime_checkable
+class KnowsRepetition(Protocol):
+    """A channel whose provider makes one message of all requests with the same delivery id, for so long."""
+
+    repeatable_seconds: float
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A channel that doesn't reach everybody who has an address on it."""
+
+    def reaches(self, message: OutgoingMessage) -> bool:
+        """Whether this message has somewhere to go here."""

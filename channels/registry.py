@@ -1,60 +1,28 @@
-"""The channels that this installation can send on."""
+"""The channels that this installation can send on, each over one provider or several in order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from channels.fcm import FcmChannel
-from channels.google_account import read_service_account
 from channels.outcome import Channel
-from channels.settings import (
-    ChannelSettings,
-    parse_base_url,
-    parse_sender,
-    parse_smtp_url,
-    parse_whatsapp_sender,
-)
-from channels.smtp import SmtpChannel
-from channels.twilio import TwilioSmsChannel
-from channels.twilio_whatsapp import TwilioWhatsappChannel
-from schemas.errors import SettingError
+from channels.pool import Provider, ProviderPool
+from channels.providers import EMAIL, EXPECTED, PROVIDERS, ProviderKind
+from channels.settings import ChannelSettings
 
-CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS"
+ORDER = "HOLDFAST_EMAIL_PROVIDERS"
 
 
 def make_channels(settings: ChannelSettings) -> dict[str, Channel]:
-    """A channel for each provider whose settings are complete and right, by the channel's name.
+    """A channel for each that has a provider whose settings are complete and right, by the channel's name.
 
     Each keeps its own connections: make them once per process, and close them with `close_channels`.
-    `check_channels` says why one isn't there; WhatsApp and push aren't missed where nothing of theirs is set.
+    `check_channels` says why one isn't there.
     """
-    channels: dict[str, Channel] = {}
-    if not _check_email(settings):
-        channels["email"] = SmtpChannel(
-            parse_smtp_url(settings.smtp_url), sender=parse_sender(settings.mail_from)
-        )
-    if not _check_sms(settings):
-        channels["sms"] = TwilioSmsChannel(
-            account_sid=settings.twilio_account_sid,
-            auth_token=settings.twilio_auth_token,
-            sender=settings.twilio_from,
-            messaging_service_sid=settings.twilio_messaging_service_sid,
-            base_url=settings.twilio_base_url,
-            public_url=settings.public_url,
-        )
-    if settings.twilio_whatsapp_from and not _check_whatsapp(settings):
-        channels["whatsapp"] = TwilioWhatsappChannel(
-            account_sid=settings.twilio_account_sid,
-            auth_token=settings.twilio_auth_token,
-            sender=parse_whatsapp_sender(settings.twilio_whatsapp_from),
-            base_url=settings.twilio_base_url,
-            public_url=settings.public_url,
-        )
-    if settings.google_credentials and not _check_push(settings):
-        channels["push"] = FcmChannel(
-            read_service_account(CREDENTIALS, settings.google_credentials), base_url=settings.fcm_base_url
-        )
-    return channels
+    pools: dict[str, list[Provider]] = {}
+    for kind in _usable(settings):
+        provider = Provider(kind.make(settings), kind.fingerprint(settings))
+        pools.setdefault(kind.channel, []).append(provider)
+    return {name: ProviderPool(name, providers) for name, providers in pools.items()}
 
 
 async def close_channels(channels: Mapping[str, Channel]) -> None:
@@ -63,72 +31,50 @@ async def close_channels(channels: Mapping[str, Channel]) -> None:
         await channel.close()
 
 
+def list_providers(settings: ChannelSettings) -> list[tuple[str, str]]:
+    """(channel, provider) of all that can be used, each channel's in the order in which they are asked."""
+    return [(kind.channel, kind.name) for kind in _usable(settings)]
+
+
 def check_channels(settings: ChannelSettings) -> list[str]:
-    """What keeps each channel from being there, and what to do.
+    """What keeps each channel, or a provider of it that was begun, from being there, and what to do.
 
-    E-mail and SMS are expected; of WhatsApp and push only what was begun is looked at.
+    E-mail and SMS are expected; of the others only what was begun is looked at.
     """
-    found = {"email": _check_email(settings), "sms": _check_sms(settings)}
-    if settings.twilio_whatsapp_from:
-        found["whatsapp"] = _check_whatsapp(settings)
-    if settings.google_credentials or settings.fcm_base_url:
-        found["push"] = _check_push(settings)
-    return [f"{channel}: {problem}" for channel, problems in found.items() for problem in problems]
-
-
-def _check_email(settings: ChannelSettings) -> list[str]:
-    missing = _missing({"SMTP_URL": settings.smtp_url, "HOLDFAST_MAIL_FROM": settings.mail_from})
-    return missing or _wrong(
-        lambda: parse_smtp_url(settings.smtp_url), lambda: parse_sender(settings.mail_from)
-    )
-
-
-def _check_sms(settings: ChannelSettings) -> list[str]:
-    problems = _missing_account(settings)
-    if not settings.twilio_from and not settings.twilio_messaging_service_sid:
-        problems.append("set TWILIO_FROM or TWILIO_MESSAGING_SERVICE_SID.")
-    return problems + _wrong_addresses(settings)
-
-
-def _check_whatsapp(settings: ChannelSettings) -> list[str]:
-    wrong = _wrong(lambda: parse_whatsapp_sender(settings.twilio_whatsapp_from))
-    return _missing_account(settings) + wrong + _wrong_addresses(settings)
-
-
-def _check_push(settings: ChannelSettings) -> list[str]:
-    problems = _missing({CREDENTIALS: settings.google_credentials})
-    if not problems:
-        problems = _wrong(lambda: read_service_account(CREDENTIALS, settings.google_credentials))
-    return problems + _wrong(lambda: _parse_if_given("FCM_BASE_URL", settings.fcm_base_url))
-
-
-def _missing_account(settings: ChannelSettings) -> list[str]:
-    return _missing(
-        {"TWILIO_ACCOUNT_SID": settings.twilio_account_sid, "TWILIO_AUTH_TOKEN": settings.twilio_auth_token}
-    )
-
-
-def _wrong_addresses(settings: ChannelSettings) -> list[str]:
-    return _wrong(
-        lambda: _parse_if_given("TWILIO_BASE_URL", settings.twilio_base_url),
-        lambda: _parse_if_given("HOLDFAST_PUBLIC_URL", settings.public_url),
-    )
-
-
-def _parse_if_given(name: str, url: str) -> None:
-    if url:
-        parse_base_url(name, url)
-
-
-def _missing(values: Mapping[str, str]) -> list[str]:
-    return [f"set {name}." for name, value in values.items() if not value]
-
-
-def _wrong(*readings: Callable[[], object]) -> list[str]:
-    problems = []
-    for read in readings:
-        try:
-            read()
-        except SettingError as error:
-            problems.append(error.message)
+    unknown = [name for name in settings.email_providers if name not in EMAIL]
+    problems = [f"email: {ORDER} names {name!r}; there are {', '.join(EMAIL)}." for name in unknown]
+    there = {kind.channel for kind in _usable(settings)}
+    wanted = list(_wanted(settings))
+    for kind in PROVIDERS:
+        missed = kind.channel in EXPECTED and kind.channel not in there and not _begun(kind.channel, settings)
+        if kind in wanted or (missed and kind is _first(kind.channel)):
+            told = f"{kind.channel}: " if _first(kind.channel) is kind else f"{kind.channel} by {kind.name}: "
+            problems += [told + problem for problem in kind.check(settings)]
     return problems
+
+
+def _first(channel: str) -> ProviderKind:
+    return next(kind for kind in PROVIDERS if kind.channel == channel)
+
+
+def _begun(channel: str, settings: ChannelSettings) -> bool:
+    return any(kind.channel == channel for kind in _wanted(settings))
+
+
+def _wanted(settings: ChannelSettings) -> list[ProviderKind]:
+    """What is meant to be used: what was named, or begun."""
+    named = [EMAIL[name] for name in dict.fromkeys(settings.email_providers) if name in EMAIL]
+    return [
+        *(named or [kind for kind in EMAIL.values() if kind.begun(settings)]),
+        *(kind for kind in PROVIDERS if kind.channel != "email" and kind.begun(settings)),
+    ]
+
+
+def _usable(settings: ChannelSettings) -> list[ProviderKind]:
+    """What can be used, each channel's in order."""
+    if settings.email_providers:
+        email = [kind for kind in _wanted(settings) if kind.channel == "email"]
+    else:
+        email = list(EMAIL.values())
+    others = [kind for kind in PROVIDERS if kind.channel != "email"]
+    return [kind for kind in (*email, *others) if not kind.check(settings)]

@@ -15,6 +15,8 @@ from schemas.errors import SettingError
 # stricter than RFC 5322, but with localhost, from which a development machine may send
 _SENDER = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _WHATSAPP_SENDER = re.compile(r"(whatsapp:)?\+[1-9]\d{6,14}|MG[0-9a-fA-F]{32}")
+_PHONE_NUMBER = re.compile(r"\+[1-9]\d{6,14}")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _STARTTLS_WORDS = {"always": True, "true": True, "1": True, "never": False, "false": False, "0": False}
 
 
@@ -33,22 +35,67 @@ class ChannelSettings:
     google_credentials: str = ""
     fcm_base_url: str = ""
     public_url: str = ""
+    email_providers: tuple[str, ...] = ()
+    sendgrid_api_key: str = field(default="", repr=False)
+    sendgrid_base_url: str = ""
+    resend_api_key: str = field(default="", repr=False)
+    resend_base_url: str = ""
+    aws_access_key_id: str = ""
+    aws_secret_access_key: str = field(default="", repr=False)
+    aws_session_token: str = field(default="", repr=False)
+    aws_region: str = ""
+    ses_base_url: str = ""
+    ses_configuration_set: str = ""
+    twilio_voice_from: str = ""
+    twilio_voice_language: str = ""
+    vapid_private_key: str = field(default="", repr=False)
+    vapid_subject: str = ""
+    web_push_hosts: tuple[str, ...] = ()
+    # What fingerprints of settings are made with, so that they give no secret away.
+    fingerprint_key: str = field(default="", repr=False)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> ChannelSettings:
-        """Read SMTP_URL, HOLDFAST_MAIL_FROM, TWILIO_…, GOOGLE_…, FCM_BASE_URL, HOLDFAST_PUBLIC_URL."""
+        """Read the variables that docs/channels.md lists."""
+
+        def read(name: str) -> str:
+            return environ.get(name, "").strip()
+
+        def read_url(name: str) -> str:
+            return read(name).rstrip("/")
+
+        def read_list(name: str) -> tuple[str, ...]:
+            return tuple(word for part in read(name).split(",") if (word := part.strip().lower()))
+
         return cls(
-            smtp_url=environ.get("SMTP_URL", "").strip(),
-            mail_from=environ.get("HOLDFAST_MAIL_FROM", "").strip(),
-            twilio_account_sid=environ.get("TWILIO_ACCOUNT_SID", "").strip(),
-            twilio_auth_token=environ.get("TWILIO_AUTH_TOKEN", "").strip(),
-            twilio_from=environ.get("TWILIO_FROM", "").strip(),
-            twilio_messaging_service_sid=environ.get("TWILIO_MESSAGING_SERVICE_SID", "").strip(),
-            twilio_whatsapp_from=environ.get("TWILIO_WHATSAPP_FROM", "").strip(),
-            twilio_base_url=environ.get("TWILIO_BASE_URL", "").strip().rstrip("/"),
-            google_credentials=environ.get("GOOGLE_APPLICATION_CREDENTIALS", "").strip(),
-            fcm_base_url=environ.get("FCM_BASE_URL", "").strip().rstrip("/"),
-            public_url=environ.get("HOLDFAST_PUBLIC_URL", "").strip().rstrip("/"),
+            smtp_url=read("SMTP_URL"),
+            mail_from=read("HOLDFAST_MAIL_FROM"),
+            twilio_account_sid=read("TWILIO_ACCOUNT_SID"),
+            twilio_auth_token=read("TWILIO_AUTH_TOKEN"),
+            twilio_from=read("TWILIO_FROM"),
+            twilio_messaging_service_sid=read("TWILIO_MESSAGING_SERVICE_SID"),
+            twilio_whatsapp_from=read("TWILIO_WHATSAPP_FROM"),
+            twilio_base_url=read_url("TWILIO_BASE_URL"),
+            google_credentials=read("GOOGLE_APPLICATION_CREDENTIALS"),
+            fcm_base_url=read_url("FCM_BASE_URL"),
+            public_url=read_url("HOLDFAST_PUBLIC_URL"),
+            email_providers=read_list("HOLDFAST_EMAIL_PROVIDERS"),
+            sendgrid_api_key=read("SENDGRID_API_KEY"),
+            sendgrid_base_url=read_url("SENDGRID_BASE_URL"),
+            resend_api_key=read("RESEND_API_KEY"),
+            resend_base_url=read_url("RESEND_BASE_URL"),
+            aws_access_key_id=read("AWS_ACCESS_KEY_ID"),
+            aws_secret_access_key=read("AWS_SECRET_ACCESS_KEY"),
+            aws_session_token=read("AWS_SESSION_TOKEN"),
+            aws_region=read("AWS_REGION") or read("AWS_DEFAULT_REGION"),
+            ses_base_url=read_url("AWS_ENDPOINT_URL_SESV2"),
+            ses_configuration_set=read("SES_CONFIGURATION_SET"),
+            twilio_voice_from=read("TWILIO_VOICE_FROM"),
+            twilio_voice_language=read("TWILIO_VOICE_LANGUAGE"),
+            vapid_private_key=read("VAPID_PRIVATE_KEY"),
+            vapid_subject=read("VAPID_SUBJECT"),
+            web_push_hosts=read_list("WEB_PUSH_HOSTS"),
+            fingerprint_key=read("HOLDFAST_SECRET_KEY"),
         )
 
 
@@ -113,6 +160,20 @@ def parse_whatsapp_sender(sender: str) -> str:
             "TWILIO_WHATSAPP_FROM must look like +491701234567, or like MG and 32 hexadecimal digits."
         )
     return sender
+
+
+def parse_voice_sender(sender: str) -> str:
+    """The number that calls come from (`+49…`); raises SettingError."""
+    if not _PHONE_NUMBER.fullmatch(sender):
+        raise SettingError("TWILIO_VOICE_FROM must look like +491701234567.")
+    return sender
+
+
+def parse_region(region: str) -> str:
+    """An AWS region; raises SettingError."""
+    if not _REGION.fullmatch(region):
+        raise SettingError("AWS_REGION must look like eu-central-1.")
+    return region
 
 
 def parse_base_url(name: str, url: str) -> str:

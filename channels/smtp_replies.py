@@ -47,7 +47,10 @@ def refused(stage: Stage, code: int, text: str, *, provider: str) -> ChannelErro
     kind = FAILURES[classify_reply(stage, code, text)]
     line = " ".join(text.split())[:300]
     return kind(
-        f"The mail server said {code} {line} ({stage.name}).", provider=provider, provider_code=str(code)
+        f"The mail server said {code} {line} ({stage.name}).",
+        provider=provider,
+        provider_code=str(code),
+        of_message=stage is Stage.RCPT,  # greylisting and the like: others may pass
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -21,6 +21,7 @@ from twilio.base.exceptions import (  # type: ignore[import-untyped]
     TwilioServiceException,
 )
 from twilio.rest import Client  # type: ignore[import-untyped]
+from twilio.rest.api.v2010.account.call import CallInstance  # type: ignore[import-untyped]
 from twilio.rest.api.v2010.account.message import MessageInstance  # type: ignore[import-untyped]
 
 from channels.http_client import (
@@ -40,7 +41,7 @@ from channels.outcome import (
     TransientError,
     UnknownOutcomeError,
 )
-from channels.twilio_codes import classify
+from channels.twilio_codes import OF_MESSAGE, classify
 from channels.twilio_http import HttpxTransport, current_exchange
 
 PROVIDER = "twilio"
@@ -50,11 +51,13 @@ PAGE_SIZE = 200  # an answer of 200 messages stays well under the transport's 1 
 CLOCK_SLACK = timedelta(minutes=2)
 _E164 = re.compile(r"\+[1-9]\d{6,14}")
 _SID = re.compile(r"(SM|MM)[0-9a-fA-F]{32}")
+_CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}")
 _Answer = TypeVar("_Answer")
+_Instance = TypeVar("_Instance", MessageInstance, CallInstance)
 
 
 class TwilioAccount:
-    """Posts and lists messages of one account.
+    """Posts and lists messages and calls of one account.
 
     public_url: where Twilio can reach our web process; empty means that no status callbacks are asked for.
     """
@@ -77,8 +80,7 @@ class TwilioAccount:
 
     async def post(self, message: OutgoingMessage, fields: Mapping[str, object]) -> Receipt:
         """Post one message with these fields of Twilio's; the receipt's id is Twilio's message sid."""
-        if message.valid_for_seconds is not None and message.valid_for_seconds < 1:
-            raise TransientError("The time in which it may be sent is over.", provider=PROVIDER)
+        _check_time(message)
         arguments = dict(fields)
         if self._public_url:
             arguments["status_callback"] = make_callback_url(
@@ -91,6 +93,27 @@ class TwilioAccount:
         if not isinstance(instance.sid, str) or not _SID.fullmatch(instance.sid):
             raise UnknownOutcomeError("Twilio's answer holds no message sid.", provider=PROVIDER)
         return Receipt(PROVIDER, instance.sid)
+
+    async def call(self, message: OutgoingMessage, fields: Mapping[str, object]) -> Receipt:
+        """Place one call with these fields of Twilio's; the receipt's id is Twilio's call sid."""
+        _check_time(message)
+        arguments = dict(fields)
+        if self._public_url:
+            arguments["status_callback"] = make_callback_url(
+                self._public_url, message.delivery_id, message.attempt
+            )
+        instance: CallInstance = await self._call(lambda: self._client.calls.create_async(**arguments))
+        if not isinstance(instance.sid, str) or not _CALL_SID.fullmatch(instance.sid):
+            raise UnknownOutcomeError("Twilio's answer holds no call sid.", provider=PROVIDER)
+        return Receipt(PROVIDER, instance.sid)
+
+    async def list_calls(self, number: str, since: datetime) -> tuple[list[CallInstance], bool]:
+        """The calls that Twilio took for this number since then, oldest first; and whether that is all of them."""
+        instances: list[CallInstance] = await self._call(
+            lambda: self._client.calls.list_async(to=number, limit=LOOK_UP_LIMIT, page_size=PAGE_SIZE),
+            sends=False,
+        )
+        return _pick_recent(instances, number, since), len(instances) < LOOK_UP_LIMIT
 
     async def list_sent_to(self, address: str) -> list[MessageInstance]:
         """All that Twilio took for this address, newest first, at most LOOK_UP_LIMIT.
@@ -105,18 +128,7 @@ class TwilioAccount:
     async def list_recent(self, address: str, since: datetime) -> tuple[list[MessageInstance], bool]:
         """Of `list_sent_to`, what was sent to this address since then, oldest first; and whether that is all of it."""
         instances = await self.list_sent_to(address)
-        earliest = since.astimezone(UTC) - CLOCK_SLACK
-        recent = [
-            instance
-            for instance in instances
-            if instance.to == address
-            and str(instance.direction).startswith("outbound")
-            and instance.date_created is not None
-            and instance.date_created >= earliest
-            and isinstance(instance.sid, str)
-        ]
-        recent.sort(key=lambda instance: instance.date_created)
-        return recent, len(instances) < LOOK_UP_LIMIT
+        return _pick_recent(instances, address, since), len(instances) < LOOK_UP_LIMIT
 
     async def close(self) -> None:
         """Close the pooled connections."""
@@ -152,6 +164,26 @@ def check_number(number: str) -> None:
         raise RecipientError("The phone number must look like +491701234567 (E.164).", provider=PROVIDER)
 
 
+def _check_time(message: OutgoingMessage) -> None:
+    if message.valid_for_seconds is not None and message.valid_for_seconds < 1:
+        raise TransientError("The time in which it may be sent is over.", provider=PROVIDER, of_message=True)
+
+
+def _pick_recent(instances: Sequence[_Instance], address: str, since: datetime) -> list[_Instance]:
+    earliest = since.astimezone(UTC) - CLOCK_SLACK
+    recent = [
+        instance
+        for instance in instances
+        if instance.to == address
+        and str(instance.direction).startswith("outbound")
+        and instance.date_created is not None
+        and instance.date_created >= earliest
+        and isinstance(instance.sid, str)
+    ]
+    recent.sort(key=lambda instance: instance.date_created)
+    return recent
+
+
 def make_callback_url(public_url: str, delivery_id: str, attempt: int) -> str:
     """Where Twilio reports what became of a message: `d` is the delivery, `a` the attempt."""
     return f"{public_url}/hooks/twilio?{urlencode({'d': delivery_id, 'a': attempt})}"
@@ -165,4 +197,5 @@ def _refused(error: TwilioRestException | TwilioServiceException, exchange: Exch
         provider=PROVIDER,
         provider_code=str(code or error.status),
         retry_after_seconds=exchange.retry_after_seconds,
+        of_message=code in OF_MESSAGE,
     )

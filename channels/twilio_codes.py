@@ -42,6 +42,9 @@ CODE_CLASSES: dict[int, FailureClass] = {
     63049: "content",  # WhatsApp's marketing limit
 }
 
+# Of these the account is at fault, but only for some countries or numbers; the others go on.
+OF_MESSAGE = frozenset({21408, 21612})
+
 STATUS_CLASSES: dict[int, FailureClass] = {
     307: "account",  # our base URL is not where the API is; by definition not processed
     308: "account",

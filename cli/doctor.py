@@ -164,6 +164,8 @@ async def _comparison(url: str) -> Finding:
     try:
         async with database.transaction() as connection:
             last, alerts = await load_last_comparison(connection), await load_open_alerts(connection)
+        # Those about providers are told with the providers.
+        alerts = [alert for alert in alerts if not alert.kind.startswith("provider:")]
     finally:
         await database.close()
     found = "none made yet"
@@ -230,14 +232,9 @@ def _playbooks(directory: Path) -> Iterator[Finding]:
 
 
 def _providers(settings: Settings) -> Iterator[Finding]:
-    from channels.registry import check_channels
-    from channels.settings import ChannelSettings
+    from cli.provider_findings import examine_providers
 
-    problems = check_channels(ChannelSettings.from_environ(settings.environ))
-    for problem in problems:
-        yield Finding("providers", False, problem, "Set it in the environment of every process.")
-    if not problems:
-        yield Finding("providers", True, "e-mail and SMS are configured")
+    yield from examine_providers(settings)
 
 
 def _webhooks(settings: Settings, directory: Path) -> Iterator[Finding]:

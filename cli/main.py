@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -16,6 +15,7 @@ import click
 from cli.leaving import leave
 from cli.surroundings import adopt_running_dev
 from schemas.errors import HoldfastError, UnavailableError
+from schemas.log_lines import LogLines, quiet_unconfigured
 
 # name -> one line; the command itself is `command` in cli/NAME.py, imported only when it is asked for.
 COMMANDS = {
@@ -40,13 +40,16 @@ COMMANDS = {
     "versions": "The versions of a playbook.",
     "diff": "What two versions of a playbook differ in.",
     "rollback": "Make an earlier version of a playbook live again.",
+    "correct": "Say what an event was really like, or that it never happened.",
     "trigger": "Enter one customer into a playbook.",
     "runs": "Runs and where they are.",
     "pause": "Let runs stand still.",
     "resume": "Let paused runs go on.",
     "stop": "End runs now.",
+    "providers": "Who sends messages, who of them is parked, and using them again.",
     "report": "What playbooks achieved.",
     "churn": "Churn models on any table: fit, predict, evaluate.",
+    "train": "Train the churn models on the history; list them, roll back.",
 }
 # These run the system; all others talk to one that runs.
 PROCESSES = ("dev", "worker", "web")
@@ -94,6 +97,7 @@ def holdfast(context: click.Context, show_traceback: bool) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Carry out `arguments`; the exit status is 0 good, 1 problems, 2 used wrongly, 130 interrupted."""
     output = sys.stdout
+    quiet_unconfigured()
     try:
         result = holdfast.main(list(arguments), prog_name="holdfast", standalone_mode=False)
     except click.ClickException as error:
@@ -128,18 +132,19 @@ def _is_database_away(error: Exception) -> bool:
 
 
 def _tell_internal_error(error: Exception, show: bool) -> int:
-    name = type(error).__name__
+    # What is told ends in the logs of processes, and the file in reports: neither quotes anybody's data.
+    lines = LogLines(os.environ)
+    trace = "\n".join(["Traceback", *lines.describe(error)])
     if show:
-        traceback.print_exception(error)
+        click.echo(lines.hide(trace), err=True)
         return 1
     with tempfile.NamedTemporaryFile(
         "w", prefix="holdfast-", suffix=".traceback.txt", delete=False, encoding="utf-8"
     ) as file:
-        traceback.print_exception(error, file=file)
-    first = str(error).strip().split("\n")[0][:300]
+        file.write(f"{lines.hide(trace)}\n")
     click.echo(
-        f"holdfast: internal error: {name}{': ' + first if first else ''} [HF000] The traceback is in "
-        f"{Path(file.name)}; `holdfast --traceback …` prints it.",
+        f"holdfast: internal error: {lines.name(error)[:300]} [HF000] The traceback is in "
+        f"{Path(file.name)}; `holdfast --traceback …` prints it, HOLDFAST_LOG_ERRORS=full with all messages.",
         err=True,
     )
     return 1

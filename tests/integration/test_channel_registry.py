@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,8 +14,11 @@ from aiosmtpd.handlers import Sink
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from channels.fcm import FcmChannel
-from channels.outcome import ChannelError, OutgoingMessage
-from channels.registry import check_channels, close_channels, make_channels
+from channels.outcome import Channel, ChannelError, OutgoingMessage
+from channels.pool import providers_of
+from channels.providers import PROVIDERS
+from channels.registry import check_channels, close_channels, list_providers, make_channels
+from channels.resend import ResendChannel
 from channels.settings import ChannelSettings, parse_smtp_url
 from channels.smtp import SmtpChannel
 from channels.twilio import TwilioSmsChannel
@@ -32,12 +35,16 @@ COMPLETE = {
 }
 
 
+def types_of(channels: Mapping[str, Channel]) -> dict[str, list[type[Channel]]]:
+    return {
+        name: [type(provider.channel) for provider in providers_of(channel)]
+        for name, channel in channels.items()
+    }
+
+
 async def test_each_complete_provider_makes_a_channel() -> None:
     channels = make_channels(ChannelSettings.from_environ(COMPLETE))
-    assert {name: type(channel) for name, channel in channels.items()} == {
-        "email": SmtpChannel,
-        "sms": TwilioSmsChannel,
-    }
+    assert types_of(channels) == {"email": [SmtpChannel], "sms": [TwilioSmsChannel]}
     assert check_channels(ChannelSettings.from_environ(COMPLETE)) == []
     await close_channels(channels)
 
@@ -82,7 +89,8 @@ async def test_whatsapp_and_push_are_there_where_they_are_set_and_not_missed_whe
         }
     settings = ChannelSettings.from_environ({**COMPLETE, **more})
     channels = make_channels(settings)
-    assert (type(channels["whatsapp"]), type(channels["push"])) == (TwilioWhatsappChannel, FcmChannel)
+    found = types_of(channels)
+    assert (found["whatsapp"], found["push"]) == ([TwilioWhatsappChannel], [FcmChannel])
     assert check_channels(settings) == []
     await close_channels(channels)
 
@@ -102,11 +110,91 @@ def test_what_was_begun_for_whatsapp_or_push_is_looked_at(environ: dict[str, str
     assert set(make_channels(settings)) == {"email", "sms"}
 
 
+ALL_MAIL = {
+    "SENDGRID_API_KEY": "SG.secret",
+    "RESEND_API_KEY": "re_secret",
+    "AWS_ACCESS_KEY_ID": "AKIA",
+    "AWS_SECRET_ACCESS_KEY": "aws-secret",
+    "AWS_REGION": "eu-central-1",
+}
+
+
+def test_every_complete_provider_of_e_mail_is_used_in_a_known_order() -> None:
+    settings = ChannelSettings.from_environ({**COMPLETE, **ALL_MAIL})
+    assert list_providers(settings) == [
+        ("email", "smtp"), ("email", "sendgrid"), ("email", "resend"), ("email", "ses"), ("sms", "twilio"),
+    ]  # fmt: skip
+    assert check_channels(settings) == []
+    without = {name: value for name, value in COMPLETE.items() if name != "SMTP_URL"}
+    settings = ChannelSettings.from_environ({**without, "RESEND_API_KEY": "re_secret"})
+    assert list_providers(settings) == [("email", "resend"), ("sms", "twilio")]
+    assert check_channels(settings) == []
+
+
+async def test_the_order_is_as_it_is_named_and_what_is_not_named_is_not_used() -> None:
+    named = {"HOLDFAST_EMAIL_PROVIDERS": " Resend, smtp,resend"}
+    settings = ChannelSettings.from_environ({**COMPLETE, **ALL_MAIL, **named})
+    channels = make_channels(settings)
+    assert types_of(channels)["email"] == [ResendChannel, SmtpChannel]
+    assert check_channels(settings) == []
+    await close_channels(channels)
+
+
+@pytest.mark.parametrize(
+    ("environ", "problem"),
+    [
+        ({"HOLDFAST_EMAIL_PROVIDERS": "smtp,mailgun"}, "email: HOLDFAST_EMAIL_PROVIDERS names 'mailgun'"),
+        ({"HOLDFAST_EMAIL_PROVIDERS": "smtp,resend"}, "email by resend: set RESEND_API_KEY."),
+        ({"SENDGRID_BASE_URL": "http://127.0.0.1:1"}, "email by sendgrid: set SENDGRID_API_KEY."),
+        ({"SENDGRID_API_KEY": "x", "SENDGRID_BASE_URL": "nowhere"}, "email by sendgrid: SENDGRID_BASE_URL must"),
+        ({**ALL_MAIL, "AWS_REGION": "Frankfurt", "SES_CONFIGURATION_SET": "x"}, "email by ses: AWS_REGION must"),
+        ({"VAPID_PRIVATE_KEY": "short", "VAPID_SUBJECT": "mailto:a@b.c"}, "push by webpush: VAPID_PRIVATE_KEY is no"),
+        ({"TWILIO_VOICE_FROM": "Studio"}, "voice: TWILIO_VOICE_FROM must look like"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_one_provider_takes_none_of_the_others_away(
+    environ: dict[str, str], problem: str
+) -> None:
+    settings = ChannelSettings.from_environ({**COMPLETE, **environ})
+    [found] = check_channels(settings)
+    assert found.startswith(problem)
+    assert {("email", "smtp"), ("sms", "twilio")} <= set(list_providers(settings))
+
+
+def test_a_fingerprint_changes_with_any_of_a_providers_settings_and_tells_none(tmp_path: Path) -> None:
+    key = tmp_path / "key.json"
+    key.write_text("one")
+    base = {
+        **COMPLETE,
+        **ALL_MAIL,
+        "HOLDFAST_SECRET_KEY": "s" * 32,
+        "GOOGLE_APPLICATION_CREDENTIALS": str(key),
+    }
+    kinds = {kind.name: kind for kind in PROVIDERS if kind.channel in ("email", "push")}
+
+    def fingerprint(name: str, **changes: str) -> str:
+        return kinds[name].fingerprint(ChannelSettings.from_environ({**base, **changes}))
+
+    changed = {
+        "smtp": "SMTP_URL", "sendgrid": "SENDGRID_API_KEY", "resend": "RESEND_BASE_URL", "ses": "AWS_SESSION_TOKEN",
+    }  # fmt: skip
+    for name, variable in changed.items():
+        assert fingerprint(name) == fingerprint(name)
+        assert fingerprint(name) != fingerprint(name, **{variable: "another"})
+    before = fingerprint("fcm")
+    key.write_text("two")
+    assert fingerprint("fcm") != before
+    assert fingerprint("sendgrid") != fingerprint("sendgrid", HOLDFAST_SECRET_KEY="t" * 32)
+
+
 def test_secrets_stay_out_of_what_is_printed() -> None:
     settings = ChannelSettings.from_environ({**COMPLETE, "SMTP_URL": "smtp://me:hunter2@mail.example"})
     assert "hunter2" not in repr(settings)
     assert "secret" not in repr(settings)
     assert "hunter2" not in repr(parse_smtp_url(settings.smtp_url))
+    assert "secret" not in repr(
+        ChannelSettings.from_environ({**COMPLETE, **ALL_MAIL, "VAPID_PRIVATE_KEY": "secret"})
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Twilio's Messages resource as far as Holdfast uses it: it accepts, counts, lists, and fails as it is told.
+"""Twilio's Messages and Calls resources as far as Holdfast uses it: it accepts, counts, lists, and fails as it is told.
 
 A fault is one of FAULTS, or `status/code` such as `400/21211`, which is answered as Twilio words its errors.
 "before" means that the message isn't accepted, "after" that it is.
@@ -32,7 +32,7 @@ FAULTS = (
     "huge_after", "307", "drip_after", "hang_before", "hang_after", "delay", "401", "21610",
 )  # fmt: skip
 CHANCE = ("429", "500_before", "500_after", "cut_before", "cut_after", "garbled_after")
-_PATH = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-f]{32})/Messages\.json")
+_PATH = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-f]{32})/(Messages|Calls)\.json")
 _MESSAGES = {
     20003: "Authentication Error - invalid username",
     20404: "The requested resource was not found",
@@ -61,6 +61,12 @@ class AcceptedSms:
     def to_json(self, account: str) -> dict[str, Any]:
         """The Message resource."""
         moment = format_datetime(self.at)
+        if self.sid.startswith("CA"):
+            return {
+                "account_sid": account, "api_version": "2010-04-01", "date_created": moment, "date_updated": moment,
+                "direction": "outbound-api", "from": self.form.get("From"), "sid": self.sid, "status": "queued",
+                "to": self.to, "uri": f"/2010-04-01/Accounts/{account}/Calls/{self.sid}.json",
+            }  # fmt: skip
         return {
             "account_sid": account, "api_version": "2010-04-01", "body": self.body, "date_created": moment,
             "date_sent": None, "date_updated": moment, "direction": "outbound-api", "error_code": None,
@@ -116,14 +122,15 @@ class TwilioStandIn(HttpStandIn):
     def accept(self, form: dict[str, str]) -> AcceptedSms:
         """Take a message, for good."""
         delivery = parse_qs(urlsplit(form.get("StatusCallback", "")).query).get("d", [""])[0]
-        sms = AcceptedSms("SM" + uuid4().hex, form["To"], self._read(form), delivery, form)
+        kind = "CA" if "Twiml" in form else "SM"
+        sms = AcceptedSms(kind + uuid4().hex, form["To"], self._read(form), delivery, form)
         self.accepted.append(sms)
         self._journal.write({"sid": sms.sid, "to": sms.to, "body": sms.body, "delivery": sms.delivery})
         return sms
 
     def _read(self, form: dict[str, str]) -> str:
         """What the phone shows: the body, or the template filled in."""
-        text = form.get("Body") or self._contents.get(form.get("ContentSid", ""), "")
+        text = form.get("Twiml") or form.get("Body") or self._contents.get(form.get("ContentSid", ""), "")
         for name, value in json.loads(form.get("ContentVariables") or "{}").items():
             text = text.replace("{{" + name + "}}", value)
         return text
@@ -138,7 +145,7 @@ class TwilioStandIn(HttpStandIn):
         elif path is None or path.group(1) != self.account:
             yield _error(404, 20404)
         elif request.method == "GET":
-            yield self._list(request)
+            yield self._list(request, path.group(2))
         else:
             async for piece in self._post(request.form):
                 yield piece
@@ -194,17 +201,22 @@ class TwilioStandIn(HttpStandIn):
         else:
             yield respond(201, body)
 
-    def _list(self, request: Request) -> bytes:
+    def _list(self, request: Request, kind: str) -> bytes:
         query = request.query
-        found = [sms for sms in reversed(self.accepted) if query.get("To") in (None, sms.to)]
+        called = kind == "Calls"
+        found = [
+            sms
+            for sms in reversed(self.accepted)
+            if query.get("To") in (None, sms.to) and sms.sid.startswith("CA") is called
+        ]
         earliest, latest = query.get("DateSent>", "")[:10], query.get("DateSent<", "9999")[:10]
         found = [sms for sms in found if earliest <= sms.at.date().isoformat() <= latest]
         size, page = int(query.get("PageSize", "50")), int(query.get("Page", "0"))
         more = urlencode({**query, "Page": page + 1}) if len(found) > (page + 1) * size else ""
-        path = f"/2010-04-01/Accounts/{self.account}/Messages.json"
+        path = f"/2010-04-01/Accounts/{self.account}/{kind}.json"
         shown = [sms.to_json(self.account) for sms in found[page * size : (page + 1) * size]]
         answer = {
-            "messages": shown, "page": page, "page_size": size, "start": page * size,
+            kind.lower(): shown, "page": page, "page_size": size, "start": page * size,
             "end": page * size + len(shown), "uri": path, "first_page_uri": path, "previous_page_uri": None,
             "next_page_uri": f"{path}?{more}" if more else None,
         }  # fmt: skip
@@ -221,7 +233,7 @@ def _check(form: dict[str, str], contents: Mapping[str, str]) -> int | None:
             return 63007
         if form.get("ContentSid") not in contents:
             return 21655
-    elif not form.get("Body"):
+    elif not form.get("Body") and not form.get("Twiml"):
         return 21602
     return None if form.get("From") or form.get("MessagingServiceSid") else 21603
 

@@ -1,0 +1,1 @@
+"""What the providers' requests say, in the words of `schemas.delivery_report`; pure, for requests that are verified."""
