@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlencode
 
@@ -10,11 +11,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.requests import Request
 
 from rules.sending import CONSENT_CHANNELS
+from schemas.catalogue import load_catalogue
 from schemas.errors import NotFoundError, UnavailableError
 from schemas.link_token import LinkKey, LinkToken, Purpose
+from scoring.moving import make_mover
 from store.contact import declare_consents, load_consents, load_suppressions
 from store.customers import load_customers, lock_customers
 from store.database import Connection
+from store.delivery_reports import lock_reported
+from store.message_events import tell_event
 from store.playbooks import load_policy
 from web.edge import Edge, EdgeHere
 from web.forms import read_form
@@ -43,14 +48,10 @@ async def unsubscribe(request: Request, edge: EdgeHere, written: str) -> HTMLRes
     """Withdraw consent to what the message was, at once and without a redirect; again and again is the same."""
     key, token = _key(edge), _read(edge, written, "unsubscribe")
     channels = (token.channel,) if token.channel else CONSENT_CHANNELS
+    words = {(channel, token.topic): False for channel in channels}
     async with edge.database.transaction() as connection:
-        await declare_consents(
-            connection,
-            token.customer_id,
-            {(channel, token.topic): False for channel in channels},
-            source=_source(token),
-            now=await edge.database.clock.read(connection),
-        )
+        await _declare(connection, edge, token, words)
+    edge.bell.ring()
     preferences = key.sign(replace(token, purpose="preferences", channel="", topic=""))
     return render(
         request,
@@ -86,15 +87,52 @@ async def save(request: Request, edge: EdgeHere, written: str) -> RedirectRespon
             changes = refuse_all(sections)
         else:
             changes = find_changes(sections, fields.get("shown", "").split(), fields, consent)
-        await declare_consents(
-            connection,
-            token.customer_id,
-            changes,
-            source=_source(token),
-            now=await edge.database.clock.read(connection),
-        )
+        await _declare(connection, edge, token, changes)
+    edge.bell.ring()
     # See Other, and to the same place whatever path the proxy gives it: loading the page again posts nothing.
     return RedirectResponse(f"?{urlencode({'saved': 'yes'})}", status_code=303)
+
+
+async def _declare(
+    connection: Connection, edge: Edge, token: LinkToken, words: Mapping[tuple[str, str], bool]
+) -> None:
+    """Note what the customer says, and tell the runs that wait for it of what is refused from now on."""
+    await lock_customers(connection, [token.customer_id])
+    before = (await load_consents(connection, [token.customer_id])).get(token.customer_id, {})
+    now = await edge.database.clock.read(connection)
+    await declare_consents(connection, token.customer_id, words, source=_source(token), now=now)
+    refused = [
+        (channel, topic)
+        for (channel, topic), granted in words.items()
+        if not granted and before.get(f"{channel}:{topic}" if topic else channel) is not False
+    ]
+    if not refused:
+        return
+    delivery = await lock_reported(connection, token.delivery_id, lock=False) if token.delivery_id else None
+    about = (
+        {"playbook": delivery.playbook, "step": delivery.step, "template": delivery.template}
+        if delivery
+        else {}
+    )
+    named = {channel for channel, _ in refused}, {topic for _, topic in refused}
+    channel, topic = (found.pop() if len(found) == 1 else "" for found in named)
+    await tell_event(
+        connection,
+        token.customer_id,
+        "unsubscribed",
+        # It may be refused again after it was allowed again.
+        key=f"{token.customer_id}/{now.isoformat()}",
+        at=now,
+        now=now,
+        properties=about
+        | {
+            "channel": channel or "several",
+            "topic": topic,
+            "delivery": token.delivery_id,
+            "source": token.purpose,
+        },
+        move=make_mover(load_catalogue()),
+    )
 
 
 async def _load(connection: Connection, customer_id: str) -> tuple[list[Section], dict[str, bool]]:
