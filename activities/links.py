@@ -16,7 +16,8 @@ BOOKING_TRAIT = "booking_url"
 class LinkMaker:
     """Makes links that lead to the web process at `public_url`; without a key there are none but `booking`.
 
-    booking_url: where calls are booked with those whose profile names no place of its own.
+    booking_url: where calls are booked with those whose profile names no place of its own; where there is none, a
+    customer who has a CSM books on our own page.
     """
 
     key: LinkKey | None = None
@@ -50,6 +51,9 @@ class LinkMaker:
             links["preferences"] = f"{self.public_url}/preferences/{self.key.sign(wishes)}"
         own = profile.get(BOOKING_TRAIT)
         booking = own.strip() if isinstance(own, str) and is_web_address(own.strip()) else self.booking_url
+        if not booking and self.key and profile.get("csm"):
+            book = LinkToken("book", customer_id, delivery_id=delivery)
+            booking = f"{self.public_url}/book/{self.key.sign(book)}"
         if booking:
             links["booking"] = booking
         return links

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from temporalio import activity
 
 from activities.messages import context_of
 from activities.steps import Opened, StepOpening, note
 from channels.header import clean_text
 from channels.rendering import RenderError, render_line, render_part
-from rules.tasks import UNASSIGNED, assignee_of, outcomes_of, set_deadlines
+from rules.assigning import UNASSIGNED, Assignment, Share, choose_member, escalates_to, team_asked
+from rules.tasks import outcomes_of, set_deadlines
+from schemas.assignee import read_assignee
 from schemas.plan import Act
 from schemas.run import StepCall, StepResult
-from store import tasks
+from store import run_steps, sharing, tasks
+from store.database import Connection
 from store.tasks import Task, task_id
 
 
@@ -39,47 +44,64 @@ class HumanTasks:
                 return StepResult(outcome="failed", at=opened.now, detail="template")
             if opened.run.arm == "shadow":
                 return await note(connection, call, step.word, "shadow", opened.now, title, private=True)
-            task = await tasks.open_task(connection, self._task(call, opened, step, title, clean_text(about)))
+            task = await self._open(connection, call, opened, step, title, clean_text(about))
             if task.state == "open":
-                await note(connection, call, step.word, "open", opened.now, title)
+                output = {"assignee": task.holder}
+                await note(connection, call, step.word, "open", opened.now, title, output)
             escalation = step.args.get("escalate") or {}
             return StepResult(
                 outcome=task.outcome or "open" if task.state == "done" else task.state,
                 at=opened.now,
                 until=task.due_at,
                 escalate_at=task.escalate_at if task.escalated_to is None else None,
-                escalate_to=escalation.get("to"),
+                escalate_to=escalates_to(escalation.get("to"), task.team, opened.policy),
                 give_up_at=task.give_up_at,
             )
 
     @activity.defn(name="Tasks.escalate")
     async def escalate(self, call: StepCall) -> StepResult:
-        """Hand the task to somebody else because nobody completed it in time."""
+        """Hand the task to somebody else because nobody completed it in time; outcome `open` where it was agreed to
+        be done later.
+        """
         async with self._database.transaction() as connection:
             now = await self._opening.read_now(connection, call)
-            await tasks.escalate_task(
-                connection, task_id(call.run_id, call.step, call.occurrence), call.to or UNASSIGNED
-            )
+            key = task_id(call.run_id, call.step, call.occurrence)
+            task = await tasks.load_task(connection, key)
+            if task.state == "open" and task.escalate_at is not None and task.escalate_at > now:
+                return _moved(task, now)
+            await tasks.escalate_task(connection, key, call.to or UNASSIGNED)
             return StepResult(outcome="escalated", at=now, detail=call.to or UNASSIGNED)
 
     @activity.defn(name="Tasks.close")
     async def close(self, call: StepCall) -> StepResult:
-        """Close the task with `call.outcome`: overdue, or what a person told the run. The first word stands."""
+        """Close the task with `call.outcome`: overdue, or what a person told the run. The first word stands; outcome
+        `open` where nobody is to give up yet, because it was agreed to be done later.
+        """
         async with self._database.transaction() as connection:
             now = await self._opening.read_now(connection, call)
             key = task_id(call.run_id, call.step, call.occurrence)
             task = await tasks.load_task(connection, key)
             if task.state == "open":
                 outcome = call.outcome or "overdue"
+                if outcome == "overdue" and task.give_up_at > now:
+                    return _moved(task, now)
                 state = "overdue" if outcome == "overdue" else "done"
                 await tasks.close_task(connection, key, state, now, outcome=outcome, by=call.by)
-                return await note(connection, call, task.kind, outcome, now, task.title, private=True)
+                output = {"assignee": task.holder}
+                return await note(connection, call, task.kind, outcome, now, task.title, output, private=True)
             return StepResult(outcome=task.outcome or task.state, at=task.closed_at or now)
 
-    def _task(self, call: StepCall, opened: Opened, step: Act, title: str, about: str) -> Task:
+    async def _open(
+        self, connection: Connection, call: StepCall, opened: Opened, step: Act, title: str, about: str
+    ) -> Task:
+        key = task_id(call.run_id, call.step, call.occurrence)
+        if await run_steps.load_word(connection, call.run_id, call.step, call.occurrence) is not None:
+            # It was put there before, whatever the team looks like now.
+            return await tasks.load_task(connection, key)
+        assignment = await self._assign(connection, opened, step)
         deadlines = set_deadlines(step, opened.now, opened.policy)
-        return Task(
-            id=task_id(call.run_id, call.step, call.occurrence),
+        task = Task(
+            id=key,
             run_id=call.run_id,
             customer_id=opened.run.customer_id,
             step=call.step,
@@ -87,7 +109,7 @@ class HumanTasks:
             kind=step.word,
             title=title,
             about=about,
-            assignee=assignee_of(step, opened.known.customer.profile),
+            assignee=assignment.assignee,
             escalated_to=None,
             outcomes=outcomes_of(step),
             state="open",
@@ -98,4 +120,32 @@ class HumanTasks:
             escalate_at=deadlines.escalate_at,
             give_up_at=deadlines.give_up_at,
             closed_at=None,
+            team=assignment.team,
+            assigned_because=assignment.because,
+            remind_at=deadlines.remind_at,
         )
+        return await tasks.open_task(connection, task)
+
+    async def _assign(self, connection: Connection, opened: Opened, step: Act) -> Assignment:
+        """Whose it is; what the team has is counted, and the turn noted, in this transaction."""
+        owner = opened.known.customer.profile.get("csm")
+        asked = team_asked(
+            read_assignee(step.args.get("assign")), str(owner) if owner else None, opened.policy
+        )
+        if isinstance(asked, Assignment):
+            return asked
+        team = opened.policy.teams[asked.team]
+        share = (
+            Share(*await sharing.read_share(connection, asked.team, team.members)) if asked.by else Share()
+        )
+        assignment = choose_member(asked, team, share)
+        if assignment.turn:
+            await sharing.note_turn(connection, asked.team, assignment.turn)
+        return assignment
+
+
+def _moved(task: Task, now: datetime) -> StepResult:
+    return StepResult(
+        outcome="open", at=now, until=task.due_at, give_up_at=task.give_up_at,
+        escalate_at=task.escalate_at if task.escalated_to is None else None,
+    )  # fmt: skip

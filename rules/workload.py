@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from schemas.assignee import name_assignee
 from schemas.nesting import inner
 from schemas.plan import (
     Act,
@@ -73,7 +74,7 @@ def _take(step: Step, arms: Mapping[str, str], now: int, work: Workload) -> int 
             work.whole[step.word] += 1
             work.first_day[step.word] += now < DAY
             if step.human:
-                work.assigned[str(step.args.get("assign") or "csm")] += 1
+                work.assigned[name_assignee(step.args.get("assign"))] += 1
             # What is done is mostly gone on from; a fallback comes as well.
             _exclude(inner(step), arms, now, work)
             return now

@@ -16,7 +16,7 @@ from schemas.message_part import CHANNEL_PARTS, is_message
 from schemas.outcome_compiler import OutcomeCompiler
 from schemas.plan import Act, SendWindow
 from schemas.problem import did_you_mean, join_words
-from schemas.reference import PlaybookName
+from schemas.reference import Named
 from schemas.step_place import StepList
 from schemas.step_type import StepType
 from schemas.template_file import MessageTemplate, check_parts, check_text
@@ -35,8 +35,8 @@ class ActCompiler:
         self.send = send
         self._texts: list[tuple[Any, Path, bool]] = []
         self._template_uses: list[tuple[MessageTemplate, str, Path]] = []
-        # Playbooks that steps name, to be looked for beside this one.
-        self.named: list[PlaybookName] = []
+        # Playbooks and teams that steps name, to be looked for once all files are known.
+        self.named: list[Named] = []
 
     def compile(
         self,
@@ -204,9 +204,9 @@ class ActCompiler:
                 self._texts.append((found.value, path, found.kind == "html"))
             elif not isinstance(found.value, str) or self.report.is_faulty(path):
                 continue
-            elif found.kind == "playbook":
+            elif found.kind in ("playbook", "team"):
                 line, column = self.report.source.place(path)
-                self.named.append(PlaybookName(found.value, format_path(path), line, column))
+                self.named.append(Named(found.value, format_path(path), line, column, kind=found.kind))
             else:
                 self.compilation.check_signal(found.value, path)
 

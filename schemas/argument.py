@@ -1,7 +1,7 @@
 """What stands in the checked arguments of a step: its texts, and the names of playbooks and signals.
 
 An argument that names a playbook carries `json_schema_extra={"x-playbook": True}`, one that names a signal `x-signal`,
-and a tree of any shape whose strings are texts (the body of a request) `x-texts`.
+one that names a team `x-team`, and a tree of any shape whose strings are texts (the body of a request) `x-texts`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from schemas.yaml_source import Path
 class Argument:
     """One value among a step's arguments; `path` leads to it from the step's word, in the words of the file."""
 
-    kind: Literal["text", "html", "playbook", "signal"]
+    kind: Literal["text", "html", "playbook", "signal", "team"]
     value: Any
     path: Path
 
@@ -53,12 +53,14 @@ def find_arguments(
         yield from _find_texts(field.annotation, args[name], path, html=html, as_written=as_written)
 
 
-def _mark(field: FieldInfo) -> Literal["playbook", "signal"] | None:
+def _mark(field: FieldInfo) -> Literal["playbook", "signal", "team"] | None:
     extra = field.json_schema_extra
     if not isinstance(extra, dict):
         return None
     if extra.get("x-playbook"):
         return "playbook"
+    if extra.get("x-team"):
+        return "team"
     return "signal" if extra.get("x-signal") else None
 
 

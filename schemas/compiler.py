@@ -13,7 +13,7 @@ from schemas.language import Language
 from schemas.plan import CompiledPlaybook
 from schemas.plan_size import check_size
 from schemas.problem import Report
-from schemas.reference import PlaybookName
+from schemas.reference import Named
 from schemas.shape import report_shape
 from schemas.step_compiler import StepCompiler
 from schemas.template_file import MessageTemplate
@@ -27,13 +27,13 @@ STATUSES = ("draft", "shadow", "live", "paused", "retired")
 class Compiled:
     """What became of a file: `playbook` is None where it or a template in `waits_for` has errors.
 
-    `named`: the playbooks that its steps name, for `schemas.reference` to look for once all files are known.
+    `named`: the playbooks and teams that its steps name, for `schemas.reference` to look for once all files are known.
     """
 
     playbook: CompiledPlaybook | None
     problems: list[Problem]
     waits_for: frozenset[str] = frozenset()
-    named: tuple[PlaybookName, ...] = ()
+    named: tuple[Named, ...] = ()
 
 
 def compile_playbook(
@@ -52,7 +52,7 @@ def compile_playbook(
     report = Report(source, problems)
     deferred = report_shape(report, language.playbook_validator)
     compilation = Compilation(report, language, templates)
-    named: list[PlaybookName] = []
+    named: list[Named] = []
     playbook = _compile(source.data, compilation, name, named) if isinstance(source.data, dict) else None
     for fault in deferred:
         # The condition parser has its own words for these; this is the net beneath it.
@@ -64,7 +64,7 @@ def compile_playbook(
 
 
 def _compile(
-    data: dict[str, Any], compilation: Compilation, name: str | None, named: list[PlaybookName]
+    data: dict[str, Any], compilation: Compilation, name: str | None, named: list[Named]
 ) -> CompiledPlaybook | None:
     report = compilation.report
     written = compilation.text(data, "playbook")

@@ -30,7 +30,7 @@ from schemas.policy import Policy
 from schemas.policy_file import read_policy
 from schemas.problem import TooManyProblems
 from schemas.problem_limit import shorten
-from schemas.reference import PlaybookName
+from schemas.reference import Named
 from schemas.template_file import MessageTemplate, read_template
 from schemas.yaml_source import Source, read_bytes
 
@@ -100,7 +100,7 @@ class _KeptPlaybook(Frozen):
     playbook: CompiledPlaybook | None = None
     problems: tuple[Problem, ...] = ()
     waits_for: tuple[str, ...] = ()
-    named: tuple[PlaybookName, ...] = ()
+    named: tuple[Named, ...] = ()
     asked: dict[str, str | None] = {}
     listed: str | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.form import DAY_GROUPS, PERCENT, RATE, WEEKDAYS, WINDOW
+from schemas.form import DAY_GROUPS, DURATION, PERCENT, RATE, WEEKDAYS, WINDOW
 from schemas.message_part import CHANNEL_PARTS, NAME_PATTERN
 from schemas.schema_part import DIALECT, Schema
 
@@ -30,7 +30,14 @@ def build_policy_schema() -> Schema:
             "caps": {
                 **_mapping("Messages per customer in any such period.",
                            {"total": RATE.json_schema("Over all channels."),
-                            **{channel: RATE.json_schema(f"By {channel} alone.") for channel in channels}}),
+                            **{channel: RATE.json_schema(f"By {channel} alone.") for channel in channels},
+                            "topics": {
+                                "type": "object", "minProperties": 1, "examples": ["{tips: 1 per 7d}"],
+                                "description": "Over all channels, of messages about one topic.",
+                                "propertyNames": {"pattern": NAME_PATTERN, "maxLength": 64},
+                                "additionalProperties": RATE.json_schema("Of messages about it."),
+                                "x-expects": "a mapping such as {tips: 1 per 7d}",
+                            }}),
                 "examples": ["{total: 3 per 7d}"],
             },
             "entries": RATE.json_schema("Playbooks that a customer enters in any such period."),
@@ -45,6 +52,23 @@ def build_policy_schema() -> Schema:
                         "description": "What customers can unsubscribe from one by one.",
                     },
                 },
+            ),
+            "silence": _mapping(
+                "When messages hold, as a person is in contact with the customer.",
+                {
+                    "after_reply": DURATION.json_schema("So long after the customer wrote to us."),
+                    "after_call": DURATION.json_schema("So long after a call with the customer was completed."),
+                    "open_ticket": {
+                        "type": "boolean", "description": "While the customer has an open support ticket.",
+                    },
+                    "critical": {
+                        "enum": ["passes", "holds"],
+                        "description": "Whether `critical: true` leaves all the same; it holds where left out.",
+                    },
+                },
+            ),
+            "exploration": PERCENT.json_schema(
+                "Share of `message` steps without `channels` that try another than the best; none where left out."
             ),
             "holdout": PERCENT.json_schema("Share of all customers that no playbook ever treats."),
             "working_hours": _mapping(
@@ -61,11 +85,46 @@ def build_policy_schema() -> Schema:
                     "between": WINDOW.json_schema('"09:00-17:00" where left out.'),
                 },
             ),
+            "teams": {
+                "type": "object", "minProperties": 1,
+                "description": "Who shares the work of calls and tasks, by the team's name.",
+                "propertyNames": {"pattern": NAME_PATTERN, "maxLength": 64},
+                "additionalProperties": _team(),
+                "x-expects": "a mapping of team to {members: [anna@example.com, …]}",
+            },
             "health_model": {
                 **_name("segment-weighted"),
                 "description": "The health model that scores: segment-weighted (where left out), points, or a file of "
                 "`health/`.",
             },
+            "churn": _mapping(
+                "What churn is told for, and what customers are worth.",
+                {
+                    "horizon": {
+                        "enum": ["30d", "60d", "90d"],
+                        "description": "The days ahead that the probability is told for; 90d where left out.",
+                    },
+                    "lifetime_months": {
+                        "type": "number", "minimum": 1, "maximum": 600, "examples": [18],
+                        "description": "A customer's lifetime value in monthly prices; 18 where left out.",
+                    },
+                    "prevention": _mapping(
+                        "What preventing a loss may cost.",
+                        {
+                            "share": PERCENT.json_schema("Of the value at risk; 10% where left out."),
+                            "limit": {
+                                "type": "number", "minimum": 0, "examples": [500],
+                                "description": "In account currency; 500 where left out.",
+                            },
+                        },
+                    ),
+                    "market": {
+                        "type": "array", "maxItems": 1000, "items": _market_row(),
+                        "description": "How a trade's market weighs on customers, by month; the most exact row holds.",
+                        "x-expects": "a list of rows such as {vendor_type: venue, month: 11, seasonal_factors: 0.4}",
+                    },
+                },
+            ),
             "costs": {
                 "type": "object", "minProperties": 1,
                 "description": "What a message costs by channel, and a minute of a CSM.",
@@ -131,6 +190,53 @@ def build_template_schema() -> Schema:
                 ],
             },
         },
+    }  # fmt: skip
+
+
+def _team() -> Schema:
+    person: Schema = {
+        "type": "string", "minLength": 1, "maxLength": 100, "examples": ["anna@example.com"],
+        "description": "As the trait `csm` names them; who is reminded by e-mail, by their address.",
+    }  # fmt: skip
+    return {
+        **_mapping("One team.", {
+            "members": {
+                "type": "array", "minItems": 1, "maxItems": 500, "uniqueItems": True, "items": person,
+                "description": "In the order in which they take turns.",
+            },
+            "lead": {
+                **person, "description": "Who gets what nobody else can, and whom `escalate: {to: lead}` means.",
+            },
+            "away": {
+                "type": "array", "uniqueItems": True, "items": person,
+                "description": "Who gets nothing new for now.",
+            },
+            "unowned": {
+                "type": "boolean",
+                "description": "Whether work for customers who have no CSM of their own comes here.",
+            },
+        }),
+        "required": ["members"],
+        "x-expects": "a mapping such as {members: [anna@example.com, ben@example.com], lead: carla@example.com}",
+    }  # fmt: skip
+
+
+def _market_row() -> Schema:
+    share: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+    return {
+        **_mapping("One trade in one month.", {
+            "vendor_type": {
+                "type": "string", "minLength": 1, "maxLength": 100, "examples": ["venue"],
+                "description": "Whose; every trade's where left out.",
+            },
+            "month": {
+                "type": "integer", "minimum": 1, "maximum": 12, "examples": [11],
+                "description": "1 to 12, UTC; every month where left out.",
+            },
+            "seasonal_factors": {**share, "description": "How far the season makes them leave, 0 to 1."},
+            "competitor_activity": {**share, "description": "How busy competitors are, 0 to 1."},
+        }),
+        "x-expects": "a row such as {vendor_type: venue, month: 11, seasonal_factors: 0.4}",
     }  # fmt: skip
 
 

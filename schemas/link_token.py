@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-Purpose = Literal["unsubscribe", "preferences"]
+Purpose = Literal["unsubscribe", "preferences", "book", "calendar"]
 
 # The first byte of every token: links in old mails stay good, whatever later versions put into theirs.
 _VERSION = 1
-_PURPOSES: dict[Purpose, bytes] = {"unsubscribe": b"u", "preferences": b"p"}
+_PURPOSES: dict[Purpose, bytes] = {
+    "unsubscribe": b"u",
+    "preferences": b"p",
+    "book": b"b",
+    "calendar": b"c",
+}
 # Half of SHA-256, as RFC 2104 allows: 128 bits are not guessed, and short links are not broken by mail clients.
 _SIGNATURE_BYTES = 16
 _NONE = UUID(int=0)
@@ -24,8 +29,8 @@ _WRITTEN = re.compile(r"[A-Za-z0-9_-]{64,400}")
 class LinkToken:
     """What a link stands for: this customer, and to unsubscribe a channel (empty: all) or one topic on it.
 
-    `customer_id` is our UUID, `delivery_id` that of the message that the link stands in, where there is one. It holds
-    no personal data and no date: a mail may be read in a year.
+    `customer_id` is our UUID, `delivery_id` that of the message that the link stands in, where there is one (of a call,
+    for `calendar`). It holds no personal data and no date: a mail may be read in a year.
     """
 
     purpose: Purpose

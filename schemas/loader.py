@@ -18,7 +18,7 @@ from schemas.language import Language
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
 from schemas.problem import nearest
-from schemas.reference import check_playbook_names
+from schemas.reference import Named, check_playbook_names, check_team_names
 from schemas.shipped_health import shipped_models
 from schemas.step_type import StepTypes
 from schemas.template_file import MessageTemplate
@@ -111,6 +111,8 @@ class _Loader:
         self.homes: dict[Path, Templates] = {}
         self.unnamed: dict[tuple[Path, str], list[Problem]] = {}
         self.beside: dict[Path, frozenset[str]] = {}
+        self.policies: dict[Path, Policy | None] = {}
+        self.teams_named: list[tuple[Path, tuple[Named, ...]]] = []
 
     def add(self, path: Path) -> None:
         try:
@@ -179,6 +181,8 @@ class _Loader:
         for home in dict.fromkeys(path.parent for path in self.playbook_files):
             if home / POLICY_FILE not in self.policy_files and os.path.isfile(home / POLICY_FILE):  # noqa: PTH113
                 self._read_policy(home / POLICY_FILE, named=False)
+        for path, named in self.teams_named:
+            self._check_teams(path, named)
         names = {path.stem for path in self.playbook_files}
         self.loaded.invalid = frozenset(names - self.loaded.playbooks.keys())
         self.loaded.problems.sort(
@@ -195,6 +199,7 @@ class _Loader:
         missing = []
         if compiled.named:
             missing = check_playbook_names(str(path), path.stem, compiled.named, self._beside(path.parent))
+            self.teams_named.append((path, compiled.named))
         self._tell(*compiled.problems, *missing)
         for template in sorted(compiled.waits_for):
             self._tell(*self.unnamed.pop((path.parent, template), []))
@@ -208,6 +213,16 @@ class _Loader:
         self.loaded.sources[name] = text
         if compiled.playbook and not any(problem.severity == "error" for problem in missing):
             self.loaded.playbooks[name] = compiled.playbook
+
+    def _check_teams(self, path: Path, named: Iterable[Named]) -> None:
+        """What is wrong with the teams that a playbook names, now that its policy is read."""
+        policy = self.policies.get(path.parent, Policy())
+        if policy is None:
+            return
+        missing = check_team_names(str(path), named, policy.teams)
+        self._tell(*missing)
+        if missing and self.loaded.playbooks.get(path.stem) is not None:
+            del self.loaded.playbooks[path.stem]
 
     def _beside(self, home: Path) -> frozenset[str]:
         """The names of the playbooks in `home`."""
@@ -256,7 +271,7 @@ class _Loader:
         else:
             there = {*shipped_models(), *(file.stem for file in _unhidden(path.parent / HEALTH))}
             policy, problems = self.compiler.read_policy(path, content, there)
-        self.loaded.policy = policy
+        self.loaded.policy = self.policies[path.parent] = policy
         if named:
             self._tell(*problems)
 

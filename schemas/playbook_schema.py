@@ -2,7 +2,8 @@
 
 Editors complete from it and `validate` checks shape against it. Keywords of our own, which others ignore:
 `x-expects` says in words what belongs there, `x-hints` says where a misplaced key belongs, `x-condition` and
-`x-step` mark what the compiler explains better; `x-playbook` and `x-signal` mark arguments of steps that name one.
+`x-step` mark what the compiler explains better; `x-playbook`, `x-signal` and `x-team` mark arguments of steps that name
+one.
 """
 
 from __future__ import annotations

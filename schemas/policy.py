@@ -22,11 +22,59 @@ class WorkingHours(Frozen):
     between: tuple[int, int] = (9 * 60, 17 * 60)
 
 
+class Team(Frozen):
+    """People who share work, in the order in which they take turns.
+
+    `lead` gets what nobody else can. Who is `away` gets nothing new. `unowned`: work for customers who have no CSM of
+    their own comes here.
+    """
+
+    members: tuple[str, ...]
+    lead: str | None = None
+    away: tuple[str, ...] = ()
+    unowned: bool = False
+
+
+class MarketRow(Frozen):
+    """How a trade's market weighs on customers in a month, 0–1; None: any trade, any month, not said."""
+
+    vendor_type: str | None = None
+    month: int | None = None
+    competitor_activity: float | None = None
+    seasonal_factors: float | None = None
+
+
+class ChurnPolicy(Frozen):
+    """What churn is told for: the days ahead (30, 60 or 90), what a customer is worth, and how markets weigh.
+
+    A customer's lifetime value is `lifetime_months` monthly prices; preventing a loss may cost `prevention_share` of
+    the value at risk, at most `prevention_limit` in account currency.
+    """
+
+    horizon_days: Literal[30, 60, 90] = 90
+    lifetime_months: float = 18.0
+    prevention_share: float = 0.10
+    prevention_limit: float = 500.0
+    market: tuple[MarketRow, ...] = ()
+
+
+class Silence(Frozen):
+    """When messages hold because a person is in contact with the customer: so long after they wrote to us or a call was
+    completed, and while a ticket is open. `critical_passes`: critical ones don't.
+    """
+
+    after_reply_seconds: int | None = None
+    after_call_seconds: int | None = None
+    open_ticket: bool = False
+    critical_passes: bool = False
+
+
 class Policy(Frozen):
     """The rules over all playbooks. `quiet_hours` are minutes of the day in the customer's zone, may cross midnight.
 
-    `caps` maps `total` or a channel to a cap on messages; `entries` caps playbooks entered per customer;
+    `caps` maps `total`, a channel or `topic:NAME` to a cap on messages; `entries` caps playbooks entered per customer;
     `consent` maps a channel to whether silence means yes; a denial always wins. `health_model` names what scores.
+    `exploration_percent` is the share of messages that pick their channel and try another one than the best.
     """
 
     default_zone: str = "UTC"
@@ -36,7 +84,11 @@ class Policy(Frozen):
     entries: Cap | None = None
     consent: dict[str, Literal["assumed", "required"]] = {}
     topics: tuple[str, ...] = ()
+    silence: Silence | None = None
+    exploration_percent: float = 0.0
     holdout_percent: float = 0.0
     working_hours: WorkingHours | None = None
+    teams: dict[str, Team] = {}
     costs: dict[str, float] = {}
     health_model: str = DEFAULT_MODEL
+    churn: ChurnPolicy = ChurnPolicy()

@@ -40,6 +40,7 @@ class Settings:
     ready_file: Path | None = None
     settle_seconds: float = 30.0
     rules_engine: RulesEngine = "generated"
+    seal_payloads: bool = True
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -74,6 +75,7 @@ class Settings:
             ready_file=Path(given["HOLDFAST_READY_FILE"]) if "HOLDFAST_READY_FILE" in given else None,
             settle_seconds=_seconds("HOLDFAST_SETTLE_SECONDS", given, cls.settle_seconds),
             rules_engine=_rules_engine(given.get("HOLDFAST_RULES_ENGINE", cls.rules_engine)),
+            seal_payloads=_is_on("HOLDFAST_SEAL_PAYLOADS", given, cls.seal_payloads),
             environ=given,
         )
 
@@ -205,6 +207,13 @@ def _seconds(name: str, given: Mapping[str, str], default: float) -> float:
             f"{name} is no number of seconds.", remedy="Write a number from 0 to 86400, such as 30."
         )
     return seconds
+
+
+def _is_on(name: str, given: Mapping[str, str], default: bool) -> bool:
+    value = given.get(name)
+    if value not in (None, "on", "off"):
+        raise SettingError(f"{name} is {value!r}.", remedy=f"Set {name} to on or off, or leave it out.")
+    return default if value is None else value == "on"
 
 
 def _rules_engine(value: str) -> RulesEngine:

@@ -1,4 +1,4 @@
-"""When customers were there: logins, and messages that they opened."""
+"""When customers were there: logins, and messages that they opened or answered."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-# Beside the catalogue's `login`: openings as Segment names them, and as our own senders would.
+# Beside the catalogue's `login`: openings as Segment names them, and what providers report of our own messages (what
+# programs opened makes no event).
 PRESENCE_EVENTS = (
-    "login", "email_opened", "push_opened",
+    "login", "email_opened", "push_opened", "message_opened", "message_clicked", "message_replied",
     "Email Opened", "Email Link Clicked", "Push Notification Tapped",
 )  # fmt: skip
 # Enough to know somebody's habits, and little to read for somebody who logs in by script.

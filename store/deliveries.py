@@ -1,16 +1,18 @@
 """The delivery ledger: one row per run, step and occurrence; claimed before a message leaves, settled after.
 
 claimed -> accepted | failed | retrying (surely not sent) | unknown (may have been sent) -> accepted | failed, by looking
-it up at the provider. `skipped` was decided against, or, with the code `shadow`, only recorded: what a shadow run would
+it up at the provider. A message that may take several channels is `retrying` with another one after one of them surely
+failed; `evidence` says which. `skipped` was decided against, or, with the code `shadow`, only recorded: what a shadow run would
 have sent. Rows never go back from accepted or failed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -19,6 +21,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.message_part import CHANNEL_PARTS
+from schemas.sent import Sent
 from store.database import encode
 from store.runs import NAMESPACE
 
@@ -46,9 +49,22 @@ class Delivery:
     claimed_at: datetime | None
     settled_at: datetime | None
     reconciled_at: datetime | None
+    # The consent that it went out on, why this channel and this moment, and the channels that failed before.
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def failed_channels(self) -> Sequence[Mapping[str, Any]]:
+        """The channels by which it surely didn't reach the customer: channel, code, outcome (failed, suppressed), at."""
+        failed: Sequence[Mapping[str, Any]] = self.evidence.get("failed", ())
+        return failed
 
 
 _FIELDS = ", ".join(Delivery.__dataclass_fields__)
+# When a person first opened a message, followed a link in it, or wrote back.
+ANSWERED_AT = "least(d.opened_at, d.clicked_at, d.replied_at, d.seen_at)"
+_BY_NUMBER = ("sms", "whatsapp", "voice")
+# What people put between the digits of a number.
+_SEPARATORS = re.compile(r"[\s()./\u2010-\u2015-]+")
 
 
 def delivery_id(run_id: str, step: str, occurrence: int) -> str:
@@ -61,6 +77,13 @@ def hash_address(channel: str, address: str) -> str:
 
     Mail addresses and numbers are the same in any spelling; a push token is another one in other letters.
     """
+    if channel in _BY_NUMBER:
+        address = _SEPARATORS.sub("", address)
+    return hash_as_written(channel, address)
+
+
+def hash_as_written(channel: str, address: str) -> str:
+    """The same for an address in just this spelling, as it was remembered before numbers were brought into one form."""
     spelled = address.strip() if channel == "push" else address.strip().lower()
     return hashlib.sha256(f"{channel}:{spelled}".encode()).hexdigest()
 
@@ -96,17 +119,27 @@ async def claim(
     address_hash: str | None,
     content: Mapping[str, Any],
     now: datetime,
+    evidence: Mapping[str, Any] | None = None,
+    critical: bool = False,
 ) -> Delivery:
-    """Claim the right to send; the caller holds the customer's lock and has checked that it may."""
+    """Claim the right to send; the caller holds the customer's lock and has checked that it may.
+
+    evidence: the consent, and why this channel and moment, as they were checked.
+    """
     row = (
         await connection.execute(
             text(
                 "INSERT INTO deliveries AS d (id, run_id, customer_id, step, occurrence, channel, state, attempt, topic, "
-                "template, address_hash, content, created_at, claimed_at) VALUES (:id, :run_id, :customer_id, :step, "
-                ":occurrence, :channel, 'claimed', 1, :topic, :template, :address_hash, CAST(:content AS jsonb), :now, :now) "
+                "template, address_hash, content, evidence, critical, created_at, claimed_at) VALUES (:id, :run_id, "
+                ":customer_id, :step, :occurrence, :channel, 'claimed', 1, :topic, :template, :address_hash, "
+                "CAST(:content AS jsonb), CAST(:evidence AS jsonb), :critical, :now, :now) "
                 "ON CONFLICT (id) DO UPDATE SET state = 'claimed', attempt = d.attempt + 1, claimed_at = :now, "
-                "address_hash = excluded.address_hash, content = excluded.content, error = NULL, error_code = NULL, "
-                f"settled_at = NULL WHERE d.state IN ('retrying', 'unknown') RETURNING {_FIELDS}"
+                "channel = excluded.channel, address_hash = excluded.address_hash, content = excluded.content, "
+                "evidence = d.evidence || excluded.evidence, critical = excluded.critical, "
+                # What another channel's provider called it isn't what this one will.
+                "provider = CASE WHEN d.channel = excluded.channel THEN d.provider END, "
+                "provider_id = CASE WHEN d.channel = excluded.channel THEN d.provider_id END, "
+                f"error = NULL, error_code = NULL, settled_at = NULL WHERE d.state IN ('retrying', 'unknown') RETURNING {_FIELDS}"
             ),
             {
                 "id": delivery,
@@ -119,6 +152,8 @@ async def claim(
                 "template": template,
                 "address_hash": address_hash,
                 "content": encode(content),
+                "evidence": encode(evidence or {}),
+                "critical": critical,
                 "now": now,
             },
         )
@@ -162,6 +197,21 @@ async def settle(
         },
     )
     return bool(done.rowcount)
+
+
+async def note_failed_channel(
+    connection: AsyncConnection, delivery: Delivery, code: str, outcome: str, now: datetime
+) -> None:
+    """By this channel it surely didn't reach the customer, nor will; `outcome` is what that alone would be."""
+    entry = {"channel": delivery.channel, "code": code, "outcome": outcome, "at": now.isoformat()}
+    await connection.execute(
+        text(
+            "UPDATE deliveries SET evidence = jsonb_set(evidence, '{failed}', "
+            "coalesce(evidence -> 'failed', '[]'::jsonb) || CAST(:entry AS jsonb)) WHERE id = :id AND attempt = :attempt "
+            "AND state = 'claimed'"
+        ),
+        {"id": delivery.id, "attempt": delivery.attempt, "entry": encode([entry])},
+    )
 
 
 async def record_skipped(
@@ -213,22 +263,27 @@ async def record_skipped(
 
 async def load_recent_sends(
     connection: AsyncConnection, customer_id: str, since: datetime, *, but: str, shadow: bool = False
-) -> list[tuple[str, datetime]]:
-    """(channel, when) of messages that left, or may have left, for this customer since then; `but` is left out.
+) -> list[Sent]:
+    """Messages that left, or may have left, for this customer since then, oldest first; `but` is left out.
 
     shadow: with what their shadow runs would have sent.
     """
     rows = await connection.execute(
         text(
-            "SELECT channel, coalesce(claimed_at, settled_at) AS at FROM deliveries "
-            "WHERE customer_id = :customer AND id <> :but AND channel = ANY(:channels) "
-            "AND (claimed_at >= :since AND state IN ('claimed', 'accepted', 'unknown')"
-            + (" OR settled_at >= :since AND state = 'skipped' AND error_code = 'shadow'" if shadow else "")
+            "SELECT d.channel, coalesce(d.claimed_at, d.settled_at) AS at, d.topic, r.playbook, "
+            f"{ANSWERED_AT} AS answered_at FROM deliveries d JOIN runs r ON r.id = d.run_id "
+            "WHERE d.customer_id = :customer AND d.id <> :but AND d.channel = ANY(:channels) "
+            "AND (d.claimed_at >= :since AND d.state IN ('claimed', 'accepted', 'unknown')"
+            + (
+                " OR d.settled_at >= :since AND d.state = 'skipped' AND d.error_code = 'shadow'"
+                if shadow
+                else ""
+            )
             + ") ORDER BY at"
         ),
         {"customer": customer_id, "since": since, "but": but, "channels": list(CHANNEL_PARTS)},
     )
-    return [(row.channel, row.at) for row in rows]
+    return [Sent(row.channel, row.at, row.topic, row.playbook, row.answered_at) for row in rows]
 
 
 async def release(connection: AsyncConnection, claimed: Delivery) -> None:

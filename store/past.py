@@ -113,7 +113,9 @@ async def load_past(
         ],
         signals.DAY_COLUMNS,
     )
-    await insert_days(connection, [row for past in pasts for row in _health_days(ids[past.external_id], past)])
+    await insert_days(
+        connection, [row for past in pasts for row in _health_days(ids[past.external_id], past)]
+    )
     await _insert(
         connection,
         "consents",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -12,10 +11,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.facts import Event
-from store.contact import ADDRESS_TRAITS
+from schemas.sent import Sent
+from store.consent_history import load_consent_history, trace_consent
+from store.contact import find_suppressions
 from store.corrections import TRAIT_EVENTS, StoredCorrection, load_corrections
 from store.customers import Customer, load_customers
-from store.deliveries import delivery_id, hash_address
+from store.deliveries import ANSWERED_AT, delivery_id
+from store.message_history import NO_TALK
 from store.signals import pick_day, read_value
 from store.tables import SIGNAL_COLUMNS
 
@@ -63,28 +65,29 @@ class RecordedRun:
 
 @dataclass(frozen=True, slots=True)
 class RecordedSend:
-    """A message that left, or may have left."""
+    """A message that left, or may have left, and its run."""
 
     run_id: str
-    channel: str
-    at: datetime
+    sent: Sent
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedWork:
-    """A call or task that somebody completed."""
+    """A call or task that somebody completed; `talked`: it was a call that the customer answered."""
 
     run_id: str
     step: str
     outcome: str
     at: datetime
+    talked: bool = False
 
 
 @dataclass(slots=True)
 class KeptPast:
     """Everything that is kept of one customer; events by the moment they became known.
 
-    `consents` are (channel or channel:topic, yes or no, since); `suppressed` (channel, reason, since). `days` are the
+    `consents` are the changes of consent, (channel or channel:topic, yes or no, known since), in the order in which they
+    became known; `suppressed` is (channel, reason, since) of what stands now. `days` are the
     recorded daily values of the signals asked for, by signal.
     """
 
@@ -142,7 +145,7 @@ async def load_pasts(
     }
     await _load_runs(connection, found, given)
     await _load_events(connection, found, given)
-    await _load_contact(connection, found, given)
+    await _load_contact(connection, found)
     await _load_days(connection, found, {**given, "known_by": known_by}, history, days)
     return found
 
@@ -233,55 +236,46 @@ async def _load_runs(
         )
     sends = await connection.execute(
         text(
-            "SELECT customer_id::text AS customer, run_id::text AS run_id, channel, claimed_at FROM deliveries "
-            "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND state IN ('claimed', 'accepted', 'unknown') "
-            "AND claimed_at IS NOT NULL ORDER BY claimed_at"
+            "SELECT d.customer_id::text AS customer, d.run_id::text AS run_id, d.channel, d.claimed_at, d.topic, r.playbook, "
+            f"{ANSWERED_AT} AS answered_at FROM deliveries d JOIN runs r ON r.id = d.run_id "
+            "WHERE d.customer_id = ANY(CAST(:ids AS uuid[])) AND d.state IN ('claimed', 'accepted', 'unknown') "
+            "AND d.claimed_at IS NOT NULL ORDER BY d.claimed_at"
         ),
         given,
     )
     for row in sends:
-        found[row.customer].sends.append(
-            RecordedSend(row.run_id, row.channel, row.claimed_at.astimezone(UTC))
-        )
+        answered = row.answered_at.astimezone(UTC) if row.answered_at else None
+        sent = Sent(row.channel, row.claimed_at.astimezone(UTC), row.topic, row.playbook, answered)
+        found[row.customer].sends.append(RecordedSend(row.run_id, sent))
     work = await connection.execute(
         text(
-            "SELECT customer_id::text AS customer, run_id::text AS run_id, step, outcome, closed_at FROM tasks "
-            "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND state = 'done' ORDER BY closed_at"
+            "SELECT customer_id::text AS customer, run_id::text AS run_id, step, kind, outcome, closed_at FROM tasks "
+            "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND run_id IS NOT NULL AND state = 'done' "
+            "ORDER BY closed_at"
         ),
         given,
     )
     for row in work:
         found[row.customer].work.append(
-            RecordedWork(row.run_id, row.step, row.outcome, row.closed_at.astimezone(UTC))
+            RecordedWork(
+                row.run_id,
+                row.step,
+                row.outcome,
+                row.closed_at.astimezone(UTC),
+                row.kind == "call" and row.outcome not in NO_TALK,
+            )
         )
 
 
-async def _load_contact(
-    connection: AsyncConnection, found: Mapping[str, KeptPast], given: Mapping[str, Any]
-) -> None:
-    rows = await connection.execute(
-        text(
-            "SELECT customer_id::text AS customer, channel, topic, granted, at FROM consents "
-            "WHERE customer_id = ANY(CAST(:ids AS uuid[])) ORDER BY at"
-        ),
-        given,
-    )
-    for row in rows:
-        word = f"{row.channel}:{row.topic}" if row.topic else row.channel
-        found[row.customer].consents.append((word, row.granted, row.at.astimezone(UTC)))
-    wanted: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for id_, past in found.items():
-        for channel, trait in ADDRESS_TRAITS.items():
-            address = past.customer.profile.get(trait)
-            if isinstance(address, str) and address:
-                wanted[(channel, hash_address(channel, address))].append(id_)
-    bad = await connection.execute(
-        text("SELECT channel, address_hash, reason, at FROM suppressions WHERE address_hash = ANY(:hashes)"),
-        {"hashes": sorted({hashed for _, hashed in wanted})},
-    )
-    for row in bad:
-        for id_ in wanted.get((row.channel, row.address_hash), ()):
-            found[id_].suppressed.append((row.channel, row.reason, row.at.astimezone(UTC)))
+async def _load_contact(connection: AsyncConnection, found: Mapping[str, KeptPast]) -> None:
+    said = await load_consent_history(connection, list(found))
+    for id_, events in said.items():
+        found[id_].consents = [
+            (word, granted, since.astimezone(UTC)) for word, granted, since in trace_consent(events)
+        ]
+    profiles = {id_: past.customer.profile for id_, past in found.items()}
+    for id_, channel, reason, since in await find_suppressions(connection, profiles):
+        found[id_].suppressed.append((channel, reason, since.astimezone(UTC)))
 
 
 async def _load_days(

@@ -14,30 +14,33 @@ CHANNEL = "holdfast_changes"
 
 _CHANGES = text(
     """
-    SELECT x.kind, x.id, x.run_id::text AS run_id, r.playbook, c.external_id AS user_id, x.state, x.at
+    SELECT x.kind, x.id, coalesce(x.run_id::text, '') AS run_id, coalesce(r.playbook, '') AS playbook, c.external_id AS user_id, x.state, x.at
     FROM (
-        SELECT 'run' AS kind, id::text AS id, id AS run_id, coalesce(outcome, state) AS state,
+        SELECT 'run' AS kind, id::text AS id, id AS run_id, customer_id, coalesce(outcome, state) AS state,
             greatest(entered_at, ended_at) AS at
         FROM runs WHERE entered_at >= :since OR ended_at >= :since
         UNION ALL
-        SELECT 'step', step || CASE WHEN occurrence > 0 THEN '#' || occurrence ELSE '' END, run_id, outcome,
-            at
+        SELECT 'step', step || CASE WHEN occurrence > 0 THEN '#' || occurrence ELSE '' END, run_id, NULL,
+            outcome, at
         FROM run_steps WHERE at >= :since
         UNION ALL
-        SELECT 'delivery', id::text, run_id, CASE WHEN seen_at IS NULL THEN state ELSE 'seen' END,
+        SELECT 'delivery', id::text, run_id, customer_id, CASE WHEN seen_at IS NULL THEN state ELSE 'seen' END,
             greatest(created_at, claimed_at, settled_at, seen_at)
         FROM deliveries
         WHERE created_at >= :since OR claimed_at >= :since OR settled_at >= :since OR seen_at >= :since
         UNION ALL
-        SELECT 'task', id::text, run_id, coalesce(outcome, state), greatest(created_at, closed_at)
-        FROM tasks WHERE created_at >= :since OR closed_at >= :since
+        SELECT 'task', id::text, run_id, customer_id,
+            CASE WHEN state = 'open' AND reminded_at IS NOT NULL THEN 'due_soon' ELSE coalesce(outcome, state) END,
+            greatest(created_at, closed_at, taken_at, reminded_at)
+        FROM tasks
+        WHERE created_at >= :since OR closed_at >= :since OR taken_at >= :since OR reminded_at >= :since
         UNION ALL
-        SELECT 'reward', id::text, run_id, CASE WHEN revoked_at IS NULL THEN 'granted' ELSE 'taken_back' END,
+        SELECT 'reward', id::text, run_id, customer_id, CASE WHEN revoked_at IS NULL THEN 'granted' ELSE 'taken_back' END,
             greatest(granted_at, revoked_at)
         FROM rewards WHERE granted_at >= :since OR revoked_at >= :since
     ) x
-    JOIN runs r ON r.id = x.run_id
-    JOIN customers c ON c.id = r.customer_id
+    LEFT JOIN runs r ON r.id = x.run_id
+    JOIN customers c ON c.id = coalesce(x.customer_id, r.customer_id)
     ORDER BY x.at DESC, x.id LIMIT :limit
     """
 )

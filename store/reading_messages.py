@@ -17,7 +17,8 @@ _SELECT = """
     SELECT d.id::text AS id, d.run_id::text AS run_id, r.playbook, c.external_id AS user_id,
         coalesce(c.business_name, c.first_name) AS customer_name, d.step, d.occurrence, d.channel, d.state,
         d.attempt, d.topic, d.template, d.content, d.provider, d.provider_id, d.error_code, d.error,
-        d.created_at, d.settled_at, d.seen_at
+        d.created_at, d.settled_at, d.seen_at, d.status, d.status_at, d.delivered_at, d.opened_at, d.clicked_at,
+        d.replied_at, d.evidence
     FROM deliveries d JOIN runs r ON r.id = d.run_id JOIN customers c ON c.id = d.customer_id
     """
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 
@@ -71,7 +71,11 @@ class WaitRow(Row):
 
 
 class MessageRow(Row):
-    """One message of the ledger. `content` is what was rendered for the channel."""
+    """One message of the ledger. `content` is what was rendered for the channel.
+
+    `status` is what came back last, in its provider's report (`delivered`, `bounced` …; empty: nothing yet); `evidence`
+    what the choice of channel and time went by, and the consent that stood.
+    """
 
     id: str
     run_id: str
@@ -93,14 +97,24 @@ class MessageRow(Row):
     created_at: datetime
     settled_at: datetime | None
     seen_at: datetime | None
+    status: str = ""
+    status_at: datetime | None = None
+    delivered_at: datetime | None = None
+    opened_at: datetime | None = None
+    clicked_at: datetime | None = None
+    replied_at: datetime | None = None
+    evidence: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class TaskRow(Row):
-    """One call or task on somebody's list."""
+    """One call or task on somebody's list; `holder` has it now, and where that is `team`, whoever of it takes it.
+
+    `run_id` and `playbook` None: no run waits for it. What is known of the customer is as of now.
+    """
 
     id: str
-    run_id: str
-    playbook: str
+    run_id: str | None
+    playbook: str | None
     user_id: str
     customer_name: str | None
     phone: str | None
@@ -118,6 +132,22 @@ class TaskRow(Row):
     created_at: datetime
     due_at: datetime
     closed_at: datetime | None
+    holder: str = ""
+    team: str | None = None
+    assigned_because: str = ""
+    taken_by: str | None = None
+    taken_at: datetime | None = None
+    remind_at: datetime | None = None
+    reminded_at: datetime | None = None
+    starts_at: datetime | None = None
+    satisfaction_rating: int | None = None
+    duration_minutes: int | None = None
+    follows: str | None = None
+    plan: str | None = None
+    health_score: float | None = None
+    risk_level: str | None = None
+    churn_probability: float | None = None
+    last_login: datetime | None = None
 
 
 class DecisionRow(Row):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.reading_rows import TaskRow
+from store.tasks import load_task
 
 _SELECT = """
     SELECT t.id::text AS id, t.run_id::text AS run_id, r.playbook, c.external_id AS user_id,
         coalesce(c.business_name, c.first_name) AS customer_name, c.phone, t.step, t.kind, t.title, t.about,
         t.assignee, t.escalated_to, t.outcomes, t.state, t.outcome, t.notes, t.completed_by, t.created_at,
-        t.due_at, t.closed_at
-    FROM tasks t JOIN runs r ON r.id = t.run_id JOIN customers c ON c.id = t.customer_id
+        t.due_at, t.closed_at, coalesce(t.taken_by, t.escalated_to, t.assignee) AS holder, t.team,
+        t.assigned_because, t.taken_by, t.taken_at, t.remind_at, t.reminded_at, t.starts_at, t.satisfaction_rating,
+        t.duration_minutes, t.follows::text AS follows,
+        s.plan, s.health_score, s.risk_level, s.churn_probability, s.last_login
+    FROM tasks t JOIN customers c ON c.id = t.customer_id LEFT JOIN runs r ON r.id = t.run_id
+        LEFT JOIN signals s ON s.customer_id = t.customer_id
     """
 
 
@@ -25,13 +31,26 @@ async def list_tasks(
     state: str | None = None,
     run_id: str | None = None,
     customer: str | None = None,
+    holder: str | None = None,
+    team: str | None = None,
+    due_before: datetime | None = None,
     limit: int = 100,
 ) -> list[TaskRow]:
-    """Tasks, the most pressing first, closed ones last; an assignee's include those escalated to them."""
+    """Tasks, the most pressing first, closed ones last; an assignee's include those escalated to or taken by them.
+
+    holder: who has it now; of a team also what nobody took yet. due_before: open work that is due then or earlier.
+    """
     conditions: list[str] = []
     values: dict[str, Any] = {"limit": limit}
     for column, name, value in (
-        ("(t.assignee = :assignee OR t.escalated_to = :assignee)", "assignee", assignee),
+        (
+            "(t.assignee = :assignee OR t.escalated_to = :assignee OR t.taken_by = :assignee)",
+            "assignee",
+            assignee,
+        ),
+        ("coalesce(t.taken_by, t.escalated_to, t.assignee) = :holder", "holder", holder),
+        ("t.team = :team", "team", team),
+        ("t.state = 'open' AND t.due_at <= :due_before", "due_before", due_before),
         ("t.state = :state", "state", state),
         ("t.run_id = CAST(:run AS uuid)", "run", run_id),
         ("c.external_id = :customer", "customer", customer),
@@ -48,3 +67,10 @@ async def list_tasks(
         values,
     )
     return [TaskRow.model_validate(dict(row._mapping)) for row in rows]
+
+
+async def read_task(connection: AsyncConnection, task: str) -> TaskRow:
+    """One task. Raises NotFoundError."""
+    found = await load_task(connection, task, lock=False)
+    rows = await connection.execute(text(f"{_SELECT}WHERE t.id = CAST(:id AS uuid)"), {"id": found.id})
+    return TaskRow.model_validate(dict(rows.one()._mapping))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -17,13 +17,21 @@ from store.customers import lock_customers
 from store.database import Database
 from store.runs import NAMESPACE
 
+# No run gives up what nobody waits for: after so long it is taken off the lists.
+UNATTENDED = timedelta(days=30)
+FOLLOW_UP_REMINDED = timedelta(hours=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One call or task; state: open, done, overdue (given up), cancelled (its run ended)."""
+    """One call or task; state: open, done, overdue (given up), cancelled (its run ended).
+
+    `run_id` None: no run waits for it. `assignee` is a person, or the team on whose list it waits until somebody takes
+    it (`taken_by`); `starts_at` is the appointment, where one was made.
+    """
 
     id: str
-    run_id: str
+    run_id: str | None
     customer_id: str
     step: str
     occurrence: int
@@ -41,6 +49,31 @@ class Task:
     escalate_at: datetime | None
     give_up_at: datetime
     closed_at: datetime | None
+    team: str | None = None
+    assigned_because: str = ""
+    taken_by: str | None = None
+    taken_at: datetime | None = None
+    remind_at: datetime | None = None
+    starts_at: datetime | None = None
+    calendar_sequence: int = 0
+    satisfaction_rating: int | None = None
+    duration_minutes: int | None = None
+    follows: str | None = None
+
+    @property
+    def holder(self) -> str:
+        """Who has it now: whoever took it, else whom it was escalated to, else whom it was given to."""
+        return self.taken_by or self.escalated_to or self.assignee
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a person says of work beside its outcome; rating 1 to 5 is the customer's satisfaction."""
+
+    notes: str = ""
+    satisfaction_rating: int | None = None
+    duration_minutes: int | None = None
+    follow_up_at: datetime | None = None
 
 
 _FIELDS = ", ".join(Task.__dataclass_fields__)
@@ -53,8 +86,8 @@ def task_id(run_id: str, step: str, occurrence: int) -> str:
 
 def _task(row: Any) -> Task:
     fields = dict(row._mapping)
-    for name in ("id", "run_id", "customer_id"):
-        fields[name] = str(fields[name])
+    for name in ("id", "run_id", "customer_id", "follows"):
+        fields[name] = str(fields[name]) if fields[name] else None
     return Task(**fields)
 
 
@@ -89,8 +122,11 @@ async def load_task(connection: AsyncConnection, task: str, *, lock: bool = True
     return _task(row)
 
 
-async def complete_task(database: Database, task: str, outcome: str, *, notes: str = "", by: str) -> Task:
-    """A person says how it went; the run hears of it. Completing it again with the same outcome changes nothing.
+async def complete_task(
+    database: Database, task: str, outcome: str, *, notes: str = "", by: str, report: Report | None = None
+) -> Task:
+    """A person says how it went; the run that waits hears of it. Completing it again with the same outcome changes
+    nothing. A follow-up is put on the same person's list, due when it was said; no run waits for that.
 
     Raises NotFoundError; InputError for an outcome that the step doesn't know; ConflictError when it is closed.
     """
@@ -112,21 +148,57 @@ async def complete_task(database: Database, task: str, outcome: str, *, notes: s
                 f"This {found.kind} is closed ({found.state}{': ' + found.outcome if found.outcome else ''}).",
                 remedy="Nothing is left to do for it.",
             )
-        await close_task(connection, task, "done", now, outcome=outcome, notes=notes, by=by)
-        await run_steps.record_step(
-            connection, found.run_id, found.step, found.occurrence, found.kind, outcome, now, found.title
+        said = report or Report(notes=notes)
+        if said.follow_up_at is not None and said.follow_up_at <= now:
+            raise InputError("The follow-up lies in the past.", remedy="Name a moment to come.")
+        await close_task(connection, task, "done", now, outcome=outcome, notes=said.notes, by=by)
+        await connection.execute(
+            text(
+                "UPDATE tasks SET satisfaction_rating = :rating, duration_minutes = :minutes WHERE id = :id"
+            ),
+            {"id": task, "rating": said.satisfaction_rating, "minutes": said.duration_minutes},
         )
-        # The notes stay here: what a run reads ends up in its history.
-        await inbox.post(
-            connection,
-            found.run_id,
-            "task",
-            now,
-            step=found.step,
-            occurrence=found.occurrence,
-            outcome=outcome,
-        )
+        if said.follow_up_at is not None:
+            await open_task(connection, _follow_up(found, said, now))
+        if found.run_id is not None:
+            await run_steps.record_step(
+                connection, found.run_id, found.step, found.occurrence, found.kind, outcome, now, found.title,
+                {"assignee": found.holder},
+            )  # fmt: skip
+            # The notes stay here: what a run reads ends up in its history.
+            await inbox.post(
+                connection, found.run_id, "task", now, step=found.step, occurrence=found.occurrence, outcome=outcome,
+            )  # fmt: skip
         return await load_task(connection, task)
+
+
+def _follow_up(task: Task, report: Report, now: datetime) -> Task:
+    assert report.follow_up_at is not None
+    return Task(
+        id=str(uuid.uuid5(NAMESPACE, f"follow-up/{task.id}")),
+        run_id=None,
+        customer_id=task.customer_id,
+        step="follow-up",
+        occurrence=0,
+        kind=task.kind,
+        title=task.title,
+        about=report.notes or task.about,
+        assignee=task.holder,
+        escalated_to=None,
+        outcomes=task.outcomes,
+        state="open",
+        outcome=None,
+        notes="",
+        created_at=now,
+        due_at=report.follow_up_at,
+        escalate_at=None,
+        give_up_at=report.follow_up_at + UNATTENDED,
+        closed_at=None,
+        team=task.team,
+        assigned_because="follow-up of what they did before",
+        remind_at=max(now, report.follow_up_at - FOLLOW_UP_REMINDED),
+        follows=task.id,
+    )
 
 
 async def close_task(
@@ -154,7 +226,8 @@ async def escalate_task(connection: AsyncConnection, task: str, to: str) -> bool
     """Hand an open task to somebody else; False if it is closed or theirs already."""
     done = await connection.execute(
         text(
-            "UPDATE tasks SET escalated_to = :to WHERE id = :id AND state = 'open' AND escalated_to IS DISTINCT FROM :to"
+            "UPDATE tasks SET escalated_to = :to, taken_by = NULL, taken_at = NULL "
+            "WHERE id = :id AND state = 'open' AND escalated_to IS DISTINCT FROM :to"
         ),
         {"id": task, "to": to},
     )

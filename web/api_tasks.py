@@ -1,28 +1,70 @@
-"""`/api/tasks`: the lists of calls and tasks, and completing one."""
+"""`/api/tasks`: the lists of calls and tasks; taking, handing on, moving and completing one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
+from store.database import Connection
 from store.reading_rows import Row
-from store.reading_tasks import list_tasks
-from store.tasks import complete_task
-from web.answers import TaskDone, TaskList
+from store.reading_tasks import read_task
+from store.sharing import reassign_task, release_task, take_task
+from store.tasks import Report, Task, complete_task
+from web.answers import Answer, TaskDone
 from web.api_runs import Customer, Limit, Text, Word
+from web.calls import reschedule
 from web.edge import Caller, EdgeHere, caller_of
+from web.work_list import TaskItem, describe_task, read_work_list
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"], dependencies=[Depends(caller_of)])
+Person = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+
+
+class WorkList(Answer):
+    """Tasks, the most pressing first."""
+
+    tasks: Sequence[TaskItem]
+
+
+class TaskAnswer(Answer):
+    """One task as it is now."""
+
+    task: TaskItem
 
 
 class Completion(Row):
-    """How it went; `outcome` is one of the task's outcomes."""
+    """How it went; `outcome` is one of the task's outcomes, `followUpAt` when whoever did it is to look again."""
 
     outcome: Text
     notes: Annotated[str, Field(max_length=5000, pattern=r"^[^\x00]*$")] = ""
     by: Text = ""
+    satisfaction_rating: Annotated[int | None, Field(ge=1, le=5)] = None
+    duration_minutes: Annotated[int | None, Field(ge=0, le=1440)] = None
+    follow_up_at: AwareDatetime | None = None
+
+
+class Taking(Row):
+    """Who takes it, or gives it back; the name of the API key where that is left out."""
+
+    by: Text = ""
+
+
+class Handing(Row):
+    """Whom it goes to, and who says so."""
+
+    to: Person
+    by: Text = ""
+
+
+class Moving(Row):
+    """When it happens (an appointment of 30 minutes), or by when it is due instead."""
+
+    starts_at: AwareDatetime | None = None
+    due_at: AwareDatetime | None = None
 
 
 @router.get("", summary="List tasks")
@@ -30,20 +72,75 @@ async def list_(
     edge: EdgeHere,
     customer: Customer,
     assignee: Word = None,
+    mine: Word = None,
+    team: Word = None,
+    due: Literal["overdue", "today"] | None = None,
     state: Literal["open", "done", "overdue", "cancelled"] | None = None,
     limit: Limit = 100,
-) -> TaskList:
-    """The most pressing first; an assignee's list holds what was escalated to them, too."""
+) -> WorkList:
+    """The most pressing first. `assignee`: given to, escalated to or taken by them; `mine`: what they have now; `team`:
+    all that is its own, taken or not.
+    """
     async with edge.database.transaction() as connection:
-        rows = await list_tasks(connection, assignee=assignee, state=state, customer=customer, limit=limit)
-    return TaskList(tasks=rows)
+        now = await edge.database.clock.read(connection)
+        rows = await read_work_list(
+            connection, now, assignee=assignee, holder=mine, team=team, due=due, state=state, customer=customer,
+            limit=limit,
+        )  # fmt: skip
+    return WorkList(tasks=rows)
 
 
 @router.post("/{id}/complete", summary="Complete a task")
 async def complete(edge: EdgeHere, caller: Caller, id: str, completion: Completion) -> TaskDone:  # noqa: A002
     """The run goes on with this outcome. Completing it again with the same outcome changes nothing."""
+    report = Report(
+        notes=completion.notes,
+        satisfaction_rating=completion.satisfaction_rating,
+        duration_minutes=completion.duration_minutes,
+        follow_up_at=completion.follow_up_at,
+    )
     done = await complete_task(
-        edge.database, id, completion.outcome, notes=completion.notes, by=completion.by or caller
+        edge.database, id, completion.outcome, by=completion.by or caller, report=report
     )
     edge.bell.ring()
     return TaskDone(task_id=done.id, state=done.state, outcome=done.outcome)
+
+
+@router.post("/{id}/take", summary="Take a task from a team's list")
+async def take(edge: EdgeHere, caller: Caller, id: str, taking: Taking | None = None) -> TaskAnswer:  # noqa: A002
+    """409 where somebody else has it; taking one's own again changes nothing."""
+    async with edge.database.transaction() as connection:
+        now = await edge.database.clock.read(connection)
+        return await _answer(
+            connection, await take_task(connection, id, (taking or Taking()).by or caller, now), now
+        )
+
+
+@router.post("/{id}/release", summary="Give a taken task back")
+async def release(edge: EdgeHere, id: str) -> TaskAnswer:  # noqa: A002
+    """To where it was taken from; 409 where nobody took it."""
+    async with edge.database.transaction() as connection:
+        now = await edge.database.clock.read(connection)
+        return await _answer(connection, await release_task(connection, id, now), now)
+
+
+@router.post("/{id}/reassign", summary="Hand a task to somebody else")
+async def reassign(edge: EdgeHere, caller: Caller, id: str, handing: Handing) -> TaskAnswer:  # noqa: A002
+    """Whoever has it; why it is whose it is says who did that."""
+    async with edge.database.transaction() as connection:
+        now = await edge.database.clock.read(connection)
+        task = await reassign_task(connection, id, handing.to, handing.by or caller, now)
+        return await _answer(connection, task, now)
+
+
+@router.post("/{id}/reschedule", summary="Agree on another time for a task")
+async def move(edge: EdgeHere, id: str, moving: Moving) -> TaskAnswer:  # noqa: A002
+    """Its run goes on waiting for it; 409 where whoever has it has another appointment then."""
+    async with edge.database.transaction() as connection:
+        now = await edge.database.clock.read(connection)
+        task = await reschedule(connection, id, now, starts_at=moving.starts_at, due_at=moving.due_at)
+        return await _answer(connection, task, now)
+
+
+async def _answer(connection: Connection, task: Task, now: datetime) -> TaskAnswer:
+    return TaskAnswer(task=describe_task(await read_task(connection, task.id), now))

@@ -11,19 +11,31 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
+from channels.hook_sources import make_sources
 from schemas.errors import Problem
 from schemas.incoming import DeadLetter, IncomingEvent, Mover, TakenIn
 from schemas.settings import Settings
 from store.database import Database, Waker
+from store.hooks import BELL as HOOKS_BELL
 from store.intake import take_in
+from store.shared_time import SharedTime
 from web import (
+    api_consents,
+    api_corrections,
     api_customers,
     api_health,
     api_interventions,
+    api_performance,
     api_playbooks,
+    api_providers,
+    api_push_tokens,
     api_records,
     api_runs,
+    api_success,
     api_tasks,
+    booking,
+    codec,
+    hooks,
     page_forms,
     pages,
     problems,
@@ -32,7 +44,7 @@ from web import (
 )
 from web.changes import Changes
 from web.description import PROBLEM_RESPONSES, describe_api
-from web.edge import Edge, RollBack
+from web.edge import Assess, Edge, RollBack
 from web.executions import Executions
 from web.gathering import Gatherer
 from web.headers import SafeHeaders
@@ -66,12 +78,13 @@ def build_application(
     move: Mover,
     find_problems: Callable[[], Sequence[Problem]] = tuple,
     roll_back: RollBack | None = None,
+    assess: Assess | None = None,
 ) -> Application:
     """The ASGI application. It closes what it opened, but not `database`, when the server ends its lifespan.
 
     `move` says what events make of signals; `find_problems` reads the playbook files and says what is wrong
-    with them; `roll_back` makes an earlier version of a playbook live again. Raises SettingError. Call it inside a
-    running event loop.
+    with them; `roll_back` makes an earlier version of a playbook live again, `assess` scores one customer on
+    demand. Raises SettingError. Call it inside a running event loop.
     """
 
     async def store(events: Sequence[IncomingEvent], dead: Sequence[DeadLetter]) -> TakenIn:
@@ -88,8 +101,13 @@ def build_application(
         executions=Executions(settings),
         changes=Changes(database),
         bell=bell,
+        hook_bell=Waker(database, HOOKS_BELL),
         find_problems=find_problems,
         roll_back=roll_back,
+        assess=assess,
+        move=move,
+        hooks=make_sources(settings.environ, settings.public_url),
+        help_text=settings.environ.get("HOLDFAST_HELP_TEXT", ""),
     )
 
     @contextlib.asynccontextmanager
@@ -111,20 +129,30 @@ def build_application(
     )
     app.state.edge = edge
     app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
-    app.tracking = endpoints(edge.gatherer, edge.keys)
+    app.tracking = endpoints(edge.gatherer, edge.keys, SharedTime(database))
     for path, endpoint in app.tracking.items():
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     for part in (
         api_health.router,
         api_runs.router,
+        # Before the customer's own path, which takes in every longer one.
+        api_consents.router,
         api_customers.router,
+        api_corrections.router,
+        api_success.router,
         api_tasks.router,
+        api_performance.router,
         api_interventions.router,
         api_playbooks.router,
+        api_providers.router,
+        api_push_tokens.router,
         api_records.router,
         stream.api,
         stream.pages,
         unsubscribing.router,
+        booking.router,
+        hooks.router,
+        codec.router,
         page_forms.router,
         pages.router,
     ):

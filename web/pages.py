@@ -13,18 +13,18 @@ from starlette.requests import Request
 from store.publications import list_file_problems, load_last_publications
 from store.reading import list_customers, read_customer, read_totals
 from store.reading_decisions import list_decisions, list_playbooks
-from store.reading_messages import list_messages, read_message
+from store.reading_messages import list_messages
 from store.reading_runs import State, count_open, list_runs, list_steps, list_waits, read_run
 from store.reading_tasks import list_tasks
-from web.api_records import MessageState
+from web import outbox
 from web.api_runs import Word
 from web.cursors import read_moment_cursor, write_cursor
 from web.edge import EdgeHere, reader_of
-from web.headers import MESSAGE
 from web.rendering import render
 from web.timelines import make_timeline
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(reader_of)])
+router.include_router(outbox.router)
 PAGE = 50
 Risk = Literal["critical", "at_risk", "healthy", "unscored"]
 Search = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
@@ -118,50 +118,6 @@ async def run(request: Request, edge: EdgeHere, run_id: str, told: Search = None
     return render(
         request, "run.html", run=found, timeline=timeline, checks=checks, temporal_url=link, told=told
     )
-
-
-@router.get("/outbox")
-async def outbox(
-    request: Request,
-    edge: EdgeHere,
-    channel: Word = None,
-    state: MessageState | None = None,
-    cursor: Word = None,
-) -> HTMLResponse:
-    """Messages, newest first."""
-    async with edge.database.transaction() as connection:
-        rows = await list_messages(
-            connection,
-            channel=channel or None,
-            state=state,
-            limit=PAGE + 1,
-            before=read_moment_cursor(cursor),
-        )
-    last = rows[PAGE - 1] if len(rows) > PAGE else None
-    return render(
-        request,
-        "outbox.html",
-        messages=rows[:PAGE],
-        channel=channel,
-        state=state,
-        next_cursor=write_cursor(last.created_at, last.id) if last else None,
-    )
-
-
-@router.get("/outbox/{message_id}")
-async def message(request: Request, edge: EdgeHere, message_id: str) -> HTMLResponse:
-    """One message as it was sent."""
-    async with edge.database.transaction() as connection:
-        found = await read_message(connection, message_id)
-    return render(request, "message.html", message=found)
-
-
-@router.get("/outbox/{message_id}/html")
-async def message_html(edge: EdgeHere, message_id: str) -> HTMLResponse:
-    """The HTML part alone, for a frame in which nothing runs and nothing is fetched."""
-    async with edge.database.transaction() as connection:
-        found = await read_message(connection, message_id)
-    return HTMLResponse(str(found.content.get("html") or ""), headers={"Content-Security-Policy": MESSAGE})
 
 
 @router.get("/playbooks")

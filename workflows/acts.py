@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
@@ -49,7 +47,6 @@ class Acts:
         """Stand until the person says how it went; escalate, and give up, in time."""
         desk, key = self._desk, lane.key(step)
         attention = desk.attention
-        self.open_tasks[key] = step.id
         desk.log.note(
             key, step.word, "open", f"due {opened.until:%Y-%m-%d %H:%M} UTC" if opened.until else ""
         )
@@ -57,25 +54,35 @@ class Acts:
         def answered() -> bool:
             return key in attention.arrived or key in attention.completed
 
-        escalate_at: datetime | None = opened.escalate_at
-        while not answered():
-            moments = [moment for moment in (escalate_at, opened.give_up_at) if moment]
-            if not moments or await attention.stand(key, min(moments), f"{step.word} open", answered):
+        escalate_at, give_up_at = opened.escalate_at, opened.give_up_at
+        while True:
+            self.open_tasks[key] = step.id
+            skipping = lane.skipping
+            while not answered():
+                moments = [moment for moment in (escalate_at, give_up_at) if moment]
+                if not moments or await attention.stand(key, min(moments), f"{step.word} open", answered):
+                    break
+                if escalate_at and escalate_at <= workflow.now():
+                    escalate_at = None
+                    asked = await desk.book("Tasks.escalate", step, lane, "escalation", to=opened.escalate_to)
+                    if asked.outcome == "open":  # it was agreed to be done later
+                        escalate_at, give_up_at = asked.escalate_at, asked.give_up_at
+                    else:
+                        desk.log.note(key, "escalation", "escalated", opened.escalate_to or "")
+                else:
+                    skipping = attention.is_overdue(min(moments))
+                    break
+            del self.open_tasks[key]
+            if key in attention.arrived:
+                outcome = attention.arrived[key]
                 break
-            if escalate_at and escalate_at <= workflow.now():
-                escalate_at = None
-                await desk.book("Tasks.escalate", step, lane, "escalation", to=opened.escalate_to)
-                desk.log.note(key, "escalation", "escalated", opened.escalate_to or "")
-            else:
-                lane.skipping = attention.is_overdue(min(moments))
-                break
-        del self.open_tasks[key]
-        if key in attention.arrived:
-            outcome = attention.arrived[key]
-        else:
             command = attention.completed.get(key)
             said = (command.outcome, command.by) if command else ("overdue", None)
             closed = await desk.book("Tasks.close", step, lane, step.word, outcome=said[0], by=said[1])
-            outcome = closed.outcome
+            if closed.outcome != "open":
+                outcome = closed.outcome
+                break
+            escalate_at, give_up_at = closed.escalate_at, closed.give_up_at
+        lane.skipping = skipping
         desk.log.note(key, step.word, outcome)
         return outcome

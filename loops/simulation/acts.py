@@ -11,7 +11,9 @@ from channels.rendering import RenderError, render_line
 from loops.simulation.entry import ask_entry
 from loops.simulation.happening import Happening
 from loops.simulation.run import SimulatedRun, Task, place_of
-from rules.tasks import assignee_of, outcomes_of, set_deadlines
+from rules.assigning import Assignment, Share, choose_member, escalates_to, team_asked
+from rules.tasks import outcomes_of, set_deadlines
+from schemas.assignee import read_assignee
 from schemas.run import StepCall, StepResult
 
 
@@ -35,15 +37,25 @@ def assign(run: SimulatedRun, call: StepCall) -> StepResult:
         about = render_line(step.args["about"], context) if step.args.get("about") else None
     except RenderError as error:
         return tell(run, call, "failed", detail=error.message)
-    deadlines = set_deadlines(step, now, run.setting.policy)
+    policy, owner = run.setting.policy, run.customer.facts(now).profile.get("csm")
+    asked = team_asked(read_assignee(step.args.get("assign")), str(owner) if owner else None, policy)
+    if not isinstance(asked, Assignment):
+        # What others have isn't played: the team starts with nothing to do, and this run's work is all there is.
+        share = Share(run.turns.get(asked.team, ""), run.count_open_work())
+        asked = choose_member(asked, policy.teams[asked.team], share)
+        if asked.turn and asked.team:
+            run.turns[asked.team] = asked.turn
+    deadlines = set_deadlines(step, now, policy)
     opened = StepResult(
         outcome="open", at=now, until=deadlines.due_at, escalate_at=deadlines.escalate_at,
-        give_up_at=deadlines.give_up_at, escalate_to=(step.args.get("escalate") or {}).get("to"),
+        give_up_at=deadlines.give_up_at,
+        escalate_to=escalates_to((step.args.get("escalate") or {}).get("to"), asked.team, policy),
     )  # fmt: skip
-    run.tasks[place] = Task(step.word, title, outcomes_of(step), opened)
+    run.tasks[place] = Task(step.word, title, outcomes_of(step), opened, asked.assignee)
+    run.outputs.setdefault(call.step, {})["assignee"] = asked.assignee
     run.tell(
         now, place, step.word, "open", title=title, about=about,
-        assignee=assignee_of(step, run.customer.facts(now).profile), due_at=deadlines.due_at,
+        assignee=asked.assignee, because=asked.because if asked.team else None, due_at=deadlines.due_at,
         escalate_at=deadlines.escalate_at, give_up_at=deadlines.give_up_at,
     )  # fmt: skip
     return opened

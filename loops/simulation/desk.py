@@ -13,7 +13,7 @@ from activities.waiting import decide_way, satisfied
 from loops.simulation import acts
 from loops.simulation.messages import deliver
 from loops.simulation.run import SimulatedRun, place_of
-from rules.tasks import UNASSIGNED
+from rules.assigning import UNASSIGNED
 from rules.waits import describe_assumptions, end_of_wait
 from schemas.plan import BeforeDate, Branch, Choose, Repeat, Wait, WaitFor
 from schemas.run import EndCall, InboxCall, InboxEntry, RunEnd, StepCall, StepResult

@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from activities.messages import compose, parts_of
-from activities.routing import DueMessage, decide_route, topic_of
+from activities.routing import DueMessage, decide_route, open_tickets, topic_of
 from channels.rendering import RenderError
 from loops.simulation.run import Line, Place, SimulatedRun, place_of
 from rules.best_time import ACTIVITY_DAYS
 from rules.sending import MESSAGE_CHANNELS
+from rules.silence import REPLY_EVENT, Contact
 from schemas.plan import Act
 from schemas.run import StepCall, StepResult
+from schemas.sent import Sent
 from store.activity import PRESENCE_EVENTS
 from store.deliveries import delivery_id
 
@@ -45,7 +47,7 @@ def deliver(run: SimulatedRun, call: StepCall) -> StepResult:
     about |= {"held": held["outcome"], "held_since": held["at"]} if held else {}
     run.tell(now, place, step.word, outcome, **about)
     if outcome == "sent":
-        run.sends.append((route.channel, now))
+        run.sends.append(Sent(route.channel, now, topic_of(run.playbook, step), run.playbook.name))
     return StepResult(outcome=outcome, at=now, detail=detail)
 
 
@@ -64,5 +66,12 @@ def _due_message(run: SimulatedRun, call: StepCall, step: Act) -> DueMessage:
     since = now - timedelta(days=ACTIVITY_DAYS)
     there = [event.at for event in facts.events if event.name in PRESENCE_EVENTS and event.at >= since]
     # Others' messages may be known of before they are sent.
-    recent = [(channel, at) for channel, at in run.sends if at <= now]
-    return DueMessage(run.playbook, step, run.setting.policy, facts, call.due_at, recent, there)
+    recent = [sent for sent in (Sent(*one) for one in run.sends) if sent.at <= now]
+    replied = [event.at for event in facts.events if event.name == REPLY_EVENT and event.at <= now]
+    called = [at for at in run.talks if at <= now]
+    contact = Contact(max(replied, default=None), max(called, default=None), open_tickets(facts))
+    # How everybody answers isn't known here: the customer's own answers and costs decide on the channel.
+    return DueMessage(
+        run.playbook, step, run.setting.policy, facts, call.due_at, recent, there,
+        contact=contact, key=delivery_id(run.customer.given.customer, *place_of(call)),
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,7 +25,9 @@ from schemas.nesting import arms_of
 from schemas.plan import Act, CompiledPlaybook, Elapsed, Split, Wait, WaitFor
 from schemas.policy import Policy
 from schemas.run import InboxEntry, Interruption, RunEnd, RunInput, StepCall, StepResult
+from schemas.sent import Sent
 from schemas.step_type import StepTypes
+from store.message_history import NO_TALK
 from store.runs import NAMESPACE, Run
 from store.waits import OpenWait
 
@@ -54,6 +57,7 @@ class Task:
     title: str
     outcomes: Sequence[str]
     opened: StepResult
+    assignee: str = ""
     outcome: str | None = None
 
 
@@ -68,7 +72,7 @@ class SimulatedRun:
     start: datetime
     version: Version
     digest: str
-    sends: list[tuple[str, datetime]] = field(default_factory=list)
+    sends: list[Sent | tuple[str, datetime]] = field(default_factory=list)
     arms: Mapping[str, str] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
     waits: dict[Place, OpenWait] = field(default_factory=dict)
@@ -77,7 +81,11 @@ class SimulatedRun:
     # Where the run stands until, as it was told last.
     ends: dict[Place, datetime] = field(default_factory=dict)
     tasks: dict[Place, Task] = field(default_factory=dict)
+    # Who of a team got this run's work last.
+    turns: dict[str, str] = field(default_factory=dict)
     held: dict[Place, Line] = field(default_factory=dict)
+    # When somebody talked to the customer on the phone.
+    talks: list[datetime] = field(default_factory=list)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     inbox: list[InboxEntry] = field(default_factory=list)
     interruption: Interruption | None = None
@@ -184,6 +192,10 @@ class SimulatedRun:
         ]
         return earliest(explain(condition, facts).changes_at for condition in conditions)
 
+    def count_open_work(self) -> dict[str, int]:
+        """How much of this run's work each person has open."""
+        return Counter(task.assignee for task in self.tasks.values() if task.outcome is None)
+
     def _complete(self, deed: Happening) -> bool:
         """A person says how the work went; a line says why where that can't be."""
         still_open = [place for place, task in self.tasks.items() if task.outcome is None]
@@ -199,6 +211,8 @@ class SimulatedRun:
             return False
         assert deed.outcome is not None
         task.outcome = deed.outcome
+        if task.kind == "call" and deed.outcome not in NO_TALK:
+            self.talks.append(deed.at)
         self.tell(deed.at, place, task.kind, deed.outcome, title=task.title)
         self._post("task", deed.at, place, outcome=deed.outcome)
         return True

@@ -30,6 +30,7 @@ from schemas.facts import Facts
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
 from schemas.run import RUN_QUEUE, SEND_QUEUE, WORKFLOW_NAME, Command
+from schemas.sent import Sent
 from schemas.step_type import StepTypes
 from workflows.playbook_run import PlaybookRun
 
@@ -44,7 +45,8 @@ _BUILD = "simulation"
 class Case:
     """One customer to be played through one playbook.
 
-    `start` left out is the facts' `now`. `sends` are messages (channel and instant) that count towards caps.
+    `start` left out is the facts' `now`. `sends` are messages before that count towards caps, `talks` calls before that
+    count as contact with a person.
     `variants` names arms of experiments that aren't drawn; `policy` and `playbooks` are the simulator's where left out.
     `customer` is at `start` already and knows what is to happen; without it there are the facts and the happenings.
     """
@@ -53,7 +55,8 @@ class Case:
     facts: Facts
     happenings: Sequence[Happening] = ()
     start: datetime | None = None
-    sends: Sequence[tuple[str, datetime]] = ()
+    sends: Sequence[Sent | tuple[str, datetime]] = ()
+    talks: Sequence[datetime] = ()
     variants: Mapping[str, str] = field(default_factory=dict)
     policy: Policy | None = None
     playbooks: Mapping[str, CompiledPlaybook] | None = None
@@ -141,7 +144,7 @@ class Simulator:
         )
         run = SimulatedRun(
             f"simulated-{self._made}", case.playbook, customer, setting, start, version, digest,
-            list(case.sends), case.variants,
+            list(case.sends), case.variants, talks=list(case.talks),
         )  # fmt: skip
         self._runs[run.id], self._clocks[run.id] = run, run.clock
         return run

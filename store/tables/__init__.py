@@ -28,7 +28,7 @@ from store.tables.decisions import (
 )
 from store.tables.delivery import delivery_reports, hook_requests, inbound_messages, providers, push_tokens
 from store.tables.events import dead_letters, event_ids, events, tallies
-from store.tables.ledger import deliveries, rewards, tasks
+from store.tables.ledger import deliveries, rewards, tasks, team_turns
 from store.tables.playbooks import file_problems, governance, playbook_versions, playbooks, publications
 from store.tables.runs import (
     doorbells,
@@ -59,5 +59,6 @@ __all__ = [
     "hook_requests", "inbound_messages", "intervention_executions", "metadata", "model_reports",
     "playbook_versions", "playbooks", "population_runs", "population_shards", "providers", "publications",
     "push_tokens", "repairs", "rewards", "run_inbox", "run_steps", "runs", "scoring_failures",
-    "signal_history", "signals", "standings", "suppressions", "tallies", "tasks", "upkeep", "waits",
+    "signal_history", "signals", "standings", "suppressions", "tallies", "tasks", "team_turns", "upkeep",
+    "waits",
 ]  # fmt: skip

@@ -39,6 +39,9 @@ customers = Table(
     Column("demo", Boolean, nullable=False, server_default=text("false")),
     Column("created_at", instant(), nullable=False),
     CheckConstraint("external_id <> ''", name="external_id_not_empty"),
+    # Whoever writes to us is known by their address.
+    Index("customers_phone_idx", "phone"),
+    Index("customers_email_idx", text("lower(email)")),
 )
 
 # The catalogue's core signals have typed columns; others live in `custom`. A test keeps this list and the

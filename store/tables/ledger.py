@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     ForeignKey,
     Index,
     Integer,
     Numeric,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -58,6 +61,7 @@ deliveries = Table(
     Index("deliveries_customer_id_idx", "customer_id", "claimed_at"),
     Index("deliveries_unsettled_idx", "claimed_at", postgresql_where=text("state IN ('claimed', 'unknown')")),
     Index("deliveries_provider_id_idx", "provider", "provider_id"),
+    Index("deliveries_address_hash_idx", "channel", "address_hash", "claimed_at"),
     Index("deliveries_created_at_idx", "created_at"),
     Index("deliveries_settled_at_idx", "settled_at"),
 )
@@ -66,7 +70,8 @@ tasks = Table(
     "tasks",
     metadata,
     Column("id", UUID(as_uuid=False), primary_key=True),
-    Column("run_id", UUID(as_uuid=False), ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    # None: no run waits for it, as a call that a customer booked, or what somebody is to look at again.
+    Column("run_id", UUID(as_uuid=False), ForeignKey("runs.id", ondelete="CASCADE")),
     customer(),
     Column("step", Text, nullable=False),
     Column("occurrence", Integer, nullable=False),
@@ -94,15 +99,39 @@ tasks = Table(
     # When it was agreed to happen, and how often that was told to calendars.
     Column("starts_at", instant()),
     Column("calendar_sequence", Integer, nullable=False, server_default=text("0")),
+    Column("assigned_because", Text, nullable=False, server_default=""),
+    Column("satisfaction_rating", SmallInteger),
+    Column("duration_minutes", Integer),
+    # The task that it is the follow-up of.
+    Column("follows", UUID(as_uuid=False)),
     UniqueConstraint("run_id", "step", "occurrence"),
     one_of("kind", "kind", "call", "task"),
     one_of("state", "state", "open", "done", "overdue", "cancelled"),
+    CheckConstraint("satisfaction_rating BETWEEN 1 AND 5", name="satisfaction_rating_range"),
+    Index("tasks_team_idx", "team", "due_at", postgresql_where=text("state = 'open'")),
+    Index("tasks_starts_at_idx", "starts_at", postgresql_where=text("state = 'open'")),
+    Index(
+        "tasks_unattended_idx",
+        "give_up_at",
+        postgresql_where=text("state = 'open' AND run_id IS NULL"),
+    ),
+    Index("tasks_customer_id_idx", "customer_id", "created_at"),
+    Index("tasks_closed_at_idx", "closed_at"),
     Index("tasks_assignee_idx", "assignee", "due_at", postgresql_where=text("state = 'open'")),
     Index(
         "tasks_remind_at_idx",
         "remind_at",
         postgresql_where=text("state = 'open' AND reminded_at IS NULL"),
     ),
+)
+
+# Who of a team got work last; locked while work is given out, so that two workers never give it to one.
+team_turns = Table(
+    "team_turns",
+    metadata,
+    Column("team", Text, primary_key=True),
+    Column("last_member", Text, nullable=False, server_default=""),
+    Column("turns", BigInteger, nullable=False, server_default=text("0")),
 )
 
 rewards = Table(

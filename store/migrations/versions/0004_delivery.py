@@ -133,6 +133,10 @@ ALTER TABLE tasks
   ADD COLUMN reminded_at TIMESTAMP WITH TIME ZONE,
   ADD COLUMN starts_at TIMESTAMP WITH TIME ZONE,
   ADD COLUMN calendar_sequence INTEGER DEFAULT 0 NOT NULL;
+
+CREATE INDEX customers_phone_idx ON customers (phone);
+CREATE INDEX customers_email_idx ON customers (lower(email));
+CREATE INDEX deliveries_address_hash_idx ON deliveries (channel, address_hash, claimed_at);
 CREATE INDEX tasks_remind_at_idx ON tasks (remind_at) WHERE state = 'open' AND reminded_at IS NULL;
 """
 
