@@ -1,6 +1,7 @@
 """The worker process: Temporal activities and workflows, and the loops between the database and Temporal.
 
-`python worker.py` and `holdfast worker` are the same.
+`python worker.py` and `holdfast worker` are the same. What computes for seconds at a stretch has a process of its own,
+`holdfast worker --batch`, so that no message waits for it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 
 from activities.links import LinkMaker
@@ -25,17 +26,27 @@ from channels.settings import ChannelSettings
 from loops import bulletin
 from loops.dispatcher import Dispatcher
 from loops.engine import Engine
+from loops.population_starting import PopulationStarting
 from loops.publishing import publish_directory
-from loops.temporal_workers import make_workers
+from loops.staff_mail import StaffMail
+from loops.stuck_runs import StuckRuns
+from loops.temporal_workers import make_batch_workers, make_workers
 from loops.watching import Watcher
 from schemas.catalogue import Catalogue, load_catalogue
+from schemas.log_lines import set_up_logging
 from schemas.settings import Settings
 from store.database import DATABASE_AWAY, Database
 from store.playbooks import has_published
+from workflows.payloads import make_data_converter
 
 log = logging.getLogger("holdfast.worker")
 
 STOP_SECONDS = 4.0
+# How much the batch process stands back where processors are scarce.
+NICENESS = 10
+
+# live: runs, sends and all loops; batch: scoring the population, training; all: both, for a small installation.
+Part = Literal["live", "batch", "all"]
 
 
 async def connect(settings: Settings) -> Client:
@@ -45,7 +56,7 @@ async def connect(settings: Settings) -> Client:
         profile = ClientConfig.load_client_connect_config(override_env_vars=dict(settings.environ))
         profile.setdefault("target_host", settings.temporal_address)
         try:
-            return await Client.connect(**profile, data_converter=pydantic_data_converter)
+            return await Client.connect(**profile, data_converter=make_data_converter(settings))
         except RuntimeError as error:
             reason = str(error).split(": tonic")[0]
             log.warning(
@@ -92,57 +103,90 @@ def make_watcher(settings: Settings, database: Database, catalogue: Catalogue) -
 
 
 async def run_worker(
-    settings: Settings, stop: asyncio.Event, ready: asyncio.Event, *, watch: bool = False
+    settings: Settings,
+    stop: asyncio.Event,
+    ready: asyncio.Event,
+    *,
+    watch: bool = False,
+    part: Part = "live",
 ) -> None:
     """Run everything of this process until `stop` is set; sets `ready` once it is up.
 
     watch: playbooks become live as their files are saved, now and from now on.
     """
-    # Nothing leaves that nobody could unsubscribe from.
+    # Nothing leaves that nobody could unsubscribe from, and nothing goes to Temporal for everybody to read.
     settings.require_secret_key()
-    database = Database(settings.require_database_url(), connections=20)
+    database = Database(settings.require_database_url(), connections=20 if part != "batch" else 6)
     catalogue = load_catalogue()
-    versions = Versions()
-    opening = StepOpening(database, catalogue, versions, LinkMaker.of(settings))
+    opening = StepOpening(database, catalogue, Versions(), LinkMaker.of(settings))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        going: list[asyncio.Task[None]] = []
+        if part == "batch":
+            client = await connect(settings)
+        else:
+            client, going = await _go_live(settings, opening, stack, watch=watch)
+        if part != "live":
+            for worker in make_batch_workers(client, opening):
+                await stack.enter_async_context(worker)
+        if settings.ready_file:
+            settings.ready_file.write_text("ready\n")
+        ready.set()
+        log.info("ready")
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([*going[:1], stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for task in going:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def _go_live(
+    settings: Settings, opening: StepOpening, stack: contextlib.AsyncExitStack, *, watch: bool
+) -> tuple[Client, list[asyncio.Task[None]]]:
+    """Publish, start the live workers, and the loops as tasks, the engine's first."""
+    database, catalogue = opening.database, opening.catalogue
     channels = make_channels(ChannelSettings.from_environ(settings.environ))
+    for channel in channels.values():
+        stack.push_async_callback(channel.close)
     watcher = make_watcher(settings, database, catalogue) if watch else None
     if watcher:
         await watcher.publish_all()
     else:
         await publish_first(database, settings.playbooks, catalogue)
     client = await connect(settings)
-    settle_seconds = settings.settle_seconds
-    engine = Engine(database, opening, Dispatcher(database, client, versions))
-    async with contextlib.AsyncExitStack() as stack:
-        for worker in make_workers(client, opening, channels, settle_seconds=settle_seconds):
-            await stack.enter_async_context(worker)
-        loops = asyncio.create_task(engine.run())
-        watching = asyncio.create_task(watcher.run()) if watcher else None
-        if settings.ready_file:
-            settings.ready_file.write_text("ready\n")
-        ready.set()
-        log.info("ready")
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([loops, stopping], return_when=asyncio.FIRST_COMPLETED)
-        for task in (loops, watching):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-    for channel in channels.values():
-        await channel.close()
-    await database.close()
+    staff = StaffMail(channels["email"], settings.public_url) if "email" in channels else None
+    engine = Engine(database, opening, Dispatcher(database, client, opening.versions), staff)
+    for worker in make_workers(client, opening, channels, settle_seconds=settings.settle_seconds):
+        await stack.enter_async_context(worker)
+    going = [
+        asyncio.create_task(engine.run()),
+        asyncio.create_task(PopulationStarting(database, client).run()),
+        asyncio.create_task(StuckRuns(database, client).run()),
+    ]
+    if watcher:
+        going.append(asyncio.create_task(watcher.run()))
+    return client, going
 
 
-async def main(environ: Mapping[str, str] = os.environ, *, watch: bool = False) -> None:
+def stand_back() -> None:
+    """Let every other process go first where processors are scarce; where that isn't allowed, go on as it is."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(NICENESS)
+
+
+async def main(environ: Mapping[str, str] = os.environ, *, watch: bool = False, part: Part = "live") -> None:
     """Run a worker until SIGTERM or SIGINT; `watch`: playbooks become live as their files are saved."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    set_up_logging(logging.INFO, environ)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     settings = Settings.read(environ)
+    if part == "batch":
+        stand_back()
     ready = asyncio.Event()
-    running = asyncio.create_task(run_worker(settings, stop, ready, watch=watch))
+    running = asyncio.create_task(run_worker(settings, stop, ready, watch=watch, part=part))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     if stop.is_set():

@@ -1,4 +1,5 @@
-"""`make bench`: latency, throughput, histories, loading, matching, simulating; as ratios to what is wanted, or a rival.
+"""`make bench`: latency, throughput, one customer, histories, loading, matching, simulating, scoring; as ratios to what
+is wanted, or to a rival.
 
 `python -m bench --quick` is a smoke test of the benchmark itself: its figures mean nothing.
 """
@@ -14,13 +15,13 @@ import time
 from functools import partial
 from pathlib import Path
 
-from bench import history, latency, loading, matching, simulating, throughput
+from bench import history, latency, loading, matching, one_customer, scoring, simulating, throughput
 from bench.base import load_base
 from bench.report import Report, describe_machine, format_table
 from bench.system import run_system
 from cli.leaving import leave
 
-PARTS = ("history", "latency", "throughput", "loading", "matching", "simulating")
+PARTS = ("history", "latency", "throughput", "one_customer", "loading", "matching", "simulating", "scoring")
 
 
 def say(line: str) -> None:
@@ -39,9 +40,9 @@ async def measure(arguments: argparse.Namespace) -> Report:
         say("history: events of a run, engine against hand-written workflow")
         async with run_system(say, processes=False) as system:
             report.history = await history.measure(system, say, runs=2 if quick else 10)
-    if {"latency", "throughput"} & set(parts):
+    if {"latency", "throughput", "one_customer"} & set(parts):
         customers = 250 if quick else arguments.customers
-        say(f"latency and throughput: a system with {customers} customers")
+        say(f"latency, throughput, one customer: a system with {customers} customers")
         async with run_system(say, prepare=partial(load_base, customers=customers)) as system:
             await throughput.settle(system, say)
             if "latency" in parts:
@@ -49,6 +50,9 @@ async def measure(arguments: argparse.Namespace) -> Report:
             if "throughput" in parts:
                 rate, seconds = (100.0, 4.0) if quick else (arguments.rate, arguments.seconds)
                 report.throughput = await throughput.measure(system, say, seconds=seconds, rate=rate)
+            if "one_customer" in parts:
+                # Last: from here on a model serves.
+                report.one_customer = await one_customer.measure(system, say, customers=20 if quick else 500)
     if "loading" in parts:
         say("loading: playbook files, anew and unchanged")
         report.loading = loading.measure(say, **({"files": 40, "validated": 20, "times": 1} if quick else {}))
@@ -62,6 +66,12 @@ async def measure(arguments: argparse.Namespace) -> Report:
     if "simulating" in parts:
         say("simulating: one customer through three months")
         report.simulating = simulating.measure(say, **({"days": 5, "times": 1} if quick else {}))
+    if "scoring" in parts:
+        customers = 500 if quick else arguments.scored
+        say(f"scoring: {customers:,} customers with 120 days behind them, everybody scored")
+        report.scoring = await scoring.measure(
+            say, customers=customers, triggers=20 if quick else scoring.TRIGGERS
+        )
     report.machine = {**report.machine, "load_after": os.getloadavg()[0]}
     return report
 
@@ -74,6 +84,9 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=PARTS, help="one part; may be given several times")
     parser.add_argument(
         "--customers", type=int, default=throughput.CUSTOMERS, help="of the throughput [5000]"
+    )
+    parser.add_argument(
+        "--scored", type=int, default=scoring.CUSTOMERS, help="customers of the scoring [20000]"
     )
     parser.add_argument("--rate", type=float, default=throughput.RATE, help="events a second [1000]")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the load lasts [30]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import click
 
@@ -11,11 +12,19 @@ import click
 @click.option(
     "--watch", is_flag=True, help="Make playbooks live when it starts, and as their files are saved."
 )
-def command(watch: bool) -> None:
+@click.option("--batch", is_flag=True, help="Score the population and train churn models, and nothing else.")
+@click.option("--all", "everything", is_flag=True, help="Do both in one process, for a small installation.")
+def command(watch: bool, batch: bool, everything: bool) -> None:
     """Carry out runs: Temporal worker, evaluator and dispatcher, until SIGTERM.
 
-    Without --watch it publishes playbooks only where none ever was; from then on `holdfast apply` does.
+    Without --watch it publishes playbooks only where none ever was; from then on `holdfast apply` does. Somebody has to
+    do the batch work, too: `holdfast worker --batch` beside this one, as often as there are processors to spare.
     """
+    if batch and (everything or watch):
+        raise click.UsageError("--batch goes with neither --all nor --watch.")
+    if batch:
+        # Shards are worked on side by side; threads inside each of them would only get in each other's way.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import worker
 
-    asyncio.run(worker.main(watch=watch))
+    asyncio.run(worker.main(watch=watch, part="batch" if batch else "all" if everything else "live"))

@@ -18,6 +18,7 @@ from loops.data_directory import DataDirectory
 from loops.embedded_postgres import DATABASE, EmbeddedPostgres
 from loops.embedded_temporal import EmbeddedTemporal, plain_environ
 from loops.ports import HOST, choose_port
+from loops.provider_reports import SECRET_VARIABLE, make_secret
 from loops.push_sink import make_account
 from loops.supervisor import Supervisor
 from schemas.errors import UnavailableError
@@ -33,7 +34,7 @@ DEMO_SENDER = "+15005550006"  # Twilio's own number for tests
 PROVIDERS = ("SMTP_URL", "GOOGLE_APPLICATION_CREDENTIALS")
 
 # Who stops first, and after how many seconds from the start of stopping the rest of a stage is killed.
-STAGES = ((("web",), 1.2), (("worker",), 2.6), (("temporal", "postgres", "sinks"), 4.0))
+STAGES = ((("web",), 1.2), (("worker", "batch"), 2.6), (("temporal", "postgres", "sinks"), 4.0))
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,11 @@ class Development:
             await self._run("demo data", "demo")
 
     async def bring_up_processes(self) -> None:
-        """The worker and the web process, which need what `bring_up_stores` brings."""
+        """The workers and the web process, which need what `bring_up_stores` brings."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._start(self._process("worker", self._has_ready_file("worker"), "--watch")))
+            batch = self._process("batch", self._has_ready_file("batch"), "--batch", command="worker")
+            group.create_task(self._start(batch))
             web = self._process("web", self._answers_health, "--port", str(self.ports["web"]))
             group.create_task(self._start(web))
 
@@ -149,6 +152,8 @@ class Development:
         self.temporal = EmbeddedTemporal(
             self.data.temporal, self.ports["temporal"], self.ports["temporal_ui"], self._log("temporal"),
             pid_file=self._pid_file("temporal"),
+            # Only the UI's own page, on this machine, is answered there: see web/codec.py.
+            codec_endpoint=f"http://{HOST}:{self.ports['web']}/codec",
         )  # fmt: skip
         await self._start(self.temporal.child())
 
@@ -162,11 +167,13 @@ class Development:
             Child(what, self._command(command), self._log(command), environ=self.environ),
         )
 
-    def _process(self, name: str, ready: Callable[[], bool], *arguments: str) -> Child:
+    def _process(
+        self, name: str, ready: Callable[[], bool], *arguments: str, command: str | None = None
+    ) -> Child:
         ready_file = self.data.running / f"{name}.ready"
         return Child(
             name=name,
-            argv=(*self._command(name), *arguments),
+            argv=(*self._command(name, command), *arguments),
             log=self._log(name),
             ready=ready,
             environ={**self.environ, "HOLDFAST_READY_FILE": str(ready_file)},
@@ -223,9 +230,13 @@ class Development:
             environ["TWILIO_ACCOUNT_SID"] = keys.twilio_account_sid
             environ["TWILIO_AUTH_TOKEN"] = keys.twilio_auth_token
             environ["TWILIO_BASE_URL"] = f"http://{HOST}:{self.ports['sms']}"
-            environ["TWILIO_FROM"] = environ["TWILIO_WHATSAPP_FROM"] = DEMO_SENDER
+            for sender in ("TWILIO_FROM", "TWILIO_WHATSAPP_FROM", "TWILIO_VOICE_FROM"):
+                environ[sender] = DEMO_SENDER
             environ.pop("TWILIO_MESSAGING_SERVICE_SID", None)
         sink = f"http://{HOST}:{self.ports['sms']}"
+        # What was sent to the sinks can be reported on from the outbox page, signed.
+        environ["HOLDFAST_SINKS_URL"] = sink
+        environ.setdefault(SECRET_VARIABLE, make_secret(keys.secret_key))
         make_account(self.data.push_account, sink)
         if self._wanted.demo or not environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
             environ["GOOGLE_APPLICATION_CREDENTIALS"] = str(self.data.push_account)
@@ -237,8 +248,9 @@ class Development:
         for pid_file in self.data.running.glob("*.pid"):
             end_orphan(pid_file)
 
-    def _command(self, name: str) -> tuple[str, ...]:
-        return self._wanted.commands.get(name, (sys.executable, "-m", "cli.main", "--traceback", name))
+    def _command(self, name: str, command: str | None = None) -> tuple[str, ...]:
+        ours = (sys.executable, "-m", "cli.main", "--traceback", command or name)
+        return self._wanted.commands.get(name, ours)
 
     def _log(self, name: str) -> Path:
         return self.data.logs / f"{name}.log"

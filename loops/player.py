@@ -19,10 +19,12 @@ from itertools import count
 from temporalio.testing import WorkflowEnvironment
 
 from activities.links import LinkMaker
+from activities.population import Population as Scoring
 from activities.steps import StepOpening
 from activities.versions import Versions
 from channels.registry import close_channels, make_channels
 from channels.settings import ChannelSettings
+from loops.candidates import Candidates
 from loops.demo.behaviour import call_outcome, coming_events, respond
 from loops.demo.loading import load_population
 from loops.demo.population import Population
@@ -37,6 +39,7 @@ from loops.upkeep import Upkeep
 from schemas.catalogue import load_catalogue
 from schemas.errors import ConflictError
 from schemas.incoming import IncomingEvent
+from schemas.population_run import FinishCall, PlanCall, ShardCall
 from schemas.settings import Settings
 from scoring.moving import make_mover
 from store.database import Database, PlayedClock
@@ -111,6 +114,7 @@ class Player:
         self._evaluator = Evaluator(self.opening)
         self._dispatcher = Dispatcher(database, temporal.client, versions, clock="played")
         self._upkeep = Upkeep(self.opening)
+        self._scoring = Scoring(self.opening, Candidates(self.opening))
         self._move = make_mover(load_catalogue())
         self._agenda: list[_Moment] = []
         self._order = count()
@@ -133,7 +137,10 @@ class Player:
             await self._go_to(moment)
             if moment >= min(midnight, due):
                 await self._upkeep.run_once()
-            await self._settle(rung=await self._happen(moment))
+            rung = await self._happen(moment)
+            if moment >= midnight:
+                await self._score(moment)
+            await self._settle(rung=rung)
             await self._watch()
             if moment >= midnight:
                 self.narrator.turn_day(moment)
@@ -169,6 +176,14 @@ class Player:
         if events:
             await take_in(self._database, events, move=self._move)
         return rung
+
+    async def _score(self, moment: datetime) -> None:
+        """The day's run over the population, which the played server has no schedule for."""
+        day = moment.astimezone(UTC).date()
+        plan = await self._scoring.plan(PlanCall(day=day))
+        for shard in range(plan.shards):
+            await self._scoring.score_shard(ShardCall(day=day, shard=shard, shards=plan.shards))
+        await self._scoring.finish(FinishCall(day=day))
 
     async def _complete(self, task: Happening, outcome: str, moment: datetime) -> None:
         with contextlib.suppress(ConflictError):  # the run ended meanwhile, and the call with it

@@ -14,17 +14,21 @@ from activities.delivery import SETTLE_SECONDS, MessageDelivery
 from activities.entries import EntryAsking
 from activities.marks import Marks
 from activities.migrating import Migrating
+from activities.result_limit import ResultLimit
 from activities.rewards import Rewards
 from activities.running import RunBooks
 from activities.steps import StepOpening
 from activities.tasks import HumanTasks
 from activities.waiting import Waiting
 from channels.outcome import Channel
+from schemas.population_run import BATCH_QUEUE
 from schemas.run import RUN_QUEUE, SEND_QUEUE
 from workflows.playbook_run import PlaybookRun
 
 # A send that has begun is let finish when the worker is told to stop.
 GRACEFUL = timedelta(seconds=3)
+# While one shard waits for the database, another is worked out.
+BATCH_AT_ONCE = 2
 
 
 def make_workers(
@@ -65,6 +69,7 @@ def make_workers(
         ],
         max_concurrent_activities=20,
         max_cached_workflows=2000,
+        interceptors=[ResultLimit()],
         graceful_shutdown_timeout=GRACEFUL,
     )
     sends = Worker(
@@ -72,6 +77,42 @@ def make_workers(
         task_queue=SEND_QUEUE,
         activities=[delivery.send, StepCarrying(opening, settle_seconds=settle_seconds).carry_out],
         max_concurrent_activities=20,
+        interceptors=[ResultLimit()],
         graceful_shutdown_timeout=GRACEFUL,
     )
     return [runs, sends]
+
+
+def make_batch_workers(client: Client, opening: StepOpening, *, at_once: int = BATCH_AT_ONCE) -> list[Worker]:
+    """The Temporal workers that score the population and train models, `at_once` shards or steps at a time.
+
+    They compute for seconds at a stretch, so they have a queue, and where they can a process, of their own.
+    """
+    # Only such a process needs these, and NumPy and statsmodels with them.
+    from activities.population import Population
+    from activities.training import ModelTrainingBooks
+    from loops.candidates import Candidates
+    from workflows.model_training import ModelTraining
+    from workflows.population_scoring import PopulationScoring
+
+    population = Population(opening, Candidates(opening))
+    training = ModelTrainingBooks(opening.database, opening.catalogue)
+    return [
+        Worker(
+            client,
+            task_queue=BATCH_QUEUE,
+            workflows=[PopulationScoring, ModelTraining],
+            activities=[
+                population.plan,
+                population.score_shard,
+                population.finish,
+                training.read,
+                training.fit,
+                training.judge,
+                training.decide,
+            ],
+            max_concurrent_activities=at_once,
+            interceptors=[ResultLimit()],
+            graceful_shutdown_timeout=GRACEFUL,
+        )
+    ]

@@ -1,19 +1,20 @@
-"""What time alone makes necessary: customers whose moment has come, windows that close, the daily look at everybody."""
+"""What time alone makes necessary: customers whose moment has come, windows that close, partitions to come.
+
+The daily look at everybody is the run over the population (`activities.population`).
+"""
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime, timedelta
 
 from activities.rewards import Rewards
 from activities.running import close_run
 from activities.steps import StepOpening
+from loops.staff_mail import StaffMail
 from schemas.run import RunEnd
-from store import deliveries, evaluations, rewards, runs
+from store import deliveries, evaluations, reminders, rewards, runs
 from store.customers import lock_customers
 from store.partitions import ensure_partitions
-
-log = logging.getLogger(__name__)
 
 # A claim that nobody settled for so long has lost its sender, and its run won't ask again.
 FORGOTTEN = timedelta(hours=1)
@@ -22,8 +23,10 @@ FORGOTTEN = timedelta(hours=1)
 class Upkeep:
     """One process's share of the upkeep; any number may run."""
 
-    def __init__(self, opening: StepOpening) -> None:
+    def __init__(self, opening: StepOpening, staff: StaffMail | None = None) -> None:
+        """`staff`: how people are told of work that is due soon, beside the list."""
         self._opening = opening
+        self._staff = staff
         self._database = opening.database
         self._rewards = Rewards(opening)
 
@@ -34,11 +37,10 @@ class Upkeep:
             now = await self._database.clock.read(connection)
             queued += await evaluations.queue_due(connection, now, 1000)
             if await evaluations.mark_upkeep(connection, "daily", now, _midnight(now)):
-                queued += await evaluations.request_everything(connection, now)
                 await connection.run_sync(lambda sync: ensure_partitions(sync, now.date()))
-                log.info("daily look at everybody: %d customers queued", queued)
         await self._close_observed()
         await self._settle_forgotten()
+        await self._remind()
         # What it tells of the customers has queued them.
         return queued + await self._rewards.take_back()
 
@@ -49,8 +51,19 @@ class Upkeep:
                 await evaluations.next_due(connection),
                 await rewards.next_end(connection),
                 await runs.next_observed_end(connection),
+                await reminders.next_reminder(connection),
             )
         return min((moment for moment in moments if moment), default=None)
+
+    async def _remind(self) -> None:
+        """Whoever has work is told once, after that is on record: rather not at all than twice."""
+        async with self._database.transaction() as connection:
+            now = await self._database.clock.read(connection)
+            due = await reminders.claim_reminders(connection, now)
+            await reminders.drop_unattended(connection, now)
+        for task in due if self._staff else ():
+            assert self._staff is not None
+            await self._staff.remind(task)
 
     async def _close_observed(self) -> None:
         """Held-out runs end when their window does; nobody else would."""

@@ -37,7 +37,7 @@ def run(data: str, port: str, web: str = "web") -> int:
     directory = DataDirectory(Path(data))
     try:
         directory.acquire()
-        commands = {"worker": (*me, "worker"), "web": (*me, web)}
+        commands = {"worker": (*me, "worker"), "batch": (*me, "worker"), "web": (*me, web)}
         wanted = Wanted(directory, dict(os.environ), int(port), demo=False, commands=commands)
         asyncio.new_event_loop().run_until_complete(live(wanted, stay))
     except HoldfastError as error:
