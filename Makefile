@@ -27,8 +27,9 @@ check: $(STAMP) ## style, types, import rules, generated files
 bench: $(STAMP) ## how fast it is, against stated rivals and limits
 	@$(VENV)/bin/python -m bench $(ARGS)
 
-soak: $(STAMP) ## the long tests
-	@$(VENV)/bin/python -m pytest -m soak --timeout 0 $(ARGS)
+soak: $(STAMP) ## the long tests, among them 300 kills; KILLS, PEOPLE and MINUTES change those
+	@HOLDFAST_SOAK_KILLS=$(KILLS) HOLDFAST_SOAK_PEOPLE=$(PEOPLE) HOLDFAST_SOAK_MINUTES=$(MINUTES) \
+	  $(VENV)/bin/python -m pytest -m soak --timeout 0 $(ARGS)
 
 histories: $(STAMP) ## record the histories that every later workflow must replay
 	@HOLDFAST_RECORD_HISTORIES=tests/histories $(VENV)/bin/python -m pytest tests/integration/test_run.py tests/integration/test_course.py -q

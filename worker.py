@@ -37,7 +37,7 @@ from schemas.log_lines import set_up_logging
 from schemas.settings import Settings
 from store.database import DATABASE_AWAY, Database
 from store.playbooks import has_published
-from workflows.payloads import make_data_converter
+from workflows.payloads import choose_manner
 
 log = logging.getLogger("holdfast.worker")
 
@@ -56,7 +56,7 @@ async def connect(settings: Settings) -> Client:
         profile = ClientConfig.load_client_connect_config(override_env_vars=dict(settings.environ))
         profile.setdefault("target_host", settings.temporal_address)
         try:
-            return await Client.connect(**profile, data_converter=make_data_converter(settings))
+            return await Client.connect(**profile, **choose_manner(settings))
         except RuntimeError as error:
             reason = str(error).split(": tonic")[0]
             log.warning(

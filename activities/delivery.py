@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.answers import AnswerBook
 from activities.claims import Claimed, Unsettled, Waiting, is_given_up
 from activities.line_up import LineUp
 from activities.messages import ANY_CHANNEL, CHOSEN, choice_of, compose, context_of, make_message
-from activities.routing import Route, channels_of, find_route, topic_of
+from activities.routing import DueMessage, Route, channels_of, decide_route, load_due, topic_of
+from activities.skipping import Skipping, describe_wait
 from activities.steps import Opened, StepOpening
 from activities.transmission import Transmission, record_sent
 from channels.outcome import Channel
 from channels.rendering import RenderError
+from rules.sending import CONSENT_CHANNELS, consent_word
 from schemas.plan import Act
 from schemas.run import StepCall, StepResult
 from store import deliveries, run_steps
-from store.contact import address_of
+from store.contact import address_of, load_words
 from store.customers import load_customers
 from store.database import DATABASE_AWAY, Connection
 from store.deliveries import Delivery, delivery_id, hash_address
@@ -48,6 +51,7 @@ class MessageDelivery:
         self._channels = channels
         self._settle = timedelta(seconds=settle_seconds)
         self._transmission = Transmission(opening, channels, settle_seconds=settle_seconds)
+        self._answers = AnswerBook()
 
     @activity.defn(name="Delivery.send")
     async def send(self, call: StepCall) -> StepResult:
@@ -108,9 +112,11 @@ class MessageDelivery:
             if row.state == "claimed" or not self._transmission.repeats(call, row, now):
                 address = address_of(row.channel, opened.known.customer.profile)
                 return self._take_up(row, address, opened.policy.costs.get(row.channel, 0.0), now)
-        # What is tried again stays on its channel: two channels for one message would be two messages.
-        kept = row.channel if row else None
-        skipping = _Skipping(
+        # Two channels for one message would be two messages: what is tried again stays on its channel, unless it surely
+        # failed there for good.
+        failed = {str(one["channel"]): one for one in row.failed_channels} if row else {}
+        kept = row.channel if row and row.channel not in failed else None
+        skipping = Skipping(
             word=step.word,
             about={
                 "delivery": key,
@@ -125,30 +131,66 @@ class MessageDelivery:
         )
         if step.guard and not opened.version.holds(step.guard, opened.known.facts):
             return await skipping.note(connection, call, now, "skipped", "guard", "its `if` doesn't hold")
-        route = await find_route(connection, opened, step, call, available=self._channels, only=kept)
-        skipping.about["channel"] = route.channel
+        due = await load_due(connection, opened, step, call, self._answers)
+        without = {channel: f"it failed there ({one['code']})" for channel, one in failed.items()}
+        route = decide_route(due, now=now, available=self._channels, only=kept, without=without)
+        route, line_up = await self._find_provider(connection, call, opened, due, route, row, without)
         decision = route.decision
+        if failed and decision.until is None and (decision.outcome != "sent" or route.unprovided):
+            # There is no other way: it ends as it would have on the last one that was tried.
+            last = row.failed_channels[-1] if row else {}
+            told = f"{last.get('channel')}: {last.get('code')}; {decision.detail}"
+            return await skipping.note(
+                connection, call, now, "failed", str(last.get("code")), told, outcome=str(last.get("outcome"))
+            )
+        skipping.about["channel"] = route.channel
         if route.unprovided:
             return await skipping.note(connection, call, now, "failed", "no_provider", decision.detail)
         if decision.until is not None:
             # Told at the time it became due: a run that is started anew holds it from then.
             told = f"{decision.outcome}, until {decision.until:%Y-%m-%d %H:%M} UTC; {decision.detail}"
             await run_steps.record_step(
-                connection, call.run_id, call.step, call.occurrence, step.word, "holding", call.due_at, told
-            )
+                connection, call.run_id, call.step, call.occurrence, step.word, "holding", call.due_at, told,
+                describe_wait(route, due),
+            )  # fmt: skip
             return StepResult(outcome=decision.outcome, at=now, until=decision.until, detail=decision.detail)
         if decision.outcome != "sent":
             return await skipping.note(
                 connection, call, now, "skipped", decision.outcome, decision.detail, outcome=decision.outcome
             )
-        line_up = LineUp(())
-        if route.channel != "in_app" and opened.run.arm != "shadow":
-            line_up = await self._transmission.line_up(
-                connection, call, route.channel, opened.run.customer_id, route.address or "", row, now
-            )
-            if not line_up.providers:
-                return await self._hold(connection, call, step, line_up, skipping, now)
+        if line_up.waiting:
+            return await self._hold(connection, call, step, line_up, skipping, now)
         return await self._make(connection, call, opened, step, route, skipping, line_up)
+
+    async def _find_provider(
+        self,
+        connection: Connection,
+        call: StepCall,
+        opened: Opened,
+        due: DueMessage,
+        route: Route,
+        row: Delivery | None,
+        without: Mapping[str, str],
+    ) -> tuple[Route, LineUp]:
+        """Who takes a message that may leave now. Where nobody of its channel can, and it surely hasn't left, the next
+        channel on which it may leave now; where there is none, it waits for the first.
+        """
+        first: tuple[Route, LineUp] | None = None
+        away = dict(without)
+        while route.decision.outcome == "sent" and not route.unprovided:
+            if route.channel == "in_app" or opened.run.arm == "shadow":
+                return route, LineUp(())
+            line_up = await self._transmission.line_up(
+                connection, call, route.channel, opened.run.customer_id, route.address or "", row, opened.now
+            )
+            if line_up.providers:
+                return route, line_up
+            first = first or (route, line_up)
+            if due.step.word != ANY_CHANNEL or (row is not None and row.state != "retrying"):
+                break
+            away[route.channel] = line_up.waiting
+            route = decide_route(due, now=opened.now, available=self._channels, without=away)
+        return first or (route, LineUp(()))
 
     async def _hold(
         self,
@@ -156,7 +198,7 @@ class MessageDelivery:
         call: StepCall,
         step: Act,
         line_up: LineUp,
-        skipping: _Skipping,
+        skipping: Skipping,
         now: datetime,
     ) -> StepResult | Waiting:
         """Nobody can take it just now: it waits unclaimed, and the run says why; after too long it has failed."""
@@ -181,7 +223,7 @@ class MessageDelivery:
         opened: Opened,
         step: Act,
         route: Route,
-        skipping: _Skipping,
+        skipping: Skipping,
         line_up: LineUp,
     ) -> StepResult | Claimed:
         """The message may leave: render it and claim it."""
@@ -208,6 +250,11 @@ class MessageDelivery:
             content=content,
             now=now,
             address_hash=hash_address(route.channel, route.address) if route.address else None,
+            evidence={
+                **route.evidence,
+                "consent": await self._consent_of(connection, opened, route, about["topic"]),
+            },
+            critical=bool(step.args.get("critical")),
         )
         cost = opened.policy.costs.get(route.channel, 0.0)
         if route.channel == "in_app":
@@ -225,6 +272,16 @@ class MessageDelivery:
         await note_provider(connection, claimed.id, claimed.attempt, first)
         message = replace(message, devices=line_up.devices, repeated=line_up.repeated)
         return Claimed(replace(claimed, provider=first), message, line_up, cost, usable_until)
+
+    async def _consent_of(
+        self, connection: Connection, opened: Opened, route: Route, topic: str | None
+    ) -> dict[str, Any]:
+        """The consent that this message goes out on, as it was checked under the same lock."""
+        word = consent_word(opened.known.facts.consent, route.channel, topic)
+        if word is None:
+            return {"basis": "assumed" if route.channel in CONSENT_CHANNELS else "not needed"}
+        said = (await load_words(connection, opened.run.customer_id))[word]
+        return {"basis": "said", "word": word, "source": said.source, "at": said.at.isoformat()}
 
     async def _show(
         self, connection: Connection, call: StepCall, claimed: Delivery, cost: float, now: datetime
@@ -264,33 +321,3 @@ class MessageDelivery:
             )
         same = address is not None and hash_address(row.channel, address) == row.address_hash
         return Unsettled(row, make_message(row, address) if address and same else None, cost)
-
-
-@dataclass(frozen=True)
-class _Skipping:
-    """How a message that doesn't leave is noted: its row in the ledger, and what the step came to."""
-
-    word: str
-    about: dict[str, Any]
-
-    async def note(
-        self,
-        connection: Connection,
-        call: StepCall,
-        now: datetime,
-        state: str,
-        reason: str,
-        detail: str,
-        *,
-        outcome: str | None = None,
-        content: Mapping[str, Any] | None = None,
-    ) -> StepResult:
-        await deliveries.record_skipped(
-            connection, **self.about, state=state, reason=reason, detail=detail, now=now, content=content
-        )
-        said = outcome or state
-        await run_steps.record_step(
-            connection, call.run_id, call.step, call.occurrence, self.word, said, now, detail
-        )
-        told = detail if self.word == ANY_CHANNEL and state == "skipped" else reason
-        return StepResult(outcome=said, at=now, detail=told)

@@ -23,7 +23,8 @@ class MessageArguments(Frozen):
     )  # fmt: skip
     channels: Annotated[tuple[MessageChannel, ...], Field(min_length=1)] | None = Field(
         None,
-        description="The best first; where left out, all that the template has parts for, the cheapest first.",
+        description="The best first; where left out, all that the template has parts for, first the one on which the "
+        "customer answers best, of equal ones the cheapest.",
         examples=[["in_app", "sms"]],
         json_schema_extra={"x-expects": "a list of channels, such as [in_app, sms]", "uniqueItems": True},
     )

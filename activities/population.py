@@ -36,6 +36,7 @@ from store.faults import is_away
 from store.population import SHARD_CUSTOMERS, ShardDone, halves, shard_bounds
 from store.population_reading import Bounds, begin_reading
 from store.population_writing import record_failures
+from store.rollup import roll_up_all
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ class Population:
 
     @activity.defn(name="Population.finish")
     async def finish(self, call: FinishCall) -> None:
-        """Close the books of the day's run."""
+        """Close the books of the day's run; then days that are long past are rolled up."""
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)
             done = await population.finish_run(connection, call.day, now)
@@ -126,6 +127,8 @@ class Population:
             )  # fmt: skip
         if call.failed_shards:
             log.error("population of %s: shards %s were given up", call.day, list(call.failed_shards))
+        if rolled_up := await roll_up_all(self._database, call.day):
+            log.info("rolled up: %d rows of days that are long past", rolled_up)
 
     async def _score(self, bounds: Bounds, shard: _Shard) -> None:
         try:

@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.claims import GIVE_UP, Claimed, Tries, Unsettled, is_given_up, waited
 from activities.line_up import LineUp, ProviderBook
-from activities.messages import choice_of, word_of
+from activities.messages import ANY_CHANNEL, choice_of, word_of
 from activities.steps import StepOpening
 from channels.outcome import UNANSWERABLE, Channel, ChannelError, Receipt, Unanswerable
 from channels.pool import Provider, moves_on
@@ -141,6 +141,17 @@ class Transmission:
         if error.klass in ("recipient", "consent"):
             reason = "opted_out" if error.klass == "consent" else "invalid_address"
             outcome = "suppressed" if error.klass == "consent" else "failed"
+            if word_of(delivery) == ANY_CHANNEL and not claimed.line_up.repeated:
+                # It surely didn't reach the customer this way: what may take another one is decided anew.
+                await self._settle_surely(
+                    call, delivery, "retrying", "retrying", error=error.message,
+                    suppress_as=(claimed.message.recipient, reason), failed_as=outcome, **told,
+                )  # fmt: skip
+                raise ApplicationError(
+                    f"{delivery.channel} doesn't reach this customer ({told['error_code']}); another channel may",
+                    type="NextChannel",
+                    next_retry_delay=timedelta(seconds=0.1),
+                )
             return await self._settle_surely(
                 call, delivery, "failed", outcome, error=error.message,
                 suppress_as=(claimed.message.recipient, reason), **told,
@@ -231,6 +242,7 @@ class Transmission:
         *,
         reconciled: bool = False,
         suppress_as: tuple[str, str] | None = None,
+        failed_as: str | None = None,
         may_give_up: bool = False,
         took: Provider | None = None,
         tries: tuple[Claimed, Tries] | None = None,
@@ -238,7 +250,8 @@ class Transmission:
     ) -> StepResult:
         """Record it even if the database restarts just now: what was sent and not recorded would be unknown.
 
-        suppress_as: the address, and why it isn't to be used any more. may_give_up: `retrying` is `failed` once it took
+        suppress_as: the address, and why it isn't to be used any more. failed_as: what the step comes to if no other
+        channel reaches the customer. may_give_up: `retrying` is `failed` once it took
         too long. took, tries: the provider that took it, and those that didn't.
         """
 
@@ -256,6 +269,9 @@ class Transmission:
                 await suppress(
                     connection, delivery.channel, hash_address(delivery.channel, address), reason, now
                 )
+            if failed_as is not None:
+                code = str(told.get("error_code") or "")
+                await deliveries.note_failed_channel(connection, delivery, code, failed_as, now)
             await deliveries.settle(
                 connection, delivery.id, delivery.attempt, final, now, reconciled=reconciled, **told
             )

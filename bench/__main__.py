@@ -1,5 +1,6 @@
-"""`make bench`: latency, throughput, one customer, histories, loading, matching, simulating, scoring; as ratios to what
-is wanted, or to a rival.
+"""`make bench`: latency, throughput, one customer, histories, loading, matching, simulating, sending, scoring.
+
+All of it as ratios to what is wanted, or to a rival.
 
 `python -m bench --quick` is a smoke test of the benchmark itself: its figures mean nothing.
 """
@@ -15,13 +16,23 @@ import time
 from functools import partial
 from pathlib import Path
 
-from bench import history, latency, loading, matching, one_customer, scoring, simulating, throughput
+from bench import history, latency, loading, matching, one_customer, scoring, sending, simulating, throughput
 from bench.base import load_base
 from bench.report import Report, describe_machine, format_table
 from bench.system import run_system
 from cli.leaving import leave
 
-PARTS = ("history", "latency", "throughput", "one_customer", "loading", "matching", "simulating", "scoring")
+PARTS = (
+    "history",
+    "latency",
+    "throughput",
+    "one_customer",
+    "loading",
+    "matching",
+    "simulating",
+    "sending",
+    "scoring",
+)
 
 
 def say(line: str) -> None:
@@ -66,6 +77,10 @@ async def measure(arguments: argparse.Namespace) -> Report:
     if "simulating" in parts:
         say("simulating: one customer through three months")
         report.simulating = simulating.measure(say, **({"days": 5, "times": 1} if quick else {}))
+    if "sending" in parts:
+        say("sending: messages through the SMTP channel, with claims, checks and records")
+        messages, alone = (140, 30) if quick else (2000, 500)
+        report.sending = await sending.measure(say, messages=messages, alone=alone)
     if "scoring" in parts:
         customers = 500 if quick else arguments.scored
         say(f"scoring: {customers:,} customers with 120 days behind them, everybody scored")

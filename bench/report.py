@@ -25,6 +25,7 @@ from bench.loading import (
 from bench.matching import BATCH_LIMIT_SECONDS, EVENT_LIMIT_MS, SKIPPED, Matching
 from bench.one_customer import OneCustomer
 from bench.scoring import MEMORY_LIMIT_MB, Scoring
+from bench.sending import Sending, rows_of
 from bench.simulating import LIMIT_SECONDS as SIMULATE_LIMIT_SECONDS
 from bench.simulating import Simulating
 from bench.throughput import Throughput
@@ -47,6 +48,7 @@ class Report:
     loading: Loading | None = None
     matching: Matching | None = None
     simulating: Simulating | None = None
+    sending: Sending | None = None
     scoring: Scoring | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -68,6 +70,8 @@ class Report:
             told["simulating"] = asdict(self.simulating)
         if self.scoring:
             told["scoring"] = asdict(self.scoring)
+        if self.sending:
+            told["sending"] = asdict(self.sending)
         told["ratios"] = {row.what: row.ratio for row in self.rows() if row.ratio is not None}
         return told
 
@@ -88,6 +92,8 @@ class Report:
             rows += _matching_rows(self.matching)
         if self.simulating:
             rows.append(_simulating_row(self.simulating))
+        if self.sending:
+            rows += [Row(*line) for line in rows_of(self.sending)]
         if self.scoring:
             rows += _scoring_rows(self.scoring)
         return rows

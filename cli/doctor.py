@@ -16,6 +16,7 @@ import click
 
 from cli.surroundings import NAMING
 from schemas.errors import HoldfastError
+from schemas.log_lines import LogLines
 from schemas.settings import Settings
 
 QUEUES = ("holdfast", "holdfast-send")
@@ -85,7 +86,7 @@ def _guarded(part: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Findi
         yield _wrong(part, error)
     except Exception as error:  # noqa: BLE001 - a doctor who faints helps nobody
         yield Finding(
-            part, False, f"couldn't be examined: {type(error).__name__}: {error}", "Report this as a bug."
+            part, False, f"couldn't be examined: {LogLines(os.environ).name(error)}", "Report this as a bug."
         )
 
 
@@ -188,6 +189,7 @@ def _rules(settings: Settings) -> Iterator[Finding]:
 
 
 def _temporal(settings: Settings) -> Iterator[Finding]:
+    from cli.workflow_findings import examine_workflows
     from loops.temporal_health import examine_temporal
 
     health = asyncio.run(examine_temporal(settings, QUEUES))
@@ -210,6 +212,7 @@ def _temporal(settings: Settings) -> Iterator[Finding]:
         f"nobody works on {', '.join(idle)}" if idle else "works on " + ", ".join(health.pollers),
         "Start `holdfast worker` with the same environment; its log says why if it ends.",
     )  # fmt: skip
+    yield from examine_workflows(settings, health)
 
 
 def _playbooks(directory: Path) -> Iterator[Finding]:

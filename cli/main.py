@@ -22,6 +22,7 @@ COMMANDS = {
     "dev": "The whole system on this machine, with demo data.",
     "worker": "One worker process, for production.",
     "web": "One web process, for production.",
+    "sinks": "Stand-ins for every provider of messages, for trying things out.",
     "doctor": "Check every part and say what to do.",
     "migrate": "Bring the database to this version.",
     "demo": "Load the demo customer base.",
@@ -47,12 +48,13 @@ COMMANDS = {
     "resume": "Let paused runs go on.",
     "stop": "End runs now.",
     "providers": "Who sends messages, who of them is parked, and using them again.",
+    "suppress": "Never write to an address, and why; lift that, list it.",
     "report": "What playbooks achieved.",
     "churn": "Churn models on any table: fit, predict, evaluate.",
     "train": "Train the churn models on the history; list them, roll back.",
 }
 # These run the system; all others talk to one that runs.
-PROCESSES = ("dev", "worker", "web")
+PROCESSES = ("dev", "worker", "web", "sinks")
 
 
 class Commands(click.Group):

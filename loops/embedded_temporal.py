@@ -24,13 +24,17 @@ RETENTION_HOURS = 720
 
 @dataclass(frozen=True)
 class EmbeddedTemporal:
-    """One server listening on `port` (gRPC) and `ui_port`; `database` None keeps everything in memory."""
+    """One server listening on `port` (gRPC) and `ui_port`; `database` None keeps everything in memory.
+
+    codec_endpoint: where the UI has payloads opened that are sealed.
+    """
 
     database: Path | None
     port: int
     ui_port: int | None
     log: Path
     pid_file: Path | None = None
+    codec_endpoint: str | None = None
 
     @property
     def address(self) -> str:
@@ -60,6 +64,8 @@ class EmbeddedTemporal:
             if self.ui_port is None
             else ["--ui-port", str(self.ui_port), "--ui-disable-news-fetch"]
         )
+        if self.ui_port is not None and self.codec_endpoint is not None:
+            argv += ["--ui-codec-endpoint", self.codec_endpoint]
         if self.database is not None:
             # Without these pragmas every transaction waits for the disk twice, at a quarter of the speed.
             argv += ["--db-filename", str(self.database)]

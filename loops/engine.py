@@ -1,4 +1,4 @@
-"""The loops of one worker process: evaluator, dispatcher, upkeep, repair, comparison.
+"""The loops of one worker process: evaluator, dispatcher, hooks, upkeep, repair, comparison, monitoring.
 
 They are woken by bells; polling is the truth.
 """
@@ -15,6 +15,11 @@ from activities.steps import StepOpening
 from loops.comparison import NightlyComparison
 from loops.dispatcher import Dispatcher
 from loops.evaluator import BATCH, Evaluated, Evaluator
+from loops.hooks import HookProcessing
+from loops.monitoring import ModelMonitor
+from loops.repairing import BATCH as REPAIRED_AT_ONCE
+from loops.repairing import Repairing
+from loops.staff_mail import StaffMail
 from loops.upkeep import Upkeep
 from store.database import DATABASE_AWAY, Database, Waker
 
@@ -24,7 +29,7 @@ POLL_SECONDS = 1.0
 # Batches of customers looked at at the same time when more than one batch waits.
 LANES = 2
 REPAIR_EVERY = timedelta(minutes=5)
-# How often it is asked whether the nightly comparison is due.
+# How often it is asked whether the nightly comparison, or the daily look at the churn model, is due.
 COMPARISON_EVERY = timedelta(minutes=5)
 BELL = "holdfast_evaluate"
 CHANGES = "holdfast_changes"
@@ -35,13 +40,22 @@ AWAY = (*DATABASE_AWAY, OSError)
 class Engine:
     """Runs the loops until cancelled; a loop that meets an error waits and goes on."""
 
-    def __init__(self, database: Database, opening: StepOpening, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self,
+        database: Database,
+        opening: StepOpening,
+        dispatcher: Dispatcher,
+        staff: StaffMail | None = None,
+    ) -> None:
         self._database = database
         self._evaluator = Evaluator(opening)
         self._behind = False
         self._dispatcher = dispatcher
-        self._upkeep = Upkeep(opening)
+        self._upkeep = Upkeep(opening, staff)
+        self._repairing = Repairing(database, opening.catalogue)
         self._comparison = NightlyComparison(opening)
+        self._monitor = ModelMonitor(opening)
+        self._hooks = HookProcessing(opening)
         self._evaluate_bell = asyncio.Event()
         self._dispatch_bell = asyncio.Event()
         self._changes = Waker(database, CHANGES)
@@ -52,12 +66,18 @@ class Engine:
             group.create_task(self._database.listen([BELL], self._evaluate_bell))
             group.create_task(self._loop("evaluator", self._evaluate, self._evaluate_bell, POLL_SECONDS))
             group.create_task(self._loop("dispatcher", self._dispatch, self._dispatch_bell, POLL_SECONDS))
+            group.create_task(self._hooks.listen())
+            group.create_task(self._loop("hooks", self._hooks.run_once, self._hooks.bell, POLL_SECONDS))
             group.create_task(self._loop("upkeep", self._keep_up, asyncio.Event(), POLL_SECONDS))
+            group.create_task(self._loop("past", self._repair_past, asyncio.Event(), POLL_SECONDS))
             group.create_task(
                 self._loop("repair", self._repair, asyncio.Event(), REPAIR_EVERY.total_seconds())
             )
             group.create_task(
                 self._loop("comparison", self._compare, asyncio.Event(), COMPARISON_EVERY.total_seconds())
+            )
+            group.create_task(
+                self._loop("monitoring", self._watch_model, asyncio.Event(), COMPARISON_EVERY.total_seconds())
             )
 
     async def _evaluate(self) -> bool:
@@ -89,8 +109,18 @@ class Engine:
         await self._dispatcher.repair()
         return False
 
+    async def _repair_past(self) -> bool:
+        done = await self._repairing.run_once()
+        if done.changed:
+            self._evaluate_bell.set()
+        return done.customers >= REPAIRED_AT_ONCE
+
     async def _compare(self) -> bool:
         await self._comparison.run_once()
+        return False
+
+    async def _watch_model(self) -> bool:
+        await self._monitor.run_once()
         return False
 
     async def _loop(

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from loops.conduct import Conduct
 from loops.data_directory import write_atomically
 from loops.mail_sink import message_name
 
@@ -52,8 +53,9 @@ def make_account(path: Path, base_url: str) -> None:
 class PushSink:
     """Keeps each notification in `outbox` as TIME-RANDOM.push.json before it says 200."""
 
-    def __init__(self, outbox: Path, account: Path) -> None:
+    def __init__(self, outbox: Path, account: Path, conduct: Conduct | None = None) -> None:
         self._outbox = outbox
+        self._conduct = conduct or Conduct()
         info = json.loads(account.read_text())
         self._project: str = info["project_id"]
         self._audience: str = info["token_uri"]
@@ -94,6 +96,20 @@ class PushSink:
             known = False
         if not known:
             return _problem(400, "INVALID_ARGUMENT", "Recipient of the message is not set.")
+        fault = self._conduct.draw("push")
+        if fault == "busy":
+            refusal = _problem(429, "QUOTA_EXCEEDED", "Sending limit exceeded.")
+            refusal.headers["Retry-After"] = str(self._conduct.channels["push"].retry_after_seconds)
+            return refusal
+        if fault == "error":
+            return _problem(500, "INTERNAL", "Internal error encountered.")
+        if fault == "refuse":
+            return _problem(404, "NOT_FOUND", "Requested entity was not found.", "UNREGISTERED")
+        if fault == "account":
+            return _problem(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
+        return JSONResponse({"name": await self._conduct.take("push", fault, lambda: self._keep(message))})
+
+    async def _keep(self, message: dict[str, Any]) -> str:
         name = message_name()
         kept = {
             "name": f"projects/{self._project}/messages/{name}",
@@ -102,9 +118,11 @@ class PushSink:
         }
         text = json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
         await asyncio.to_thread(write_atomically, self._outbox / f"{name}.push.json", text)
-        return JSONResponse({"name": kept["name"]})
+        return str(kept["name"])
 
 
-def _problem(status: int, canonical: str, message: str) -> Response:
-    error = {"code": status, "status": canonical, "message": message, "details": []}
+def _problem(status: int, canonical: str, message: str, code: str = "") -> Response:
+    kind = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
+    details = [{"@type": kind, "errorCode": code}] if code else []
+    error = {"code": status, "status": canonical, "message": message, "details": details}
     return JSONResponse({"error": error}, status_code=status)

@@ -1,6 +1,6 @@
-"""A stand-in for Twilio's Messages API that delivers nowhere: every message becomes a file that can be looked at.
+"""A stand-in for Twilio's Messages and Calls that delivers nowhere: each becomes a file that can be looked at.
 
-Speaks what the real Twilio client asks for: creating a message, reading one, listing by To, From, DateSent.
+Speaks what the real Twilio client asks for: creating one, reading one, listing by To, From and the day.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import base64
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from loops.conduct import ChannelConduct, Conduct, Fault, SinkChannel
 from loops.data_directory import write_atomically
 from loops.mail_sink import message_name
 
@@ -34,11 +35,14 @@ WHATSAPP = "whatsapp:"
 class SmsSink:
     """Keeps each message in `outbox` as TIME-RANDOM.sms.json, in Twilio's own shape, before it says 201.
 
-    What goes to a WhatsApp address becomes TIME-RANDOM.whatsapp.json.
+    What goes to a WhatsApp address becomes TIME-RANDOM.whatsapp.json, a call TIME-RANDOM.voice.json.
     """
 
-    def __init__(self, outbox: Path, account_sid: str, auth_token: str) -> None:
+    def __init__(
+        self, outbox: Path, account_sid: str, auth_token: str, conduct: Conduct | None = None
+    ) -> None:
         self._outbox = outbox
+        self._conduct = conduct or Conduct()
         self._account = account_sid
         expected = base64.b64encode(f"{account_sid}:{auth_token}".encode()).decode()
         self._authorization = f"Basic {expected}"
@@ -46,11 +50,14 @@ class SmsSink:
     def routes(self) -> list[Route]:
         """What it answers to."""
         messages = f"/{VERSION}/Accounts/{{account}}/Messages.json"
+        calls = f"/{VERSION}/Accounts/{{account}}/Calls.json"
         one = f"/{VERSION}/Accounts/{{account}}/Messages/{{sid}}.json"
         return [
             Route(messages, self.create, methods=["POST"]),
             Route(messages, self.search, methods=["GET"]),
             Route(one, self.read, methods=["GET"]),
+            Route(calls, self.call, methods=["POST"]),
+            Route(calls, self.search, methods=["GET"]),
         ]
 
     async def create(self, request: Request) -> Response:
@@ -65,34 +72,56 @@ class SmsSink:
             return _problem(400, 21603, "A 'From' phone number is required.")
         if not (form.get("Body") or form.get("ContentSid") or form.get("MediaUrl")):
             return _problem(400, 21602, "Message body is required.")
-        message = self._message(form)
-        name = message_name()
-        kept = {
-            **message,
-            "content_sid": form.get("ContentSid"),
-            "content_variables": form.get("ContentVariables"),
-            "status_callback": form.get("StatusCallback"),
-        }
-        kind = "whatsapp" if form["To"].startswith(WHATSAPP) else "sms"
-        await asyncio.to_thread(
-            write_atomically,
-            self._outbox / f"{name}.{kind}.json",
-            json.dumps(kept, indent=2, ensure_ascii=False) + "\n",
-        )
-        return JSONResponse({**message, "status": "queued", "date_sent": None}, status_code=201)
+        kind: SinkChannel = "whatsapp" if form["To"].startswith(WHATSAPP) else "sms"
+        return await self._take(kind, form, lambda: self._message(form))
 
-    async def search(self, request: Request) -> Response:
-        """GET Messages.json: newest first, one page."""
+    async def call(self, request: Request) -> Response:
+        """POST Calls.json: the same for a call, which nobody answers."""
         if refusal := self._refusal(request):
             return refusal
+        form = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
+        if not form.get("To") or not form.get("From") or not (form.get("Twiml") or form.get("Url")):
+            return _problem(400, 21201, "A call needs 'To', 'From', and 'Twiml' or 'Url'.")
+        return await self._take("voice", form, lambda: self._call(form))
+
+    async def _take(
+        self, kind: SinkChannel, form: Mapping[str, str], make: Callable[[], dict[str, Any]]
+    ) -> Response:
+        fault = self._conduct.draw(kind)
+        if refusal := _fail(fault, self._conduct.channels[kind]):
+            return refusal
+
+        async def keep() -> dict[str, Any]:
+            made = make()
+            kept = {
+                **made,
+                "content_sid": form.get("ContentSid"),
+                "content_variables": form.get("ContentVariables"),
+                "twiml": form.get("Twiml"),
+                "status_callback": form.get("StatusCallback"),
+            }
+            text = json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
+            path = self._outbox / f"{message_name()}.{kind}.json"
+            await asyncio.to_thread(write_atomically, path, text)
+            return made
+
+        made = await self._conduct.take(kind, fault, keep)
+        return JSONResponse({**made, "status": "queued", "date_sent": None}, status_code=201)
+
+    async def search(self, request: Request) -> Response:
+        """GET Messages.json or Calls.json: newest first, one page."""
+        if refusal := self._refusal(request):
+            return refusal
+        what = "calls" if request.url.path.endswith("/Calls.json") else "messages"
         size = min(max(int(request.query_params.get("PageSize", "50")), 1), 1000)
         try:
-            found = [kept for kept in await self._kept() if _matches(kept, request.query_params)][:size]
+            known = await (self._kept("voice") if what == "calls" else self._kept("sms", "whatsapp"))
+            found = [kept for kept in known if _matches(kept, request.query_params)][:size]
         except ValueError:
             return _problem(400, 20001, "A parameter isn't valid.")
         here = str(request.url.path)
         return JSONResponse({
-            "messages": found, "page": 0, "page_size": size, "start": 0, "end": max(len(found) - 1, 0),
+            what: found, "page": 0, "page_size": size, "start": 0, "end": max(len(found) - 1, 0),
             "uri": here, "first_page_uri": here, "next_page_uri": None, "previous_page_uri": None,
         })  # fmt: skip
 
@@ -100,14 +129,14 @@ class SmsSink:
         """GET Messages/SID.json."""
         if refusal := self._refusal(request):
             return refusal
-        for kept in await self._kept():
+        for kept in await self._kept("sms", "whatsapp"):
             if kept["sid"] == request.path_params["sid"]:
                 return JSONResponse(kept)
         return _problem(404, 20404, f"The requested resource {request.url.path} was not found")
 
-    async def _kept(self) -> list[dict[str, Any]]:
+    async def _kept(self, *kinds: SinkChannel) -> list[dict[str, Any]]:
         def load() -> list[dict[str, Any]]:
-            paths = [*self._outbox.glob("*.sms.json"), *self._outbox.glob("*.whatsapp.json")]
+            paths = [path for kind in kinds for path in self._outbox.glob(f"*.{kind}.json")]
             return [json.loads(path.read_text()) for path in sorted(paths, reverse=True)]
 
         return await asyncio.to_thread(load)
@@ -137,6 +166,31 @@ class SmsSink:
             "price": None, "price_unit": "USD", "sid": sid, "status": "delivered",
             "subresource_uris": {"media": f"{uri}/Media.json"}, "to": form["To"], "uri": f"{uri}.json",
         }  # fmt: skip
+
+    def _call(self, form: Mapping[str, str]) -> dict[str, Any]:
+        now = format_datetime(datetime.now(UTC))
+        sid = f"CA{secrets.token_hex(16)}"
+        uri = f"/{VERSION}/Accounts/{self._account}/Calls/{sid}.json"
+        return {
+            "account_sid": self._account, "api_version": VERSION, "date_created": now, "date_sent": now,
+            "date_updated": now, "direction": "outbound-api", "from": form["From"], "sid": sid,
+            "status": "completed", "to": form["To"], "uri": uri, "subresource_uris": {},
+        }  # fmt: skip
+
+
+def _fail(fault: Fault, conduct: ChannelConduct) -> Response | None:
+    match fault:
+        case "busy":
+            refusal = _problem(429, 20429, "Too Many Requests")
+            refusal.headers["Retry-After"] = str(conduct.retry_after_seconds)
+            return refusal
+        case "error":
+            return _problem(500, 20500, "Internal Server Error")
+        case "refuse":
+            return _problem(400, 21211, "The 'To' number is not a valid phone number.")
+        case "account":
+            return _problem(401, 20003, "Authenticate")
+    return None
 
 
 def _matches(kept: Mapping[str, Any], asked: Mapping[str, str]) -> bool:

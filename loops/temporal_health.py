@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
@@ -14,19 +16,30 @@ from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError
 
 from loops.embedded_temporal import SEARCH_ATTRIBUTES
+from loops.stuck_runs import Stuck, find_stuck
 from schemas.errors import UnavailableError
 from schemas.settings import Settings
+from workflows.payloads import key_of
+
+# As many of the newest open workflows are looked at for the keys that they were sealed with.
+SAMPLE = 500
 
 
 @dataclass(frozen=True)
 class TemporalHealth:
-    """`attributes` maps each search attribute of ours to its type, '' where it isn't registered."""
+    """`attributes` maps each search attribute of ours to its type, '' where it isn't registered.
+
+    `stuck` are workflows that can't go on. `sealed_with` counts the newest open workflows by the name of the key that
+    they were sealed with at their start, '' for none.
+    """
 
     address: str
     namespace: str
     retention_days: float
     attributes: dict[str, str]
     pollers: dict[str, int]
+    stuck: Sequence[Stuck]
+    sealed_with: Mapping[str, int]
 
     def wrong_attributes(self) -> list[str]:
         """The search attributes that are missing or of another type than Keyword."""
@@ -77,7 +90,17 @@ async def _examine(client: Client, where: str, queues: tuple[str, ...]) -> Tempo
         / 86400,
         attributes={name: kinds.get(name, "") for name in SEARCH_ATTRIBUTES},
         pollers=pollers,
+        stuck=await find_stuck(client),
+        sealed_with=await _count_keys(client),
     )
+
+
+async def _count_keys(client: Client) -> Mapping[str, int]:
+    keys: Counter[str] = Counter()
+    async for one in client.list_workflows("ExecutionStatus = 'Running'", limit=SAMPLE):
+        for payload in one.raw_info.memo.fields.values():
+            keys[key_of(payload)] += 1
+    return keys
 
 
 def _kind(value: int) -> str:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from rules.calendar import on_day
 from rules.instants import later, span
-from rules.zones import instant_at
+from rules.zones import instant_at, second_instant_at
 from schemas.plan import SendWindow
 from schemas.policy import Cap
 
@@ -84,7 +84,12 @@ def _is_quiet(quiet: tuple[int, int], at: datetime, zone: ZoneInfo) -> bool:
 
 
 def _next_time(minute: int, at: datetime, zone: ZoneInfo) -> datetime:
-    """The next time clocks in `zone` show that minute of the day."""
+    """The next time clocks in `zone` show that minute of the day, of one that comes twice also the second."""
     today = at.astimezone(zone).date()
-    times = (instant_at(on_day(today + _DAY * ahead, minute), zone) for ahead in range(3))
-    return next((time for time in times if time > at), at + _DAY)
+    for ahead in range(3):
+        local = on_day(today + _DAY * ahead, minute)
+        times = (instant_at(local, zone), second_instant_at(local, zone))
+        found = next((time for time in times if time is not None and time > at), None)
+        if found is not None:
+            return found
+    return at + _DAY

@@ -49,12 +49,17 @@ def zone_or_default(name: str | None, default: str) -> ZoneInfo:
 
 def possible_zones(country: str | None, phone: str | None) -> tuple[ZoneInfo, ...]:
     """The zones where a customer of unknown zone may be: those of their country, else of their phone's
-    countries.
+    countries; where the two don't agree, of both.
 
-    Without either, or with one that the tables don't know: every zone of the world.
+    Without either, or with one that the tables don't know: every zone of the world. A number's area says nothing:
+    people take their numbers along, and nobody lives in an 0800.
     """
     by_country = _zones_by_country()
-    countries = [country.upper()] if country and country.upper() in by_country else _countries_of(phone)
+    numbered = _countries_of(phone)
+    countries: Iterable[str] = numbered
+    if country and country.upper() in by_country:
+        agree = not numbered or country.upper() in numbered
+        countries = [country.upper()] if agree else [country.upper(), *numbered]
     names = {name for code in countries for name in by_country.get(code, ())}
     return _zones(frozenset(names) or frozenset(name for names in by_country.values() for name in names))
 
@@ -80,6 +85,17 @@ def instant_at(local: datetime, zone: ZoneInfo) -> datetime:
         else:
             low = middle
     return high
+
+
+def second_instant_at(local: datetime, zone: ZoneInfo) -> datetime | None:
+    """The second UTC instant at which clocks in `zone`, put back, show `local` (naive); None: it comes once."""
+    try:
+        first = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
+        second = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    except OverflowError:
+        return None
+    # In a gap the order is the other way round.
+    return second if second > first else None
 
 
 def _countries_of(phone: str | None) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Whether and where a customer may be reached: consent per channel and topic, and suppressed addresses.
 
 Every yes and no is kept (`consent_events`); `consents` is where they stand: the latest by its own time, and at one instant
-a no. Suppression is by the address's hash, so that it outlives the customer (docs/decisions/0009).
+a no. Suppression is by the address's hash, so that it outlives the customer (docs/decisions/0011).
 """
 
 from __future__ import annotations

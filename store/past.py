@@ -116,23 +116,21 @@ async def load_past(
     await insert_days(
         connection, [row for past in pasts for row in _health_days(ids[past.external_id], past)]
     )
-    await _insert(
-        connection,
-        "consents",
-        [
-            {
-                "customer_id": ids[past.external_id],
-                "channel": channel,
-                "topic": "",
-                "granted": granted,
-                "source": source,
-                # Said when they came, not when the past is loaded.
-                "at": past.events[0].at if past.events else now,
-            }
-            for past in pasts
-            for channel, granted in past.consent.items()
-        ],
-    )
+    said = [
+        {
+            "customer_id": ids[past.external_id],
+            "channel": channel,
+            "topic": "",
+            "granted": granted,
+            "source": source,
+            # Said when they came, not when the past is loaded.
+            "at": past.events[0].at if past.events else now,
+        }
+        for past in pasts
+        for channel, granted in past.consent.items()
+    ]
+    await _insert(connection, "consents", said)
+    await _insert(connection, "consent_events", [row | {"received_at": row["at"]} for row in said])
     rows = [StoredSignals(ids[past.external_id], past.values, past.stamps) for past in pasts]
     await signals.save(connection, rows, now)
     return sum(len(past.events) for past in pasts)

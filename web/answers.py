@@ -86,12 +86,6 @@ class Triggered(Answer):
     run_id: str
 
 
-class TaskList(Answer):
-    """Tasks, the most pressing first."""
-
-    tasks: Sequence[TaskRow]
-
-
 class TaskDone(Answer):
     """A task after it was completed."""
 

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from channels.hook_sources import HookSource
 from schemas.errors import Problem
+from schemas.incoming import Mover
 from schemas.settings import Settings
 from scoring.assessment import Assessment
 from store.database import Database, Waker
@@ -48,6 +49,8 @@ class Edge:
     find_problems: Callable[[], Sequence[Problem]]
     roll_back: RollBack | None = None
     assess: Assess | None = None
+    # What events make of signals, for what happens to customers here.
+    move: Mover | None = None
     hooks: Mapping[str, HookSource] = field(default_factory=dict)
     help_text: str = ""
 

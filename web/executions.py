@@ -11,7 +11,6 @@ from temporalio.client import (
     WorkflowUpdateRPCTimeoutOrCancelledError,
     WorkflowUpdateStage,
 )
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
@@ -20,6 +19,7 @@ from schemas.errors import ConflictError, UnavailableError
 from schemas.run import Command
 from schemas.settings import Settings
 from store.reading_rows import RunRow
+from workflows.payloads import choose_manner
 
 Verb = Literal["pause", "resume", "stop"]
 
@@ -92,7 +92,7 @@ class Executions:
                         override_env_vars=dict(self._settings.environ)
                     )
                     given.setdefault("target_host", self._settings.temporal_address)
-                    self._client = await Client.connect(**given, data_converter=pydantic_data_converter)
+                    self._client = await Client.connect(**given, **choose_manner(self._settings))
             except (RuntimeError, RPCError, TimeoutError, ValueError) as error:
                 raise UnavailableError(
                     f"Temporal at {self._settings.temporal_address} can't be reached.",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
+from store.shared_time import SharedTime
 from web.gathering import Gatherer
 from web.keys import KeyRing, read_authorization
 from web.problems import explain, respond
@@ -35,9 +34,10 @@ class Ingest:
     while the database is away.
     """
 
-    def __init__(self, gatherer: Gatherer, keys: KeyRing, kind: str | None) -> None:
+    def __init__(self, gatherer: Gatherer, keys: KeyRing, time: SharedTime, kind: str | None) -> None:
         self._gatherer = gatherer
         self._keys = keys
+        self._time = time
         self._kind = kind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +59,7 @@ class Ingest:
         headers = request.headers
         shown = read_authorization(headers.get("authorization"))
         source = await self._keys.identify(shown) if shown else None
-        received_at = datetime.now(UTC)
+        received_at = await self._time.read()
         raw = decompress(await _read(request), headers.get("content-encoding", "").strip().lower())
         if source is None:
             source = await self._keys.identify(*find_write_keys(raw))
@@ -69,10 +69,10 @@ class Ingest:
         return {"success": True, "accepted": len(events) - refused, "rejected": len(dead) + refused}
 
 
-def endpoints(gatherer: Gatherer, keys: KeyRing) -> dict[str, Ingest]:
+def endpoints(gatherer: Gatherer, keys: KeyRing, time: SharedTime) -> dict[str, Ingest]:
     """Path to endpoint: `/v1/batch` and one for each kind of call."""
     kinds: dict[str, str | None] = {"batch": None} | {kind: kind for kind in KINDS}
-    return {f"/v1/{name}": Ingest(gatherer, keys, kind) for name, kind in kinds.items()}
+    return {f"/v1/{name}": Ingest(gatherer, keys, time, kind) for name, kind in kinds.items()}
 
 
 async def _read(request: Request) -> bytes:

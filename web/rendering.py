@@ -20,8 +20,8 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 TONES: Mapping[str, str] = {
     word: tone
     for tone, words in {
-        "good": "healthy success accepted sent live done reached converted seen entered true granted set asked",
-        "warn": "at_risk starting retrying unknown held_quiet_hours capped paused shadow observed held_out "
+        "good": "on_time healthy success accepted sent live done reached converted seen entered true granted set asked",
+        "warn": "due_soon at_risk starting retrying unknown held_quiet_hours capped paused shadow observed held_out "
         "overdue expired rescheduled no_answer warning",
         "bad": "critical failed lost declined late unreachable suppressed no_consent error",
         "busy": "running open claimed waiting",

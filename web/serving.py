@@ -26,6 +26,8 @@ class WebServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 access_log=False,
+                # Its records go where all others go, and are told as those are.
+                log_config=None,
                 log_level="warning",
                 lifespan="on",
                 server_header=False,

@@ -22,6 +22,8 @@ class WebSettings:
     public_url: str = "http://127.0.0.1:8080"
     temporal_ui: str | None = None
     temporal_namespace: str = "default"
+    # Where the sinks of `holdfast dev` are told to play a provider.
+    sinks_url: str | None = None
 
     @classmethod
     def read(cls, settings: Settings) -> WebSettings:
@@ -38,12 +40,19 @@ class WebSettings:
                 f"HOLDFAST_TEMPORAL_UI is {interface!r}, which is no web address.",
                 remedy="Write it like http://127.0.0.1:8233.",
             )
+        sinks = settings.environ.get("HOLDFAST_SINKS_URL", "").rstrip("/") or None
+        if sinks is not None and (urlsplit(sinks).scheme, urlsplit(sinks).hostname) != ("http", "127.0.0.1"):
+            raise SettingError(
+                f"HOLDFAST_SINKS_URL is {sinks!r}, but sinks are on this machine alone.",
+                remedy="Write it like http://127.0.0.1:2526, or leave it out.",
+            )
         return cls(
             api_keys=settings.api_keys,
             pages_open=pages == "open",
             public_url=settings.public_url,
             temporal_ui=interface.rstrip("/") if interface else None,
             temporal_namespace=settings.temporal_namespace,
+            sinks_url=sinks,
         )
 
     def link_workflow(self, workflow_id: str, execution_id: str | None = None) -> str | None:

@@ -173,3 +173,8 @@ def _source(token: LinkToken) -> str:
     """What a consent's row says of where it comes from: the link, and the message that it stood in."""
     name = "unsubscribe link" if token.purpose == "unsubscribe" else "preferences page"
     return f"{name}, delivery {token.delivery_id}" if token.delivery_id else name
+
+
+def _evidence(token: LinkToken) -> dict[str, str]:
+    """What shows it: whoever had this signed link pressed its button."""
+    return {"link": token.purpose} | ({"delivery": token.delivery_id} if token.delivery_id else {})

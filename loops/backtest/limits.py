@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from activities.routing import picks_channel
 from loops.backtest.past_customer import Span
 from schemas.nesting import walk
 from schemas.plan import Act, CompiledPlaybook
@@ -35,8 +36,8 @@ def describe_limits(
         *_about_detection(detection, known_until),
         *_about_sample(playbook, pasts, share, of),
         *_about_knowledge(pasts, span, as_happened=as_happened),
-        "Consent counts from when it was last said, and the policy is today's; entries that people or other playbooks"
-        " asked for by hand aren't repeated.",
+        "Consent is as it was known then; the policy is today's, and suppressions that were lifted since are forgotten."
+        " Entries that people or other playbooks asked for by hand aren't repeated.",
     ]
 
 
@@ -59,6 +60,11 @@ def _about_runs(
         said.append(
             f"{others} runs of other playbooks are on record and stand: they hold groups, count as entries, and their"
             " messages count towards caps. Whether they would have given way isn't played."
+        )
+    if any(isinstance(step, Act) and picks_channel(step) for step in walk(playbook.steps)):
+        said.append(
+            "Which channel a message takes goes by the customer's own answers and by costs: how everybody answered then"
+            " isn't known any more. Answers to the messages played here are unknown, too."
         )
     if any(isinstance(step, Act) and step.human for step in walk(playbook.steps)):
         said.append(

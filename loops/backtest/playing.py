@@ -31,6 +31,7 @@ from schemas.errors import InputError
 from schemas.nesting import walk
 from schemas.plan import Act, CompiledPlaybook
 from schemas.policy import Policy
+from schemas.sent import Sent
 from schemas.step_type import StepTypes
 from scoring.detection import Course, judge_flags, trace_status
 from scoring.health import Scorer
@@ -198,6 +199,6 @@ def _place(
         past, needs, catalogue, door.span, as_happened=as_happened, untold=gone, scorer=scorer
     )
     watcher = Watcher(door, customer, [run for run in real if run.id not in gone])
-    sends = [(send.channel, send.at) for send in past.sends if send.run_id not in gone]
+    sends: list[Sent | tuple[str, datetime]] = [send.sent for send in past.sends if send.run_id not in gone]
     in_span = [run for run in untold if run.entered_at < door.span.end]
     return Played(past, watcher, in_span, sends)

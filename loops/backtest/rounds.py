@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from activities.routing import topic_of
 from loops.backtest.result import Message, Work, read_timeline
 from loops.backtest.watcher import Attempt, Door, PlayedRun, Watcher
 from loops.simulation.happening import Happening
 from loops.simulation.run import Line
 from loops.simulation.simulator import Case, Simulator
 from rules.calendar import midnight_before, next_midnight
+from schemas.plan import Act
+from schemas.sent import Sent
 from store.past_reading import KeptPast, RecordedRun
 
 # A run on record is the one that is played anew if it began so near.
@@ -31,7 +34,7 @@ class Played:
     past: KeptPast
     watcher: Watcher
     untold: Sequence[RecordedRun]
-    sends: list[tuple[str, datetime]]
+    sends: list[Sent | tuple[str, datetime]]
     messages: list[Message] = field(default_factory=list)
     work: list[Work] = field(default_factory=list)
     escalated: int = 0
@@ -104,7 +107,15 @@ class Rounds:
         self._tell(f"playing {len(entering)} runs from {min(a.at for _, a, _ in entering):%Y-%m-%d} on")
         subjects = [one.watcher.customer.fork(_deeds(one, run)) for one, _, run in entering]
         cases = [
-            Case(self._door.playbook, subject.facts(attempt.at), (), attempt.at, one.sends, customer=subject)
+            Case(
+                self._door.playbook,
+                subject.facts(attempt.at),
+                (),
+                attempt.at,
+                one.sends,
+                customer=subject,
+                talks=[work.at for work in one.past.work if work.talked],
+            )
             for (one, attempt, _), subject in zip(entering, subjects, strict=True)
         ]
         timelines = await self._simulator.play_many(cases)
@@ -118,7 +129,12 @@ class Rounds:
         one.messages += messages
         one.work += work
         one.escalated += escalated
-        one.sends += [(message.channel, message.at) for message in messages if message.outcome == "sent"]
+        playbook, steps = self._door.playbook, self._door.version.steps
+        for message in messages:
+            step = steps.get(message.step)
+            if message.outcome == "sent" and isinstance(step, Act):
+                topic = topic_of(playbook, step)
+                one.sends.append(Sent(message.channel, message.at, topic, playbook.name))
 
     def _count_recorded(self) -> None:
         """Who was admitted on the first day before the start has taken a place of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -13,7 +14,6 @@ from typing import Any
 
 from sqlalchemy import text
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.links import LinkMaker
 from activities.steps import StepOpening
@@ -27,16 +27,23 @@ from schemas.incoming import IncomingEvent, TakenIn
 from schemas.link_token import LinkKey
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
+from schemas.settings import Settings
 from scoring.moving import make_mover
 from store.database import Database, Waker
 from store.intake import take_in
 from store.playbooks import publish
 from tests.standins.smtp import SmtpStandIn
 from tests.standins.twilio import TwilioStandIn
+from workflows.payloads import make_data_converter
 
 # What signs the links in messages, and where those lead.
 SECRET = "s" * 32
 LINKS = LinkMaker(LinkKey(SECRET), "https://holdfast.example")
+# Histories that are recorded to be replayed are to be read by people, too.
+SEALS = "off" if os.environ.get("HOLDFAST_RECORD_HISTORIES") else "on"
+CONVERTER = make_data_converter(
+    Settings.read({"HOLDFAST_SECRET_KEY": SECRET, "HOLDFAST_SEAL_PAYLOADS": SEALS})
+)
 # Consent is assumed, as most playbooks are tested for something else.
 OPEN = Policy(consent={"email": "assumed", "sms": "assumed"})
 
@@ -120,7 +127,7 @@ async def run_engine(
 ) -> AsyncIterator[RunningEngine]:
     """Start loops and workers; stops them at the end."""
     database = Database(database_url, connections=15)
-    client = await Client.connect(temporal, data_converter=pydantic_data_converter)
+    client = await Client.connect(temporal, data_converter=CONVERTER)
     versions = Versions()
     opening = StepOpening(database, load_catalogue(), versions, LINKS)
     dispatcher = Dispatcher(database, client, versions)

@@ -169,6 +169,7 @@ async def test_a_push_service_cannot_be_asked(tmp_path: Path) -> None:
         ("", "mailto:a@example.com", "VAPID_PRIVATE_KEY"),
         (PRIVATE, "a@example.com", "VAPID_SUBJECT"),
     ],
+    ids=["a short key", "no key", "no address"],
 )
 def test_a_key_that_cannot_be_used_says_why(key: str, subject: str, told: str) -> None:
     with pytest.raises(SettingError, match=told):

@@ -35,6 +35,10 @@ TWILIO_FAULTS = {
 }  # fmt: skip
 # The kills and faults that are drawn; when they meet what, no seed decides.
 SEED = int(os.environ.get("HOLDFAST_TEST_SEED", "1"))
+# The long ordeal: `make soak KILLS=… PEOPLE=… MINUTES=…`.
+KILLS = int(os.environ.get("HOLDFAST_SOAK_KILLS") or 300)
+PEOPLE = int(os.environ.get("HOLDFAST_SOAK_PEOPLE") or 600)
+MINUTES = float(os.environ.get("HOLDFAST_SOAK_MINUTES") or 10)
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,10 @@ class Ordeal:
     [
         pytest.param(Ordeal(40, 12, 1, 20, (0.3, 3.0), 120), id="few", marks=pytest.mark.timeout(240)),
         pytest.param(
-            Ordeal(200, 45, 2, 90, (0.5, 3.5), 240),
+            # A kill takes up to three seconds more than its pause, where it waits for a message to be taken.
+            Ordeal(PEOPLE, KILLS, 2, MINUTES * 60, (MINUTES * 12 / KILLS, MINUTES * 60 / KILLS), 600),
             id="many",
-            marks=[pytest.mark.soak, pytest.mark.timeout(900)],
+            marks=[pytest.mark.soak, pytest.mark.timeout(MINUTES * 180 + 900)],
         ),
     ],
 )

@@ -24,6 +24,8 @@ from web.application import BELL, build_application
 from web.edge import RollBack
 from web.serving import WebServer, bind
 
+# As the engine of tests has it (running_engine.SECRET).
+SECRET = "s" * 32
 KEY = "test-key-0123456789abcdef"
 
 
@@ -65,6 +67,7 @@ async def run_web(
     given = {
         "HOLDFAST_DATABASE_URL": database_url,
         "HOLDFAST_API_KEY": KEY,
+        "HOLDFAST_SECRET_KEY": SECRET,
         "TEMPORAL_ADDRESS": temporal,
         **environ,
     }

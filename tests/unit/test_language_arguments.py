@@ -15,7 +15,7 @@ from schemas.language import Language
 from schemas.loader import load_paths, load_playbooks
 from schemas.message_part import MESSAGE_OUTCOMES, Part
 from schemas.plan import Act, Reaction
-from schemas.reference import PlaybookName
+from schemas.reference import Named
 from schemas.step_type import CARRY_OUT, Done, StepType, Work
 from schemas.template_file import MessageTemplate
 from schemas.yaml_source import load_yaml
@@ -138,10 +138,10 @@ def test_an_argument_can_name_a_signal() -> None:
 
 
 def test_what_arguments_name_of_playbooks_is_handed_on_with_its_place() -> None:
-    assert compile_step("begin: other").named == (PlaybookName("other", "steps[0].begin", 6, 12),)
+    assert compile_step("begin: other").named == (Named("other", "steps[0].begin", 6, 12),)
     assert compile_step("note: {playbooks: [a, b]}").named == (
-        PlaybookName("a", "steps[0].note.playbooks[0]", 6, 24),
-        PlaybookName("b", "steps[0].note.playbooks[1]", 6, 27),
+        Named("a", "steps[0].note.playbooks[0]", 6, 24),
+        Named("b", "steps[0].note.playbooks[1]", 6, 27),
     )
 
 

@@ -1,0 +1,31 @@
+"""How all customers answer by channel, as far as this process read it last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from rules.best_channel import SETTLED, Answers
+from store.database import Connection
+from store.message_history import count_answers
+
+# Many messages tell a rate, however the last hour's went; and reading it looks at all of them.
+EVERYBODY = timedelta(days=30)
+CACHE_SECONDS = 600.0
+
+
+class AnswerBook:
+    """Reads it at most every ten minutes."""
+
+    def __init__(self) -> None:
+        self._answers: Mapping[str, Answers] = {}
+        self._read_at = float("-inf")
+
+    async def read(self, connection: Connection, now: datetime) -> Mapping[str, Answers]:
+        """Messages of the last 30 days that had a day to be answered, and of them answered, by channel."""
+        if time.monotonic() - self._read_at >= CACHE_SECONDS:
+            found = await count_answers(connection, now - EVERYBODY, now - SETTLED)
+            self._answers = {channel: Answers(*counts) for channel, counts in found.items()}
+            self._read_at = time.monotonic()
+        return self._answers

@@ -1,0 +1,154 @@
+"""`/api/customers/{userId}/consents`: what a customer agreed to, where it stands, and every word of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import AwareDatetime, Field
+
+from rules.sending import CONSENT_CHANNELS, consented
+from schemas.errors import NotFoundError
+from schemas.message_part import NAME_PATTERN
+from store.consent_history import load_consent_history
+from store.contact import declare_consents, load_suppressions, load_words, record_consent
+from store.customers import Customer, find_customer
+from store.database import Connection
+from store.playbooks import load_policy
+from store.reading_rows import Row
+from web.answers import Answer
+from web.api_customers import UserId
+from web.api_runs import Limit
+from web.edge import EdgeHere, caller_of
+
+router = APIRouter(prefix="/api/customers", tags=["consents"], dependencies=[Depends(caller_of)])
+ConsentChannel = Literal["email", "sms", "whatsapp", "push", "in_app"]
+EvidenceName = Annotated[str, Field(max_length=100, pattern=r"^[^\x00]*$")]
+EvidenceText = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]
+# Nobody agreed to anything that we send before that, and PostgreSQL's calendar is longer than ours.
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+# What tells how the customer said it fits into a line or two; what doesn't belongs elsewhere.
+MOST_EVIDENCE = 20
+
+
+class Consent(Row):
+    """Where one channel, or one topic on it (`topic` empty: all of it), stands; who said so, and when."""
+
+    channel: str
+    topic: str
+    granted: bool
+    source: str
+    at: datetime
+
+
+class ConsentSaid(Consent):
+    """One yes or no as it was said at `at` and known from `received_at` on, with what shows it."""
+
+    evidence: Mapping[str, Any]
+    received_at: datetime
+
+
+class ConsentList(Answer):
+    """A customer's consent. `allowed`: whether a message without a topic may go by each channel that needs consent,
+    policy and suppression looked at, too; `suppressed`: why an address isn't used, by channel; `history`: newest first.
+    """
+
+    user_id: str
+    allowed: Mapping[str, bool]
+    consents: Sequence[Consent]
+    suppressed: Mapping[str, str]
+    history: Sequence[ConsentSaid]
+
+
+class ConsentWord(Row):
+    """One yes or no. `at`: when the customer said it, where that wasn't now; a later word stands over it, and at one
+    instant a no. `evidence`: what shows it, such as the form's version and the address it was sent from.
+    """
+
+    channel: ConsentChannel
+    topic: Annotated[str, Field(pattern=f"^$|{NAME_PATTERN}", max_length=64)] = ""
+    granted: bool
+    at: Annotated[AwareDatetime, Field(ge=EARLIEST)] | None = None
+    evidence: Annotated[
+        Mapping[EvidenceName, EvidenceText | int | Annotated[float, Field(allow_inf_nan=False)] | bool],
+        Field(max_length=MOST_EVIDENCE),
+    ] = {}
+
+
+class ConsentWords(Row):
+    """What a customer said; `source` is a word of yours for where (`api` where left out)."""
+
+    consents: Annotated[Sequence[ConsentWord], Field(min_length=1, max_length=100)]
+    source: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")] = "api"
+
+
+@router.get("/{userId:path}/consents", summary="A customer's consent and its history")
+async def read(edge: EdgeHere, user_id: UserId, limit: Limit = 50) -> ConsentList:
+    """Where each channel and topic stands, and every yes and no with source, evidence and both times."""
+    async with edge.database.transaction() as connection:
+        return await _read(connection, await _find(connection, user_id), limit)
+
+
+@router.put("/{userId:path}/consents", summary="Declare what a customer said")
+@router.post("/{userId:path}/consents", summary="Declare what a customer said", include_in_schema=False)
+async def declare(
+    edge: EdgeHere, user_id: UserId, said: ConsentWords, caller: str = Depends(caller_of)
+) -> ConsentList:
+    """Words without `at` are said now, and stand over every earlier one. Nothing is sent after a no was answered.
+
+    404 for a customer whom nobody identified. Repeating a word is harmless.
+    """
+    async with edge.database.transaction() as connection:
+        customer = await _find(connection, user_id)
+        now = await edge.database.clock.read(connection)
+        for word in said.consents:
+            evidence = {**word.evidence, "declared_by": caller}
+            if word.at is None:
+                await declare_consents(
+                    connection, customer.id, {(word.channel, word.topic): word.granted},
+                    source=said.source, now=now, evidence=evidence,
+                )  # fmt: skip
+            else:
+                # Nobody can have said it later than now.
+                await record_consent(
+                    connection, customer.id, word.channel, word.topic, granted=word.granted, source=said.source,
+                    at=min(word.at, now), evidence=evidence, received_at=now,
+                )  # fmt: skip
+        return await _read(connection, customer, 50)
+
+
+async def _find(connection: Connection, user_id: str) -> Customer:
+    customer = await find_customer(connection, user_id)
+    if customer is None:
+        raise NotFoundError(
+            f"There is no customer {user_id[:200]!r}.", remedy="Ids are the userId of the events."
+        )
+    return customer
+
+
+async def _read(connection: Connection, customer: Customer, limit: int) -> ConsentList:
+    words = await load_words(connection, customer.id)
+    suppressed = (await load_suppressions(connection, {customer.id: customer.profile})).get(customer.id, {})
+    history = (await load_consent_history(connection, [customer.id], limit=limit)).get(customer.id, [])
+    policy = await load_policy(connection)
+    stands = {name: word.granted for name, word in words.items()}
+    return ConsentList(
+        user_id=customer.external_id,
+        allowed={
+            channel: channel not in suppressed and consented(policy, stands, channel)[0]
+            for channel in CONSENT_CHANNELS
+        },
+        consents=[
+            Consent(
+                channel=name.partition(":")[0], topic=name.partition(":")[2],
+                granted=word.granted, source=word.source, at=word.at,
+            )
+            for name, word in sorted(words.items())
+        ],
+        suppressed=suppressed,
+        history=[
+            ConsentSaid.model_validate(event, from_attributes=True) for event in reversed(history)
+        ],
+    )  # fmt: skip
