@@ -64,8 +64,9 @@ HTML = """<p>Hello {{ customer.first_name }},</p>
 
 @dataclass(frozen=True)
 class Sending:
-    """Messages a second by `processes` with `side_by_side` at once in each; milliseconds from a step's request to the message ready to leave,
-    claimed and committed, one at a time.
+    """Messages a second by `processes` with `side_by_side` at once in each.
+
+    Milliseconds from a step's request to the message ready to leave, claimed and committed, one at a time.
     """
 
     messages: int
@@ -289,8 +290,8 @@ def rows_of(found: Sending) -> list[tuple[str, str, str, float | None, bool | No
             f"{RATE_WANTED:.0f} a second", rate / RATE_WANTED, rate >= RATE_WANTED,
         ),
         (
-            "  without claims, checks and records (aiosmtplib alone)", f"{found.bare_per_second:.0f} a second", "times ours",
-            found.bare_per_second / rate, None,
+            "  without claims, checks and records (aiosmtplib alone)", f"{found.bare_per_second:.0f} a second",
+            "times ours", found.bare_per_second / rate, None,
         ),
         (
             "  checks, rendering and claim of one, p99", f"{prepared:.1f} ms (p50 {found.prepare_p50_ms:.1f})",

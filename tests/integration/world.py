@@ -154,8 +154,10 @@ class World:
         """Wait until no run's workflow goes on any more; what the clock starts by itself may."""
         client = await Client.connect(self.installation.temporal_server.address)
 
+        going_on = f"ExecutionStatus = 'Running' AND WorkflowType = '{WORKFLOW_NAME}'"
+
         async def count() -> int:
-            return (await client.count_workflows(f"ExecutionStatus = 'Running' AND WorkflowType = '{WORKFLOW_NAME}'")).count
+            return (await client.count_workflows(going_on)).count
 
         await eventually(count, lambda running: running == 0)
 
