@@ -6,7 +6,7 @@ been seen for weeks. Drawn by PostgreSQL's own generator from a seed.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import psycopg
 
@@ -106,7 +106,8 @@ SELECT id, %(today)s::date - %(n)s, 'starter', 'active', 49, 'established',
   round((1 - s / 100.0)::numeric, 2), 'low', %(today)s::timestamptz - %(n)s * interval '1 day'
 FROM (SELECT id, {_SCORE} AS s FROM drawn WHERE age >= %(n)s) x
 """
-# A run reads health of no more days than these; what is older is in the history.
+# A run reads health of no more days than these; what is older is in the history, of Mondays, as the roll-up leaves it
+# where so many days are kept (an installation of a million would hardly keep more).
 HEALTH_DAYS = 35
 # What triggers count: one event for each tally of the last 30 days.
 _EVENTS = """
@@ -122,7 +123,10 @@ SELECT day, 'bench', gen_random_uuid()::text, customer_id, name, at, at, propert
 
 
 async def make_customers(database_url: str, say: Say, *, customers: int, today: date) -> None:
-    """Fill an empty database with so many customers and 120 days of tallies and history before `today`."""
+    """Fill an empty database with so many customers and 120 days of tallies and history before `today`.
+
+    Of the history the last 35 days are kept daily, those before on Mondays.
+    """
     given = {"today": today, "customers": customers}
     tallies = [
         (f"tallies of {name}", _TALLY.format(name=name, mean=mean, detail=detail, total=total))
@@ -142,6 +146,8 @@ async def make_customers(database_url: str, say: Say, *, customers: int, today: 
         for what, sql, days in (("health", _HEALTH, HEALTH_DAYS), ("history", _HISTORY, HISTORY_DAYS)):
             rows = 0
             for n in range(days, 0, -1):
+                if n > HEALTH_DAYS and (today - timedelta(days=n)).weekday() != 0:
+                    continue
                 cursor = psycopg.AsyncClientCursor(connection)
                 await cursor.execute(sql.encode(), {"today": today, "n": n})
                 rows += cursor.rowcount

@@ -102,9 +102,7 @@ class _Reader:
                 ("silence",), "PB409", what, "Write after_reply, after_call, or open_ticket: true."
             )
             return None
-        return Silence(
-            open_ticket=ticket, critical_passes=given.get("critical") == "passes", **after
-        )
+        return Silence(open_ticket=ticket, critical_passes=given.get("critical") == "passes", **after)
 
     def churn(self) -> ChurnPolicy:
         # What reading the YAML found is known by its path alone.

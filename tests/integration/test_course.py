@@ -13,7 +13,7 @@ from schemas.condition import AllOf, Compare
 from schemas.plan import Case, Choose, Elapsed, Repeat, Steps, Stop, Together, Wait
 from schemas.run import Command
 from tests.integration.plans import ada, call, email, playbook, sms
-from tests.integration.running_engine import House, eventually
+from tests.integration.running_engine import SECRET, House, eventually
 
 SECOND = timedelta(seconds=1)
 ENDED = "SELECT * FROM runs WHERE ended_at IS NOT NULL"
@@ -177,6 +177,8 @@ async def test_a_run_is_paused_resumed_and_stopped_from_the_command_line(
     [run] = await house.engine.until("SELECT * FROM runs WHERE state = 'running'")
     monkeypatch.setenv("HOLDFAST_DATABASE_URL", database_url)
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal)
+    # What passes through Temporal is sealed with it.
+    monkeypatch.setenv("HOLDFAST_SECRET_KEY", SECRET)
 
     async def order(*words: str) -> tuple[int, str]:
         told = await asyncio.to_thread(CliRunner().invoke, holdfast, [*words, str(run["id"])])

@@ -24,10 +24,7 @@ def test_migrations_make_the_tables_that_the_code_knows(database_url: str) -> No
 def _is_partition(difference: object) -> bool:
     """Partitions are made month by month and aren't in the code's list."""
     name = str(difference)
-    return (
-        any(f"{table}_" in name for table in PARTITIONED)
-        and "remove_table" in name
-    ) or (
+    return (any(f"{table}_" in name for table in PARTITIONED) and "remove_table" in name) or (
         "remove_index" in name
         and any(f"{table}_2" in name or f"{table}_default" in name for table in ("events", "decisions"))
     )
