@@ -95,7 +95,7 @@ class TaskDone(Answer):
 
 
 class CustomerDetail(Answer):
-    """One customer: profile, current signals, consents, open runs, and where it stands with playbooks."""
+    """One customer; of the signals, those that no model learns from."""
 
     user_id: str
     profile: Mapping[str, Any]

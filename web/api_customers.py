@@ -65,13 +65,15 @@ async def features(edge: EdgeHere, user_id: UserId) -> FeatureList:
 
 @router.get("/customers/{userId:path}", summary="One customer")
 async def read(edge: EdgeHere, user_id: UserId) -> CustomerDetail:
-    """Profile, current signals, consents, open runs, and where it stands with playbooks."""
+    """Profile, current signals but those that a model learns from, consents, open runs, and where it stands with
+    playbooks.
+    """
     async with edge.database.transaction() as connection:
         found = await read_customer(connection, user_id)
         return CustomerDetail(
             user_id=found.user_id,
             profile=found.profile,
-            signals=found.signals,
+            signals={name: value for name, value in found.signals.items() if _is_told(name)},
             consents=found.consents,
             open_runs=await list_runs(connection, customer=user_id, state="open", limit=100),
             standings=found.standings,
@@ -84,6 +86,12 @@ async def seen(edge: EdgeHere, id: str) -> Seen:  # noqa: A002
     """The first time counts; repeating it changes nothing."""
     row = await mark_seen(edge.database, id)
     return Seen(id=row.id, seen_at=row.seen_at)
+
+
+def _is_told(name: str) -> bool:
+    """What a model learns from stays inside (C5); what models say of the customer is told."""
+    signal = load_catalogue().signals.get(name)
+    return signal is None or not signal.learning or signal.group in ("health", "churn")
 
 
 def _in_app(row: MessageRow) -> InAppMessage:

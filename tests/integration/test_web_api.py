@@ -82,14 +82,15 @@ async def test_one_run_comes_with_its_trace_messages_tasks_and_waits(web: Runnin
     )
 
 
-async def test_a_customer_comes_with_profile_signals_open_runs_and_standings(web: RunningWeb) -> None:
+async def test_a_customer_comes_with_profile_runs_standings_and_nothing_that_a_model_learns_from(
+    web: RunningWeb,
+) -> None:
     ids = await furnish(web)
     answer = await get(web, "/api/customers/ada%2F1")
     assert answer["profile"]["first_name"] == "Ada"
     assert answer["signals"] == {
         "churn_probability": 0.73,
         "health_score": 31,
-        "plan": "pro",
         "risk_level": "critical",
     }
     assert [run["id"] for run in answer["openRuns"]] == [ids["open"]]
