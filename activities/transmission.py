@@ -272,9 +272,13 @@ class Transmission:
             if failed_as is not None:
                 code = str(told.get("error_code") or "")
                 await deliveries.note_failed_channel(connection, delivery, code, failed_as, now)
-            await deliveries.settle(
+            settled = await deliveries.settle(
                 connection, delivery.id, delivery.attempt, final, now, reconciled=reconciled, **told
             )
+            row = None if settled else await deliveries.lock_delivery(connection, delivery.id)
+            if row is not None and row.state == "accepted" and final != "accepted":
+                # Its provider's report came first, and was recorded as what the step came to: it knows better.
+                return StepResult(outcome="sent", at=row.settled_at or now, detail=choice_of(row))
             # Only what stands is the step's outcome: the rest is tried again, or looked up.
             if final == "accepted":
                 await record_sent(connection, call, delivery, now, said)

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 from temporalio.testing import ActivityEnvironment
 
+from activities.claims import Unsettled
 from activities.delivery import MessageDelivery
 from activities.steps import StepOpening
+from activities.transmission import Transmission
 from activities.versions import Versions
 from channels.outcome import Channel
 from schemas.catalogue import load_catalogue
@@ -16,6 +18,7 @@ from schemas.plan import EventMatch, Goal
 from schemas.run import StepCall
 from store import inbox
 from store.customers import lock_customers
+from store.deliveries import lock_delivery, settle
 from store.tasks import complete_task
 from tests.integration.plans import DAY, ada, call, email, playbook, sms
 from tests.integration.running_engine import House
@@ -83,6 +86,30 @@ async def test_an_outcome_stays_what_it_was_when_temporal_asks_again(house: Hous
     opening = StepOpening(house.engine.database, load_catalogue(), Versions())
     result = await ActivityEnvironment().run(MessageDelivery(opening, channels).send, again)
     assert result.outcome == "suppressed"
+
+
+async def test_a_look_up_that_ends_after_the_providers_report_does_not_overrule_it(house: House) -> None:
+    house.twilio.programme.script.extend(["cut_after"])
+    await house.engine.publish(playbook(sms("greet")))
+    await ada(house)
+    await house.engine.send("ada", "help_wanted")
+    [found] = await house.engine.until("SELECT id FROM deliveries WHERE state = 'unknown'")
+    async with house.engine.database.transaction() as connection:
+        delivery = await lock_delivery(connection, str(found["id"]))
+        assert delivery is not None
+        # The report; nobody who holds the row from before knows of it.
+        await settle(connection, delivery.id, delivery.attempt, "accepted", datetime.now(UTC))
+    now = datetime.now(UTC)
+    [run] = await house.engine.rows("SELECT id, execution_id FROM runs")
+    asked = StepCall(
+        run_id=str(run["id"]), execution_id=run["execution_id"], step="greet", due_at=now, at=now
+    )
+    opening = StepOpening(house.engine.database, load_catalogue(), Versions())
+    transmission = Transmission(opening, {}, settle_seconds=0.5)
+    result = await ActivityEnvironment().run(transmission.reconcile, asked, Unsettled(delivery, None, 0.0))
+    assert result.outcome == "sent"
+    [row] = await house.engine.rows("SELECT state FROM deliveries")
+    assert row["state"] == "accepted"
 
 
 async def test_what_a_person_says_reaches_the_inbox_in_its_turn(house: House) -> None:
