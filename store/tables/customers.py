@@ -13,6 +13,7 @@ from sqlalchemy import (
     Double,
     Identity,
     Index,
+    Integer,
     SmallInteger,
     Table,
     Text,
@@ -42,6 +43,7 @@ customers = Table(
     # Whoever writes to us is known by their address.
     Index("customers_phone_idx", "phone"),
     Index("customers_email_idx", text("lower(email)")),
+    Index("customers_csm_idx", "csm"),
 )
 
 # The catalogue's core signals have typed columns; others live in `custom`. A test keeps this list and the
@@ -86,6 +88,9 @@ signals = Table(
     CheckConstraint("health_score BETWEEN 0 AND 100", name="health_score_range"),
     CheckConstraint("churn_probability BETWEEN 0 AND 1", name="churn_probability_range"),
     Index("signals_risk_level_idx", "risk_level"),
+    Index("signals_health_score_idx", "health_score"),
+    Index("signals_ltv_at_risk_idx", "ltv_at_risk"),
+    Index("signals_churn_probability_idx", "churn_probability"),
 )
 
 signal_history = Table(
@@ -110,6 +115,24 @@ consents = Table(
     Column("granted", Boolean, nullable=False),
     Column("source", Text, nullable=False),
     Column("at", instant(), nullable=False),
+)
+
+# What a customer is to reach on the way to success, and when they did.
+success_milestones = Table(
+    "success_milestones",
+    metadata,
+    customer(primary_key=True),
+    Column("milestone_type", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("target_days", Integer, nullable=False),
+    Column("achieved_at", instant()),
+    Column("days_to_achieve", Integer),
+    Column("celebrated", Boolean, nullable=False, server_default=text("false")),
+    Column("celebration_sent_at", instant()),
+    Column("is_critical_path", Boolean, nullable=False, server_default=text("false")),
+    Column("weight_score", Double, nullable=False, server_default=text("10")),
+    Column("metadata", JSONB, nullable=False, server_default=EMPTY_OBJECT),
 )
 
 # Every yes and no, in the order in which they became known; `consents` is where they stand.

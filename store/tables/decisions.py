@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Boolean, Column, Date, Identity, Index, Integer, Table, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
-from store.tables.columns import EMPTY_OBJECT, customer, instant, metadata
+from store.tables.columns import EMPTY_OBJECT, customer, instant, metadata, one_of
 
 evaluations = Table(
     "evaluations",
@@ -99,6 +99,12 @@ alerts = Table(
     Column("detail", JSONB, nullable=False, server_default=EMPTY_OBJECT),
     Column("at", instant(), nullable=False),
     Column("resolved_at", instant()),
+    Column("severity", Text, nullable=False, server_default="warning"),
+    Column("acknowledged_at", instant()),
+    Column("acknowledged_by", Text),
+    # When the alert webhook took it.
+    Column("told_at", instant()),
+    one_of("severity", "severity", "info", "warning", "critical"),
     Index("alerts_open_idx", "at", postgresql_where=text("resolved_at IS NULL")),
 )
 

@@ -1,0 +1,156 @@
+"""Who may come in and what they did: people, sessions, roles of keys, audit, saved views; milestones; erasures.
+
+Revision ID: 0006
+Revises: 0005
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+CHANGES = """
+CREATE TABLE people (
+  id UUID DEFAULT gen_random_uuid() NOT NULL,
+  email TEXT NOT NULL,
+  name TEXT NOT NULL,
+  role TEXT NOT NULL,
+  password_hash TEXT,
+  oidc_issuer TEXT,
+  oidc_subject TEXT,
+  active BOOLEAN DEFAULT true NOT NULL,
+  created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  signed_in_at TIMESTAMP WITH TIME ZONE,
+  CONSTRAINT people_pkey PRIMARY KEY (id),
+  CONSTRAINT people_role_check CHECK (role IN ('csm', 'ops', 'admin'))
+);
+CREATE UNIQUE INDEX people_email_idx ON people (lower(email));
+CREATE UNIQUE INDEX people_oidc_idx ON people (oidc_issuer, oidc_subject);
+
+CREATE TABLE sessions (
+  token_hash TEXT NOT NULL,
+  person_id UUID NOT NULL,
+  csrf TEXT NOT NULL,
+  created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  agent TEXT DEFAULT '' NOT NULL,
+  CONSTRAINT sessions_pkey PRIMARY KEY (token_hash),
+  CONSTRAINT sessions_person_id_fkey FOREIGN KEY(person_id) REFERENCES people (id) ON DELETE CASCADE
+);
+CREATE INDEX sessions_person_id_idx ON sessions (person_id);
+CREATE INDEX sessions_expires_at_idx ON sessions (expires_at);
+
+CREATE TABLE sign_in_links (
+  token_hash TEXT NOT NULL,
+  person_id UUID NOT NULL,
+  expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  used_at TIMESTAMP WITH TIME ZONE,
+  CONSTRAINT sign_in_links_pkey PRIMARY KEY (token_hash),
+  CONSTRAINT sign_in_links_person_id_fkey FOREIGN KEY(person_id) REFERENCES people (id) ON DELETE CASCADE
+);
+
+CREATE TABLE sign_in_failures (
+  subject_hash TEXT NOT NULL,
+  failures INTEGER NOT NULL,
+  last_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  blocked_until TIMESTAMP WITH TIME ZONE,
+  CONSTRAINT sign_in_failures_pkey PRIMARY KEY (subject_hash)
+);
+
+ALTER TABLE api_keys
+  ADD COLUMN role TEXT DEFAULT 'service' NOT NULL,
+  ADD COLUMN per_minute INTEGER,
+  ADD COLUMN created_by TEXT DEFAULT '' NOT NULL,
+  ADD COLUMN expires_at TIMESTAMP WITH TIME ZONE,
+  ADD CONSTRAINT api_keys_role_check CHECK (role IN ('csm', 'ops', 'admin', 'service'));
+
+CREATE TABLE audit_log (
+  id BIGINT GENERATED ALWAYS AS IDENTITY NOT NULL,
+  at TIMESTAMP WITH TIME ZONE NOT NULL,
+  actor_kind TEXT NOT NULL,
+  actor_id TEXT NOT NULL,
+  actor_name TEXT NOT NULL,
+  action TEXT NOT NULL,
+  object_kind TEXT NOT NULL,
+  object_id TEXT NOT NULL,
+  before JSONB,
+  after JSONB,
+  request_id TEXT DEFAULT '' NOT NULL,
+  CONSTRAINT audit_log_pkey PRIMARY KEY (id)
+);
+CREATE INDEX audit_log_at_idx ON audit_log (at);
+CREATE INDEX audit_log_object_idx ON audit_log (object_kind, object_id, at);
+CREATE INDEX audit_log_actor_idx ON audit_log (actor_id, at);
+
+CREATE TABLE saved_views (
+  id UUID DEFAULT gen_random_uuid() NOT NULL,
+  owner TEXT NOT NULL,
+  page TEXT NOT NULL,
+  name TEXT NOT NULL,
+  query JSONB NOT NULL,
+  shared BOOLEAN DEFAULT false NOT NULL,
+  at TIMESTAMP WITH TIME ZONE NOT NULL,
+  CONSTRAINT saved_views_pkey PRIMARY KEY (id),
+  CONSTRAINT saved_views_owner_key UNIQUE (owner, page, name)
+);
+
+CREATE TABLE success_milestones (
+  customer_id UUID NOT NULL,
+  milestone_type TEXT NOT NULL,
+  name TEXT NOT NULL,
+  description TEXT DEFAULT '' NOT NULL,
+  target_days INTEGER NOT NULL,
+  achieved_at TIMESTAMP WITH TIME ZONE,
+  days_to_achieve INTEGER,
+  celebrated BOOLEAN DEFAULT false NOT NULL,
+  celebration_sent_at TIMESTAMP WITH TIME ZONE,
+  is_critical_path BOOLEAN DEFAULT false NOT NULL,
+  weight_score DOUBLE PRECISION DEFAULT 10 NOT NULL,
+  metadata JSONB DEFAULT '{}'::jsonb NOT NULL,
+  CONSTRAINT success_milestones_pkey PRIMARY KEY (customer_id, milestone_type),
+  CONSTRAINT success_milestones_customer_id_fkey FOREIGN KEY(customer_id) REFERENCES customers (id) ON DELETE CASCADE
+);
+
+ALTER TABLE alerts
+  ADD COLUMN severity TEXT DEFAULT 'warning' NOT NULL,
+  ADD COLUMN acknowledged_at TIMESTAMP WITH TIME ZONE,
+  ADD COLUMN acknowledged_by TEXT,
+  ADD COLUMN told_at TIMESTAMP WITH TIME ZONE,
+  ADD CONSTRAINT alerts_severity_check CHECK (severity IN ('info', 'warning', 'critical'));
+
+CREATE TABLE erasures (
+  id UUID DEFAULT gen_random_uuid() NOT NULL,
+  customer_id UUID NOT NULL,
+  external_id_hash TEXT NOT NULL,
+  requested_by TEXT NOT NULL,
+  reason TEXT DEFAULT '' NOT NULL,
+  requested_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  state TEXT NOT NULL,
+  finished_at TIMESTAMP WITH TIME ZONE,
+  detail JSONB DEFAULT '{}'::jsonb NOT NULL,
+  CONSTRAINT erasures_pkey PRIMARY KEY (id),
+  CONSTRAINT erasures_state_check CHECK (state IN ('fenced', 'cancelling', 'erasing', 'done'))
+);
+CREATE INDEX erasures_customer_id_idx ON erasures (customer_id);
+CREATE INDEX erasures_external_id_hash_idx ON erasures (external_id_hash);
+
+CREATE INDEX signals_health_score_idx ON signals (health_score);
+CREATE INDEX signals_ltv_at_risk_idx ON signals (ltv_at_risk);
+CREATE INDEX signals_churn_probability_idx ON signals (churn_probability);
+CREATE INDEX customers_csm_idx ON customers (csm);
+"""
+
+
+def upgrade() -> None:
+    """Add what access, audit, views, milestones and erasure need."""
+    op.get_bind().exec_driver_sql(CHANGES)
+
+
+def downgrade() -> None:
+    """Who did what would be lost."""
+    raise RuntimeError("0006 can't be undone; restore a backup of the database instead")
