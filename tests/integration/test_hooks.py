@@ -41,13 +41,17 @@ ENVIRON = {
 }  # fmt: skip
 CALLBACK = {"MessageSid": "SM" + "a" * 32, "MessageStatus": "delivered", "To": "+15005550009"}
 HELP = {"MessageSid": "SM" + "b" * 32, "SmsStatus": "received", "From": "+15005550009", "Body": "Help"}
-GOOD = [
-    sign_twilio(CALLBACK, "d=5a7c1f9e-1111-4222-8333-444455556666&a=1"),
-    sign_sendgrid([{"event": "delivered", "sg_event_id": "1"}]),
-    sign_standard("resend", {"type": "email.sent"}, prefix="svix"),
-    sign_standard("help_desk", {"type": "ticket.opened", "data": {"user_id": "ada"}}),
-    sign_stripe({"id": "evt_1", "type": "charge.updated"}),
-]
+
+
+def sign_good() -> list[Signed]:
+    """One request of each kind, signed now: a signature is good for minutes only."""
+    return [
+        sign_twilio(CALLBACK, "d=5a7c1f9e-1111-4222-8333-444455556666&a=1"),
+        sign_sendgrid([{"event": "delivered", "sg_event_id": "1"}]),
+        sign_standard("resend", {"type": "email.sent"}, prefix="svix"),
+        sign_standard("help_desk", {"type": "ticket.opened", "data": {"user_id": "ada"}}),
+        sign_stripe({"id": "evt_1", "type": "charge.updated"}),
+    ]
 
 
 @pytest.fixture
@@ -62,26 +66,28 @@ async def post(web: RunningWeb, request: Signed, **headers: str) -> httpx.Respon
 
 
 async def test_what_is_signed_is_kept_once_and_acknowledged_every_time(web: RunningWeb) -> None:
-    for request in GOOD:
+    good = sign_good()
+    for request in good:
         for _ in range(3):
             answer = await post(web, request)
             assert answer.status_code == 200, (request.source, answer.text)
     rows = await web.rows("SELECT source, body, query FROM hook_requests ORDER BY id")
-    assert [row["source"] for row in rows] == [request.source for request in GOOD]
-    assert [bytes(row["body"]) for row in rows] == [request.body for request in GOOD]
-    assert rows[0]["query"] == GOOD[0].query
+    assert [row["source"] for row in rows] == [request.source for request in good]
+    assert [bytes(row["body"]) for row in rows] == [request.body for request in good]
+    assert rows[0]["query"] == good[0].query
 
 
 async def test_what_isnt_signed_right_is_refused_and_not_kept(web: RunningWeb) -> None:
+    good = sign_good()
     old = datetime.now(UTC) - timedelta(minutes=6)
     cases: list[tuple[Signed, int]] = [
-        *((replace(request, headers={}), 401) for request in GOOD),
-        *((replace(request, body=request.body + b"x"), 403 if request.source == "twilio" else 401) for request in GOOD),
-        (replace(GOOD[0], query="d=00000000-1111-4222-8333-444455556666&a=1"), 403),
+        *((replace(request, headers={}), 401) for request in good),
+        *((replace(request, body=request.body + b"x"), 403 if request.source == "twilio" else 401) for request in good),
+        (replace(good[0], query="d=00000000-1111-4222-8333-444455556666&a=1"), 403),
         (sign_sendgrid([], at=old), 401),
         (sign_standard("resend", {}, at=datetime.now(UTC) + timedelta(minutes=6)), 401),
-        (replace(GOOD[1], headers=GOOD[1].headers | {"X-Twilio-Email-Event-Webhook-Signature": "%%%"}), 401),
-        (replace(GOOD[2], headers={"svix-id": "x", "svix-timestamp": "1e9", "svix-signature": "v1,=="}), 401),
+        (replace(good[1], headers=good[1].headers | {"X-Twilio-Email-Event-Webhook-Signature": "%%%"}), 401),
+        (replace(good[2], headers={"svix-id": "x", "svix-timestamp": "1e9", "svix-signature": "v1,=="}), 401),
         (Signed("ses", b"\x00"), 401),
         (sign_sns({}, topic="arn:aws:sns:eu-west-1:999999999999:theirs"), 401),
         (sign_sns({}, certificate_url="https://evil.example/SimpleNotificationService-1.pem"), 401),
@@ -92,9 +98,9 @@ async def test_what_isnt_signed_right_is_refused_and_not_kept(web: RunningWeb) -
         answer = await post(web, request)
         assert answer.status_code == status, (request.source, request.headers, answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
-    assert (await post(web, GOOD[3], **{"Content-Encoding": "gzip"})).status_code == 400
+    assert (await post(web, good[3], **{"Content-Encoding": "gzip"})).status_code == 400
     # Twilio's signature is over our public address, whatever name the request came under.
-    assert (await post(web, GOOD[0], Host="evil.example")).status_code == 200
+    assert (await post(web, good[0], Host="evil.example")).status_code == 200
     assert await web.count("hook_requests") == 1
 
 
@@ -111,7 +117,7 @@ async def test_help_is_answered_once_and_not_where_twilio_does(web: RunningWeb) 
 
 async def test_while_the_database_is_away_the_sender_is_told_to_come_again() -> None:
     async with run_web("postgresql://nobody@127.0.0.1:9/none", **ENVIRON) as web:
-        answer = await post(web, GOOD[3])
+        answer = await post(web, sign_good()[3])
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
 
 

@@ -91,7 +91,8 @@ KNOWN = st.fixed_dictionaries(
 def number(signals: dict[str, Any], name: str, missing: int) -> Fraction:
     value = signals.get(name)
     usable = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e9
-    return Fraction(value) if usable and value is not None else Fraction(missing)
+    # Shares are fractions of small numbers: the one that was meant, not the float's, whose ties fall elsewhere.
+    return Fraction(value).limit_denominator(1000) if usable and value is not None else Fraction(missing)
 
 
 def held(value: Fraction) -> Fraction:
