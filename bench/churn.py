@@ -26,7 +26,8 @@ import numpy as np
 
 from bench import hazards
 from bench.purchases import HORIZON_DAYS, read_purchases
-from cli.churn_table import read_csv, read_features, read_outcome
+from cli.churn_table import read_features, read_outcome
+from cli.csv_file import read_csv
 from scoring.churning.columns import Categories, Floats, Integers, Numbers, Table, take
 from scoring.churning.evaluation import evaluate
 from scoring.churning.fitting import Settings, fit

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from cli.churn_task import choose_folds, read_task
 from schemas.errors import InputError
-
-if TYPE_CHECKING:
-    from cli.churn_table import CsvFile
-    from scoring.churning.columns import Column, Floats, Integers
 
 # Small matrices gain nothing from more threads, and one thread adds up in one order: the same bytes on any machine
 # of its kind. It must be said before numpy is imported.
@@ -109,7 +105,7 @@ def fit(
     from scoring.churning.artifact import version_of, write_model
     from scoring.churning.fitting import fit as learn
 
-    task = _read_task(data, label, positive, id_, group, time_, (drop, more), text, anchor, rules)
+    task = read_task(data, label, positive, id_, group, time_, (drop, more), text, anchor, rules, _say)
     fitted = learn(task.table, task.outcome, task.settings, groups=task.groups, say=_say)
     written = write_model(fitted.model)
     _say(f"model {version_of(fitted.model)}: {len(written):,} bytes, {len(fitted.model.columns)} columns")
@@ -156,7 +152,8 @@ def predict(
     if data is None or source is None:
         raise click.UsageError(f"Missing option '--{'model' if data else 'data'}' (or --customer).")
     from cli.churn_predictions import csv_lines, json_lines, predict_rows
-    from cli.churn_table import check_ids, read_csv
+    from cli.churn_table import check_ids
+    from cli.csv_file import read_csv
     from scoring.churning.artifact import read_model
 
     name = "standard input" if str(source) == "-" else str(source)
@@ -220,10 +217,10 @@ def evaluate(
         from loops.backtest.picture import check_picture
 
         check_picture(picture)
-    task = _read_task(data, label, positive, id_, group, time_, (drop, more), text, anchor, rules)
+    task = read_task(data, label, positive, id_, group, time_, (drop, more), text, anchor, rules, _say)
     for note in inspect(task.table, task.outcome)[1]:
         _say(f"{note.column} {note.message}" + ("; left out" if note.left_out else ""))
-    chosen = _choose_folds(task, folds, gap)
+    chosen = choose_folds(task, folds, gap)
     result = measure_folds(task.table, task.outcome, chosen, task.settings, groups=task.groups, say=_say)
     if form == "json":
         click.echo(json.dumps(result.to_json()))
@@ -280,85 +277,6 @@ def _refuse_others(*allowed: str) -> None:
             shown = {"id_": "id", "time_": "time", "source": "model"}.get(name, name)
             hint = "leave --customer out" if "customer" in allowed else "give --data, too"
             raise click.UsageError(f"--{shown} is about a file: {hint}.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """A table to learn from, and what to learn."""
-
-    table: dict[str, Column]
-    outcome: Floats
-    settings: Any
-    groups: Integers | None
-    times: Floats | None
-    path: Path
-
-
-def _read_task(
-    data: Path, label: str, positive: str | None, id_: str | None, group: str | None, time_: str | None,
-    drop: tuple[tuple[str, ...], tuple[str, ...]], text: tuple[str, ...], anchor: str | None, rules: bool,
-) -> _Task:  # fmt: skip
-    from cli.churn_table import check_ids, read_csv, read_features, read_groups, read_outcome, read_times
-    from scoring.churning.columns import Numbers
-    from scoring.churning.fitting import Settings, check_events
-
-    if drop[1] and not drop[0]:
-        raise click.UsageError(f"Got unexpected argument {drop[1][0]!r}.")
-    file = read_csv(data)
-    _say(f"{data}: {file.rows:,} rows, {len(file.header)} columns")
-    outcome, value = read_outcome(file, label, positive)
-    dropped = _names(file, (*drop[0], *drop[1]))
-    for name in (*text, *([anchor] if anchor else [])):
-        file.place(name)
-    if id_ is not None:
-        file.place(id_, "column for the id")
-        if id_ != group:
-            check_ids(file, id_, time_)
-    groups = read_groups(file, group) if group else None
-    times = read_times(file, time_) if time_ else None
-    aside = {label, id_, group, time_, *dropped}
-    names = [name for name in file.header if name not in aside]
-    if not names:
-        raise InputError(f"{data} has no column left to learn from.", remedy="Drop fewer columns.")
-    table = read_features(file, names, as_text=text)
-    if anchor is not None and not isinstance(table.get(anchor), Numbers):
-        raise InputError(f"{data}: the anchor {anchor} is no numeric column to learn from.")
-    check_events(outcome, label)
-    return _Task(table, outcome, Settings(label, value, anchor, rules), groups, times, data)
-
-
-def _names(file: CsvFile, given: tuple[str, ...]) -> set[str]:
-    """The columns that --drop names: each alone, or several with commas between them."""
-    found: set[str] = set()
-    for one in given:
-        found |= {one} if one in file.header else {part.strip() for part in one.split(",")}
-    for name in sorted(found):
-        file.place(name)
-    return found
-
-
-def _choose_folds(task: _Task, folds: int, gap: float) -> Any:
-    from scoring.churning.folds import forward, grouped, stratified
-
-    if task.times is not None:
-        found = forward(task.outcome, task.times, folds, gap=gap, groups=task.groups)
-        if not found:
-            raise InputError(f"{task.path}: all rows are of one time.", remedy="Leave --time out.")
-        return found
-    if task.groups is not None:
-        there = int(task.groups.max()) + 1
-        if there < folds:
-            raise InputError(
-                f"{task.path}: {there} groups can't make {folds} folds.", remedy="Ask for fewer --folds."
-            )
-        return grouped(task.outcome, task.groups, folds)
-    fewest = int(min(task.outcome.sum(), len(task.outcome) - task.outcome.sum()))
-    if folds > fewest:
-        raise InputError(
-            f"{task.path}: {fewest} rows of one outcome can't be dealt to {folds} folds.",
-            remedy="Ask for fewer --folds.",
-        )
-    return stratified(task.outcome, folds)
 
 
 def _write(target: Path, written: bytes) -> None:

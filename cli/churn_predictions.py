@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cli.churn_table import CsvFile, read_features
+from cli.churn_table import read_features
+from cli.csv_file import CsvFile
 from scoring.churning.columns import Categories, Column
 from scoring.churning.model import ChurnModel, contributions, strongest
 from scoring.churning.parts import Curve, Levels, missing_of

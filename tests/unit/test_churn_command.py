@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.churn_table import read_csv, read_features
+from cli.churn_table import read_features
+from cli.csv_file import read_csv
 from cli.main import run
 from scoring.churning.columns import Categories, Numbers
 from tests.unit.churn_customers import write_customers
