@@ -14,7 +14,15 @@ from temporalio.exceptions import ApplicationError
 from activities.answers import AnswerBook
 from activities.claims import Claimed, Unsettled, Waiting, is_given_up
 from activities.line_up import LineUp
-from activities.messages import ANY_CHANNEL, CHOSEN, choice_of, compose, context_of, make_message
+from activities.messages import (
+    ANY_CHANNEL,
+    CHOSEN,
+    choice_of,
+    compose,
+    context_of,
+    make_message,
+    writes_freely,
+)
 from activities.routing import DueMessage, Route, channels_of, decide_route, load_due, topic_of
 from activities.skipping import Skipping, describe_wait
 from activities.steps import Opened, StepOpening
@@ -25,12 +33,11 @@ from rules.sending import CONSENT_CHANNELS, consent_word
 from schemas.plan import Act
 from schemas.run import StepCall, StepResult
 from store import deliveries, run_steps
-from store.contact import address_of, load_words
+from store.contact import address_of
 from store.customers import load_customers
 from store.database import DATABASE_AWAY, Connection
 from store.deliveries import Delivery, delivery_id, hash_address
 from store.playbooks import load_policy
-from store.providers import note_provider
 
 # A provider is given 10 s; SETTLE later a claim without a word from its sender is lost, and looked up.
 PROVIDER_SECONDS = 10.0
@@ -59,7 +66,7 @@ class MessageDelivery:
         state: StepResult | Claimed | Unsettled | Waiting | None = None
         try:
             async with self._database.transaction() as connection:
-                opened = await self._opening.open(connection, call)
+                opened = await self._opening.open(connection, call, message=True)
                 if isinstance(opened, StepResult):
                     state = await self._leave(connection, call, opened)
                 else:
@@ -99,7 +106,7 @@ class MessageDelivery:
         assert isinstance(step, Act)
         now = opened.now
         key = delivery_id(call.run_id, call.step, call.occurrence)
-        row = await deliveries.lock_delivery(connection, key)
+        row = opened.reading.delivery if opened.reading else None
         if row and row.state in ("accepted", "failed", "skipped"):
             # The step's outcome says more: what was refused for want of consent is `failed` in the ledger.
             said = await run_steps.load_outcome(connection, call.run_id, call.step, call.occurrence)
@@ -234,7 +241,8 @@ class MessageDelivery:
         )  # fmt: skip
         try:
             context = await context_of(connection, opened, links)
-            content = compose(opened.version.playbook, step, route.channel, context)
+            freely = await writes_freely(connection, opened, step, route.channel, about["delivery"])
+            content = compose(opened.version.playbook, step, route.channel, context, freely=freely)
         except RenderError as error:
             return await skipping.note(connection, call, now, "failed", "template", error.message)
         if step.word == ANY_CHANNEL:
@@ -252,9 +260,11 @@ class MessageDelivery:
             address_hash=hash_address(route.channel, route.address) if route.address else None,
             evidence={
                 **route.evidence,
-                "consent": await self._consent_of(connection, opened, route, about["topic"]),
+                "consent": _consent_of(opened, route, about["topic"]),
             },
             critical=bool(step.args.get("critical")),
+            # Whoever finds this claim without its sender asks this provider.
+            provider=line_up.providers[0].name if line_up.providers else None,
         )
         cost = opened.policy.costs.get(route.channel, 0.0)
         if route.channel == "in_app":
@@ -267,21 +277,8 @@ class MessageDelivery:
             unsubscribe_url=links.get("unsubscribe"),
             valid_for_seconds=route.valid_for_seconds,
         )
-        # Whoever finds this claim without its sender asks this provider.
-        first = line_up.providers[0].name
-        await note_provider(connection, claimed.id, claimed.attempt, first)
         message = replace(message, devices=line_up.devices, repeated=line_up.repeated)
-        return Claimed(replace(claimed, provider=first), message, line_up, cost, usable_until)
-
-    async def _consent_of(
-        self, connection: Connection, opened: Opened, route: Route, topic: str | None
-    ) -> dict[str, Any]:
-        """The consent that this message goes out on, as it was checked under the same lock."""
-        word = consent_word(opened.known.facts.consent, route.channel, topic)
-        if word is None:
-            return {"basis": "assumed" if route.channel in CONSENT_CHANNELS else "not needed"}
-        said = (await load_words(connection, opened.run.customer_id))[word]
-        return {"basis": "said", "word": word, "source": said.source, "at": said.at.isoformat()}
+        return Claimed(claimed, message, line_up, cost, usable_until)
 
     async def _show(
         self, connection: Connection, call: StepCall, claimed: Delivery, cost: float, now: datetime
@@ -321,3 +318,13 @@ class MessageDelivery:
             )
         same = address is not None and hash_address(row.channel, address) == row.address_hash
         return Unsettled(row, make_message(row, address) if address and same else None, cost)
+
+
+def _consent_of(opened: Opened, route: Route, topic: str | None) -> dict[str, Any]:
+    """The consent that this message goes out on, as it was checked under the same lock."""
+    word = consent_word(opened.known.facts.consent, route.channel, topic)
+    if word is None:
+        return {"basis": "assumed" if route.channel in CONSENT_CHANNELS else "not needed"}
+    assert opened.reading is not None
+    said = opened.reading.words[word]
+    return {"basis": "said", "word": word, "source": said.source, "at": said.at.isoformat()}

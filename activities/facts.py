@@ -10,12 +10,14 @@ from operator import or_
 from types import MappingProxyType
 from typing import cast
 
-from activities.health import load_predictors, load_scorer
+from activities.health import find_predictors, find_scorer, load_predictors, load_scorer
+from activities.past_scores import DAYS as SCORE_DAYS
 from activities.past_scores import PastScores, load_scores
 from rules.needs import Needs
 from schemas.catalogue import Catalogue
 from schemas.condition import Value
 from schemas.facts import Event, Facts
+from schemas.health_model import DEFAULT_MODEL
 from schemas.signal_value import WrongType
 from scoring.health import Scorer
 from scoring.predictors import RULES_ONLY, Predictors
@@ -23,7 +25,9 @@ from scoring.signals import Derived, Tally, ages, derive
 from store import contact, events, signals
 from store.customers import Customer, load_customers
 from store.database import Connection
+from store.serving import Serving
 from store.signals import StoredSignals
+from store.step_reading import Reading
 
 HISTORY_DAYS = 120
 # What a playbook may list among its `signals` for a score that is another now.
@@ -104,6 +108,41 @@ async def load_known(
         for id_, customer in customers.items()
     }
     return await load_reachability(connection, known) if reachability else known
+
+
+async def assemble_reading(
+    connection: Connection,
+    customer: Customer,
+    reading: Reading,
+    now: datetime,
+    needs: Needs,
+    catalogue: Catalogue,
+) -> Known:
+    """What is known at `now` of the customer of a step, out of what was read with it; of events and history, which are
+    read now, only what `needs` names.
+    """
+    today, id_ = now.astimezone(UTC).date(), customer.id
+    scorer = await find_scorer(connection, reading.health_model_name or DEFAULT_MODEL, reading.health_model)
+    serving = Serving(reading.champions, reading.churn_policy, reading.told_at)
+    history = await signals.load_history(
+        connection, [id_], needs.history, (now - timedelta(days=HISTORY_DAYS)).date()
+    )
+    happened = await events.load_events(connection, [id_], needs.events, now)
+    since = today - timedelta(days=SCORE_DAYS)
+    known = assemble(
+        customer,
+        reading.stored,
+        cast("Sequence[Tally]", reading.tallies),
+        now=now,
+        catalogue=catalogue,
+        scores={day: score for day, score in reading.scores.items() if since <= day < today},
+        scorer=scorer,
+        predictors=await find_predictors(connection, serving, catalogue),
+        history=history.get(id_, {}),
+        events=happened.get(id_, ()),
+    )
+    consent = {word: said.granted for word, said in reading.words.items()}
+    return replace(known, facts=replace(known.facts, consent=consent, suppressed=reading.suppressed))
 
 
 def assemble(

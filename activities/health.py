@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from schemas.catalogue import Catalogue
 from schemas.errors import HoldfastError
+from schemas.health_model import HealthModel
 from schemas.policy import ChurnPolicy
 from scoring.features import learnable
 from scoring.hazard.artifact import read_hazard
@@ -17,7 +18,7 @@ from scoring.health import Scorer
 from scoring.predictors import Predictors
 from store.churn_models import load_champions
 from store.database import Connection
-from store.health_models import load_active_model
+from store.health_models import load_active_model, load_model
 from store.serving import Serving, read_serving
 
 K = TypeVar("K")
@@ -37,7 +38,15 @@ _artifacts: OrderedDict[tuple[str, str, Catalogue], HazardModel | None] = Ordere
 
 async def load_scorer(connection: Connection) -> Scorer:
     """The scorer of the model that the live policy names."""
-    model = await load_active_model(connection)
+    return _scorer_of(await load_active_model(connection))
+
+
+async def find_scorer(connection: Connection, name: str, digest: str | None) -> Scorer:
+    """The scorer of the model of this name, published under this digest (None: it wasn't); known ones aren't read."""
+    return _scorer_of(await load_model(connection, name, digest))
+
+
+def _scorer_of(model: HealthModel) -> Scorer:
     scorer = _scorers.get(model.digest)
     if scorer is None:
         scorer = _keep(_scorers, model.digest, Scorer(model))
@@ -49,7 +58,11 @@ async def load_predictors(connection: Connection, catalogue: Catalogue) -> Predi
 
     An artifact that can't be read, or has learned from what it mustn't know any more, is logged and passed over.
     """
-    serving = await read_serving(connection)
+    return await find_predictors(connection, await read_serving(connection), catalogue)
+
+
+async def find_predictors(connection: Connection, serving: Serving, catalogue: Catalogue) -> Predictors:
+    """As `load_predictors`, of what serves as it was read already."""
     trained = serving.champions.get("model")
     stale = trained is not None and serving.now - trained[1] > STALE_AFTER
     key = (tuple(sorted(serving.champions.items())), repr(serving.churn_policy), stale, catalogue)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from activities.facts import Known, load_known
+from activities.facts import Known, assemble_reading
 from activities.interruptions import find_interruption
 from activities.links import NO_LINKS, LinkMaker
+from activities.past_scores import DAYS as SCORE_DAYS
 from activities.versions import Version, Versions
 from schemas.catalogue import Catalogue
+from schemas.health_model import DEFAULT_MODEL
 from schemas.plan import Act
 from schemas.policy import Policy
 from schemas.run import Interruption, StepCall, StepResult
 from scoring.moving import make_mover
-from store import inbox, run_steps, runs
-from store.customers import lock_customers
+from store import inbox, run_steps
 from store.database import DATABASE_AWAY, Connection, Database, Waker
-from store.playbooks import load_policy
+from store.deliveries import delivery_id
+from store.live_policy import find_policy
 from store.runs import Run
+from store.step_reading import Reading, bind_and_read, lock_run
 
 EVALUATE = "holdfast_evaluate"
 _Written = TypeVar("_Written")
@@ -37,6 +40,7 @@ class Opened:
     policy: Policy
     now: datetime
     links: LinkMaker
+    reading: Reading | None = None
 
 
 class StepOpening:
@@ -53,26 +57,40 @@ class StepOpening:
         self.move = make_mover(catalogue)
         self.evaluation = Waker(database, EVALUATE)
 
-    async def open(self, connection: Connection, call: StepCall) -> Opened | StepResult:
-        """Lock, bind and read; a StepResult with an interruption when the run is to end instead."""
-        run = await runs.load_run(connection, call.run_id)
-        await lock_customers(connection, [run.customer_id])
-        now = await self.read_now(connection, call)
-        bound = await runs.bind(connection, call.run_id, call.execution_id, call.step)
-        if bound is None:
+    async def open(
+        self, connection: Connection, call: StepCall, *, message: bool = False
+    ) -> Opened | StepResult:
+        """Lock, bind and read; a StepResult with an interruption when the run is to end instead.
+
+        message: the step sends one; its row of the ledger is locked and read, and what the run's steps came to.
+        """
+        locked = await lock_run(connection, call.run_id)
+        reading = await bind_and_read(
+            connection, locked, call.execution_id, call.step,
+            delivery=delivery_id(call.run_id, call.step, call.occurrence) if message else None,
+            default_model=DEFAULT_MODEL,
+            # The moment isn't known yet, but it isn't before this one; what is read too much does no harm.
+            tallies_since=(call.at - timedelta(days=self.catalogue.tally_days)).astimezone(UTC).date(),
+            scores_since=(call.at - timedelta(days=SCORE_DAYS)).astimezone(UTC).date(),
+        )  # fmt: skip
+        if reading is None:
+            now = await self.read_now(connection, call)
             return interrupted(now, superseded(now))
-        run = bound
+        run, now = reading.run, call.at
+        if not call.played:
+            now = max(call.at, self.database.clock.fixed() or reading.told_at)
         if run.interruption:
             return interrupted(now, run.interruption)
         version = await self.versions.load(connection, run.playbook, run.version)
-        known = (await load_known(connection, [run.customer_id], now, version.needs, self.catalogue))[
-            run.customer_id
-        ]
+        known = await assemble_reading(
+            connection, locked.customer, reading, now, version.needs, self.catalogue
+        )
         found = find_interruption(version, run, known.facts)
         if found:
             await inbox.interrupt(connection, run.id, found)
             return interrupted(now, found)
-        return Opened(run, version, known, await load_policy(connection), now, self.links)
+        policy = await find_policy(connection, reading.policy)
+        return Opened(run, version, known, policy, now, self.links, reading)
 
     async def open_act(self, connection: Connection, call: StepCall) -> tuple[Opened, Act] | StepResult:
         """As `open`, for a step of a registered type: a StepResult, too, where its outcome is on record already (an
@@ -91,13 +109,15 @@ class StepOpening:
             return await note(connection, call, step.word, "skipped", opened.now, "its `if` doesn't hold")
         return opened, step
 
-    async def write_surely(self, write: Callable[[Connection], Awaitable[_Written]]) -> _Written:
+    async def write_surely(
+        self, write: Callable[[Connection], Awaitable[_Written]], *, single: bool = False
+    ) -> _Written:
         """What `write` gives in a transaction of its own, tried for some 10 s while the database is away: what was done
-        outside and isn't on record would be unknown.
+        outside and isn't on record would be unknown. `single`: it is one statement, which needs no more around it.
         """
         for attempt in range(40):
             try:
-                async with self.database.transaction() as connection:
+                async with self.database.single() if single else self.database.transaction() as connection:
                     return await write(connection)
             except DATABASE_AWAY:
                 if attempt == 39:

@@ -1,4 +1,4 @@
-"""`make bench`: latency, throughput, one customer, histories, loading, matching, simulating, sending, scoring.
+"""`make bench`: latency, throughput, one customer, histories, loading, matching, simulating, sending, scoring, pages.
 
 All of it as ratios to what is wanted, or to a rival.
 
@@ -8,7 +8,6 @@ All of it as ratios to what is wanted, or to a rival.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -16,11 +15,23 @@ import time
 from functools import partial
 from pathlib import Path
 
-from bench import history, latency, loading, matching, one_customer, scoring, sending, simulating, throughput
+from bench import (
+    history,
+    latency,
+    loading,
+    matching,
+    one_customer,
+    pages,
+    scoring,
+    sending,
+    simulating,
+    throughput,
+)
 from bench.base import load_base
 from bench.report import Report, describe_machine, format_table
 from bench.system import run_system
 from cli.leaving import leave
+from loops import event_loop
 
 PARTS = (
     "history",
@@ -32,6 +43,7 @@ PARTS = (
     "simulating",
     "sending",
     "scoring",
+    "pages",
 )
 
 
@@ -87,6 +99,12 @@ async def measure(arguments: argparse.Namespace) -> Report:
         report.scoring = await scoring.measure(
             say, customers=customers, triggers=20 if quick else scoring.TRIGGERS
         )
+    if "pages" in parts:
+        customers, repeats, dashboards = (
+            (1000, 3, 5) if quick else (pages.CUSTOMERS, pages.REPEATS, pages.DASHBOARDS)
+        )
+        say(f"pages: the overview of {customers:,} customers, and {dashboards} dashboards")
+        report.pages = await pages.measure(say, customers=customers, repeats=repeats, dashboards=dashboards)
     report.machine = {**report.machine, "load_after": os.getloadavg()[0]}
     return report
 
@@ -106,7 +124,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=throughput.RATE, help="events a second [1000]")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the load lasts [30]")
     arguments = parser.parse_args()
-    report = asyncio.run(measure(arguments))
+    report = event_loop.run(measure(arguments))
     print(format_table(report.rows()))
     machine = report.machine
     print(

@@ -24,6 +24,8 @@ from bench.loading import (
 )
 from bench.matching import BATCH_LIMIT_SECONDS, EVENT_LIMIT_MS, SKIPPED, Matching
 from bench.one_customer import OneCustomer
+from bench.pages import Pages
+from bench.pages import rows_of as page_rows_of
 from bench.scoring import MEMORY_LIMIT_MB, Scoring
 from bench.sending import Sending, rows_of
 from bench.simulating import LIMIT_SECONDS as SIMULATE_LIMIT_SECONDS
@@ -50,6 +52,7 @@ class Report:
     simulating: Simulating | None = None
     sending: Sending | None = None
     scoring: Scoring | None = None
+    pages: Pages | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with the ratios."""
@@ -72,6 +75,8 @@ class Report:
             told["scoring"] = asdict(self.scoring)
         if self.sending:
             told["sending"] = asdict(self.sending)
+        if self.pages:
+            told["pages"] = asdict(self.pages)
         told["ratios"] = {row.what: row.ratio for row in self.rows() if row.ratio is not None}
         return told
 
@@ -96,6 +101,8 @@ class Report:
             rows += [Row(*line) for line in rows_of(self.sending)]
         if self.scoring:
             rows += _scoring_rows(self.scoring)
+        if self.pages:
+            rows += [Row(*line) for line in page_rows_of(self.pages)]
         return rows
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 
 import click
+
+from loops import event_loop
 
 
 @click.command(epilog="Example: HOLDFAST_DATABASE_URL=postgresql://… TEMPORAL_ADDRESS=… holdfast worker")
@@ -27,4 +28,4 @@ def command(watch: bool, batch: bool, everything: bool) -> None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import worker
 
-    asyncio.run(worker.main(watch=watch, part="batch" if batch else "all" if everything else "live"))
+    event_loop.run(worker.main(watch=watch, part="batch" if batch else "all" if everything else "live"))

@@ -92,8 +92,9 @@ async def insert_days(connection: AsyncConnection, rows: Iterable[HealthDay]) ->
     return len(given)
 
 
+WRITTEN_MIDNIGHTS = "string_agg(day || ' ' || midnight_score, ',')"
 _LOAD_MIDNIGHTS = text(
-    "SELECT customer_id::text, string_agg(day || ' ' || midnight_score, ',') FROM customer_health "
+    f"SELECT customer_id::text, {WRITTEN_MIDNIGHTS} FROM customer_health "
     "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND day >= :since AND day < :until AND midnight_score IS NOT NULL "
     "GROUP BY customer_id"
 )
@@ -104,11 +105,13 @@ async def load_midnight_scores(
 ) -> dict[str, dict[date, int]]:
     """The scores at the midnights from day `since` to the day before `until`; customers without any are left out."""
     rows = await connection.execute(_LOAD_MIDNIGHTS, {"ids": list(ids), "since": since, "until": until})
-    found: dict[str, dict[date, int]] = {}
-    for customer_id, days in rows:
-        pairs = (one.split(" ") for one in days.split(","))
-        found[customer_id] = {date.fromisoformat(day): int(score) for day, score in pairs}
-    return found
+    return {customer_id: read_midnights(days) for customer_id, days in rows}
+
+
+def read_midnights(written: str | None) -> dict[date, int]:
+    """One customer's scores out of `WRITTEN_MIDNIGHTS`."""
+    pairs = (one.split(" ") for one in written.split(",")) if written else ()
+    return {date.fromisoformat(day): int(score) for day, score in pairs}
 
 
 _HISTORY = text(

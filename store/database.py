@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import select
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import psycopg
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from schemas.errors import SettingError
 
@@ -22,6 +25,9 @@ from schemas.errors import SettingError
 Connection = AsyncConnection
 # How it shows that the server is away, restarting, or out of connections.
 DATABASE_AWAY = (DBAPIError, PoolTimeoutError)
+# A connection that was given back so short a time ago isn't asked whether it works, if nothing came on it since.
+TRUSTED_SECONDS = 1.0
+_USED_AT = "used_at"
 _json = msgspec.json.Encoder()
 
 
@@ -53,6 +59,9 @@ class Clock(Protocol):
     async def read(self, connection: AsyncConnection) -> datetime:
         """The present moment, aware, UTC."""
 
+    def fixed(self) -> datetime | None:
+        """The present moment where it isn't what the database's clock says."""
+
 
 class LiveClock:
     """The database's clock, so that all processes agree."""
@@ -61,6 +70,10 @@ class LiveClock:
         """The database's time at this instant, not at the start of the transaction."""
         row = await connection.execute(text("SELECT clock_timestamp()"))
         return row.scalar_one().astimezone(UTC)  # type: ignore[no-any-return]
+
+    def fixed(self) -> datetime | None:
+        """Nothing: whoever reads the database's clock along with something else needs no statement for it."""
+        return None
 
 
 class PlayedClock:
@@ -72,6 +85,33 @@ class PlayedClock:
     async def read(self, connection: AsyncConnection) -> datetime:
         """The moment that the player has reached."""
         return self.now
+
+    def fixed(self) -> datetime | None:
+        """The same."""
+        return self.now
+
+
+async def fetch(connection: AsyncConnection, query: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows of one statement that gives rows, asked of the driver itself, which prepares it.
+
+    For the few statements that every message needs: SQLAlchemy's way to one takes longer than PostgreSQL's. Placeholders
+    are `%(name)s`. Raises as SQLAlchemy does.
+    """
+    below = connection.sync_connection
+    assert below is not None
+    driver = below.connection.driver_connection
+    assert isinstance(driver, psycopg.AsyncConnection)
+    try:
+        cursor = await driver.execute(query, values, prepare=True)
+        return await cursor.fetchall()
+    except psycopg.Error as error:
+        gone = driver.closed
+        if gone:
+            await connection.invalidate(error)
+        raised = DBAPIError.instance(
+            query, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=gone
+        )
+        raise raised from error
 
 
 class Database:
@@ -92,8 +132,6 @@ class Database:
             pool_size=connections,
             max_overflow=0,
             pool_timeout=30,
-            # A connection that a restart of the server broke is noticed before it is used.
-            pool_pre_ping=durable,
             # What a statement was called with names people; errors end up in logs and histories.
             hide_parameters=True,
             connect_args={
@@ -102,6 +140,33 @@ class Database:
                 + ("" if durable else " -c synchronous_commit=off"),
             },
         )
+
+        if durable:
+            # A connection that a restart of the server broke is noticed before it is used.
+            event.listen(self.engine.sync_engine, "checkout", self._try)
+            event.listen(self.engine.sync_engine, "checkin", _note_use)
+
+    def _try(self, adapted: Any, record: ConnectionPoolEntry, proxy: object) -> None:
+        """Give a connection out only if it works: one that was used just now and got no word since needs no asking."""
+        driver = record.driver_connection
+        assert isinstance(driver, psycopg.AsyncConnection)
+        used_at = record.info.get(_USED_AT)
+        if used_at is None:
+            return  # it was made this instant
+        if time.monotonic() - used_at < TRUSTED_SECONDS and not driver.closed and not _has_news(driver):
+            return
+        try:
+            working = self.engine.dialect.do_ping(adapted)
+        except psycopg.Error:
+            working = False
+        if not working:
+            raise InvalidatePoolError
+
+    @contextlib.asynccontextmanager
+    async def single(self) -> AsyncIterator[AsyncConnection]:
+        """A connection on which every statement is a transaction of its own, for what is written by one alone."""
+        async with self.engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -148,6 +213,17 @@ class Database:
                         bell.set()
             except (psycopg.OperationalError, OSError):
                 await asyncio.sleep(0.5)
+
+
+def _note_use(adapted: object, record: ConnectionPoolEntry) -> None:
+    record.info[_USED_AT] = time.monotonic()
+
+
+def _has_news(driver: psycopg.AsyncConnection[Any]) -> bool:
+    """Whether something came on an idle connection: its end, or the server's last words."""
+    waiting = select.poll()
+    waiting.register(driver.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+    return bool(waiting.poll(0))
 
 
 class Waker:

@@ -13,16 +13,17 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.message_part import CHANNEL_PARTS
 from schemas.sent import Sent
-from store.database import encode
+from store.database import encode, fetch
 from store.runs import NAMESPACE
 
 
@@ -78,7 +79,9 @@ def hash_address(channel: str, address: str) -> str:
     Mail addresses and numbers are the same in any spelling; a push token is another one in other letters.
     """
     if channel in _BY_NUMBER:
-        address = _SEPARATORS.sub("", address)
+        address = _SEPARATORS.sub("", address.strip().removeprefix("tel:").replace("(0)", ""))
+        # What is dialled before a country's code in most of the world.
+        address = f"+{address[2:]}" if address.startswith("00") else address
     return hash_as_written(channel, address)
 
 
@@ -86,6 +89,14 @@ def hash_as_written(channel: str, address: str) -> str:
     """The same for an address in just this spelling, as it was remembered before numbers were brought into one form."""
     spelled = address.strip() if channel == "push" else address.strip().lower()
     return hashlib.sha256(f"{channel}:{spelled}".encode()).hexdigest()
+
+
+def read_delivery(values: Sequence[Any]) -> Delivery:
+    """The delivery in a row of its fields, in their order."""
+    fields = dict(zip(Delivery.__dataclass_fields__, values, strict=True))
+    for name in ("id", "run_id", "customer_id"):
+        fields[name] = str(fields[name])
+    return Delivery(**fields)
 
 
 def _delivery(row: Any) -> Delivery:
@@ -105,6 +116,22 @@ async def lock_delivery(connection: AsyncConnection, delivery: str) -> Delivery 
     return _delivery(row) if row else None
 
 
+_CLAIM = (
+    "INSERT INTO deliveries AS d (id, run_id, customer_id, step, occurrence, channel, state, attempt, topic, template, "
+    "address_hash, content, evidence, critical, provider, created_at, claimed_at) VALUES (%(id)s, %(run_id)s, "
+    "%(customer_id)s, %(step)s, %(occurrence)s, %(channel)s, 'claimed', 1, %(topic)s, %(template)s, %(address_hash)s, "
+    "CAST(%(content)s AS jsonb), CAST(%(evidence)s AS jsonb), %(critical)s, %(provider)s, %(now)s, %(now)s) "
+    "ON CONFLICT (id) DO UPDATE SET state = 'claimed', attempt = d.attempt + 1, claimed_at = %(now)s, "
+    "channel = excluded.channel, address_hash = excluded.address_hash, content = excluded.content, "
+    "evidence = d.evidence || excluded.evidence, critical = excluded.critical, "
+    # What another channel's provider called it isn't what this one will.
+    "provider = coalesce(excluded.provider, CASE WHEN d.channel = excluded.channel THEN d.provider END), "
+    "provider_id = CASE WHEN d.channel = excluded.channel THEN d.provider_id END, "
+    "error = NULL, error_code = NULL, settled_at = NULL WHERE d.state IN ('retrying', 'unknown') "
+    f"RETURNING {_FIELDS}"
+)
+
+
 async def claim(
     connection: AsyncConnection,
     *,
@@ -121,44 +148,36 @@ async def claim(
     now: datetime,
     evidence: Mapping[str, Any] | None = None,
     critical: bool = False,
+    provider: str | None = None,
 ) -> Delivery:
     """Claim the right to send; the caller holds the customer's lock and has checked that it may.
 
-    evidence: the consent, and why this channel and moment, as they were checked.
+    evidence: the consent, and why this channel and moment, as they were checked. provider: who is handed it first, and so is
+    asked where the claim is found without its sender.
     """
-    row = (
-        await connection.execute(
-            text(
-                "INSERT INTO deliveries AS d (id, run_id, customer_id, step, occurrence, channel, state, attempt, topic, "
-                "template, address_hash, content, evidence, critical, created_at, claimed_at) VALUES (:id, :run_id, "
-                ":customer_id, :step, :occurrence, :channel, 'claimed', 1, :topic, :template, :address_hash, "
-                "CAST(:content AS jsonb), CAST(:evidence AS jsonb), :critical, :now, :now) "
-                "ON CONFLICT (id) DO UPDATE SET state = 'claimed', attempt = d.attempt + 1, claimed_at = :now, "
-                "channel = excluded.channel, address_hash = excluded.address_hash, content = excluded.content, "
-                "evidence = d.evidence || excluded.evidence, critical = excluded.critical, "
-                # What another channel's provider called it isn't what this one will.
-                "provider = CASE WHEN d.channel = excluded.channel THEN d.provider END, "
-                "provider_id = CASE WHEN d.channel = excluded.channel THEN d.provider_id END, "
-                f"error = NULL, error_code = NULL, settled_at = NULL WHERE d.state IN ('retrying', 'unknown') RETURNING {_FIELDS}"
-            ),
-            {
-                "id": delivery,
-                "run_id": run_id,
-                "customer_id": customer_id,
-                "step": step,
-                "occurrence": occurrence,
-                "channel": channel,
-                "topic": topic,
-                "template": template,
-                "address_hash": address_hash,
-                "content": encode(content),
-                "evidence": encode(evidence or {}),
-                "critical": critical,
-                "now": now,
-            },
-        )
-    ).one()
-    return _delivery(row)
+    rows = await fetch(
+        connection,
+        _CLAIM,
+        {
+            "id": delivery,
+            "run_id": run_id,
+            "customer_id": customer_id,
+            "step": step,
+            "occurrence": occurrence,
+            "channel": channel,
+            "topic": topic,
+            "template": template,
+            "address_hash": address_hash,
+            "content": encode(content),
+            "evidence": encode(evidence or {}),
+            "critical": critical,
+            "provider": provider,
+            "now": now,
+        },
+    )
+    if not rows:
+        raise NoResultFound(f"delivery {delivery} can't be claimed: it is settled, or somebody has it")
+    return read_delivery(rows[0])
 
 
 async def settle(
@@ -197,6 +216,51 @@ async def settle(
         },
     )
     return bool(done.rowcount)
+
+
+_SETTLE_SENT = (
+    "WITH moment AS MATERIALIZED (SELECT coalesce(CAST(%(now)s AS timestamptz), "
+    "greatest(CAST(%(at)s AS timestamptz), clock_timestamp())) AS now), "
+    "settled AS (UPDATE deliveries SET state = 'accepted', settled_at = moment.now, "
+    "provider = coalesce(%(provider)s, provider), provider_id = coalesce(%(provider_id)s, provider_id), "
+    "error_code = NULL, error = NULL, cost = %(cost)s FROM moment "
+    "WHERE id = %(id)s AND attempt = %(attempt)s AND state IN ('claimed', 'unknown')) "
+    "INSERT INTO run_steps (run_id, step, occurrence, word, outcome, at, detail, output) "
+    "SELECT %(run)s, %(step)s, %(occurrence)s, %(word)s, 'sent', moment.now, %(detail)s, CAST(%(output)s AS jsonb) "
+    "FROM moment ON CONFLICT (run_id, step, occurrence) DO UPDATE SET outcome = excluded.outcome, at = excluded.at, "
+    "detail = excluded.detail, output = excluded.output RETURNING at"
+)
+
+
+async def settle_sent(
+    connection: AsyncConnection,
+    delivery: Delivery,
+    *,
+    at: datetime,
+    now: datetime | None,
+    word: str,
+    detail: str,
+    provider: str,
+    provider_id: str | None,
+    cost: float,
+) -> datetime:
+    """As `settle` for what was accepted, and the step's record with it, in one statement; returns when that was.
+
+    now: that moment (None: the database's clock, but not before `at`). What moved on meanwhile stays as it is; the
+    step is on record as sent either way.
+    """
+    rows = await fetch(
+        connection,
+        _SETTLE_SENT,
+        {
+            "now": now, "at": at, "provider": provider, "provider_id": provider_id, "cost": cost, "id": delivery.id,
+            "attempt": delivery.attempt, "run": delivery.run_id, "step": delivery.step,
+            "occurrence": delivery.occurrence, "word": word, "detail": detail,
+            "output": encode({"channel": delivery.channel}),
+        },
+    )  # fmt: skip
+    settled_at: datetime = rows[0][0]
+    return settled_at.astimezone(UTC)
 
 
 async def note_failed_channel(

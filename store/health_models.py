@@ -92,6 +92,11 @@ async def load_models(connection: AsyncConnection) -> dict[str, HealthModel]:
 async def load_active_model(connection: AsyncConnection) -> HealthModel:
     """The model that the live policy names: as it was published, else as it ships, else the default."""
     name, digest = (await connection.execute(_ACTIVE, {"default": DEFAULT_MODEL})).one()
+    return await load_model(connection, name, digest)
+
+
+async def load_model(connection: AsyncConnection, name: str, digest: str | None) -> HealthModel:
+    """The model of this name, published under this digest (None: it wasn't; what ships, else the default)."""
     if digest is None:
         shipped = shipped_models()
         return shipped.get(name, shipped[DEFAULT_MODEL])

@@ -54,22 +54,28 @@ _KINDS = tuple(SIGNAL_COLUMNS.items())
 async def load(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, StoredSignals]:
     """Stored signals by customer id; customers without any are left out."""
     rows = await connection.execute(_LOAD, {"ids": list(ids)})
-    found: dict[str, StoredSignals] = {}
-    for customer_id, custom, stamps, *columns in rows:
-        values: dict[str, Value] = _decode(custom)
-        for name, given in values.items():
-            if isinstance(given, dict):
-                values[name] = cast("Value", WrongType(given[_WRONG]))
-        for (name, kind), value in zip(_KINDS, columns, strict=True):
-            if value is None:
-                continue
-            if kind == "number":
-                whole = int(value)
-                values[name] = whole if whole == value else value
-            else:
-                values[name] = tuple(value) if kind == "list" else value
-        found[customer_id] = StoredSignals(customer_id, values, _decode_stamps(stamps))
-    return found
+    return {customer_id: read_stored(customer_id, *columns) for customer_id, *columns in rows}
+
+
+# What `read_stored` reads, in its order.
+STORED_COLUMNS = ("custom::text", "stamps::text", *SIGNAL_COLUMNS)
+
+
+def read_stored(customer_id: str, custom: str, stamps: str, *columns: Any) -> StoredSignals:
+    """The stored signals in a row of `STORED_COLUMNS`."""
+    values: dict[str, Value] = _decode(custom)
+    for name, given in values.items():
+        if isinstance(given, dict):
+            values[name] = cast("Value", WrongType(given[_WRONG]))
+    for (name, kind), value in zip(_KINDS, columns, strict=True):
+        if value is None:
+            continue
+        if kind == "number":
+            whole = int(value)
+            values[name] = whole if whole == value else value
+        else:
+            values[name] = tuple(value) if kind == "list" else value
+    return StoredSignals(customer_id, values, _decode_stamps(stamps))
 
 
 async def save(connection: AsyncConnection, rows: Sequence[StoredSignals], at: datetime) -> None:
@@ -102,9 +108,12 @@ def _bounded(raw: Any) -> Any:
 # A customer has hundreds of tallies: one text of them reaches Python for a tenth of the price of a row each. The
 # detail, the caller's own text, comes last, so that it may hold a field's separator; a record's is taken out of it.
 _FIELD, _RECORD = "\x1f", "\x1e"
+# The separators are written into it, as statements of other modules use it, too.
+WRITTEN_TALLIES = (
+    "string_agg(concat_ws(E'\\x1f', day, count, total, name, replace(detail, E'\\x1e', E'\\x1f')), E'\\x1e')"
+)
 _LOAD_TALLIES = text(
-    "SELECT customer_id::text, "
-    "string_agg(concat_ws(:field, day, count, total, name, replace(detail, :record, :field)), :record) "
+    f"SELECT customer_id::text, {WRITTEN_TALLIES} "
     "FROM tallies WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND day >= :since GROUP BY customer_id"
 )
 
@@ -113,12 +122,13 @@ async def load_tallies(
     connection: AsyncConnection, ids: Sequence[str], since: date
 ) -> dict[str, list[tuple[str, str, date, int, float]]]:
     """(name, detail, day, count, total) per customer, from day `since` on, in no order."""
-    rows = await connection.execute(
-        _LOAD_TALLIES, {"ids": list(ids), "since": since, "field": _FIELD, "record": _RECORD}
-    )
-    return {
-        customer_id: [_read_tally(one) for one in tallies.split(_RECORD)] for customer_id, tallies in rows
-    }
+    rows = await connection.execute(_LOAD_TALLIES, {"ids": list(ids), "since": since})
+    return {customer_id: read_tallies(tallies) for customer_id, tallies in rows}
+
+
+def read_tallies(written: str | None) -> list[tuple[str, str, date, int, float]]:
+    """One customer's tallies out of `WRITTEN_TALLIES`."""
+    return [_read_tally(one) for one in written.split(_RECORD)] if written else []
 
 
 # Customers do the same things on the same days: most of what is read has been read before.

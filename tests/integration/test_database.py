@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from store.database import Database, Waker
+from store.database import Database, Waker, fetch
 
 
 async def test_a_bell_that_is_being_rung_has_its_connection_closed_too() -> None:
@@ -38,3 +41,83 @@ async def test_a_bell_rung_just_before_the_end_opens_nothing_any_more(database_u
     with psycopg.connect(database_url) as other:
         rows = other.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
         assert rows.fetchone() == (1,)
+
+
+def drop_connections(database_url: str) -> None:
+    """As a restart of the server does."""
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+async def test_connections_that_broke_since_they_were_used_are_replaced_unnoticed(database_url: str) -> None:
+    database = Database(database_url, connections=2)
+    try:
+        async with database.transaction() as one, database.transaction() as two:
+            assert (await fetch(one, "SELECT 1", {}), await fetch(two, "SELECT 2", {})) == ([(1,)], [(2,)])
+        await asyncio.to_thread(drop_connections, database_url)
+        async with database.transaction() as one, database.transaction() as two:
+            assert await fetch(one, "SELECT %(a)s + 1", {"a": 1}) == [(2,)]
+            assert (await two.execute(text("SELECT 3"))).scalar() == 3
+    finally:
+        await database.close()
+
+
+async def test_a_connection_that_breaks_in_a_transaction_says_so_and_the_next_one_works(
+    database_url: str,
+) -> None:
+    database = Database(database_url, connections=1)
+
+    async def break_within() -> None:
+        async with database.transaction() as connection:
+            await fetch(connection, "SELECT 1", {})
+            await asyncio.to_thread(drop_connections, database_url)
+            await fetch(connection, "SELECT 1", {})
+
+    try:
+        with pytest.raises(OperationalError):
+            await break_within()
+        async with database.transaction() as connection:
+            assert await fetch(connection, "SELECT 1", {}) == [(1,)]
+    finally:
+        await database.close()
+
+
+async def test_a_refused_statement_raises_as_others_do_and_names_no_values(database_url: str) -> None:
+    database = Database(database_url, connections=1)
+    try:
+        with pytest.raises(DBAPIError) as refused:
+            async with database.transaction() as connection:
+                await fetch(
+                    connection, "SELECT * FROM nowhere WHERE name = %(name)s", {"name": "ada@example.com"}
+                )
+        assert "nowhere" in str(refused.value)
+        assert "ada@" not in str(refused.value)
+    finally:
+        await database.close()
+
+
+async def test_what_is_written_singly_is_committed_at_once_and_the_next_transaction_is_one_again(
+    database_url: str,
+) -> None:
+    database = Database(database_url, connections=1)
+
+    async def give_up() -> None:
+        async with database.transaction() as connection:
+            await fetch(connection, "INSERT INTO written VALUES (2) RETURNING a", {})
+            raise ZeroDivisionError
+
+    try:
+        async with database.single() as connection:
+            await connection.execute(text("CREATE TABLE written (a int)"))
+            await fetch(connection, "INSERT INTO written VALUES (1) RETURNING a", {})
+            with psycopg.connect(database_url) as other:
+                assert other.execute("SELECT a FROM written").fetchall() == [(1,)]
+        with pytest.raises(ZeroDivisionError):
+            await give_up()
+        async with database.transaction() as connection:
+            assert await fetch(connection, "SELECT a FROM written", {}) == [(1,)]
+    finally:
+        await database.close()
