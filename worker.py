@@ -21,14 +21,16 @@ from temporalio.envconfig import ClientConfig
 from activities.links import LinkMaker
 from activities.steps import StepOpening
 from activities.versions import Versions
+from channels.outcome import Channel
 from channels.registry import make_channels
-from channels.settings import ChannelSettings
+from channels.settings import ChannelSettings, parse_sender
 from loops import bulletin
 from loops.dispatcher import Dispatcher
 from loops.engine import Engine
+from loops.erasing import Erasing
+from loops.notices import Notices
 from loops.population_starting import PopulationStarting
 from loops.publishing import publish_directory
-from loops.staff_mail import StaffMail
 from loops.stuck_runs import StuckRuns
 from loops.temporal_workers import make_batch_workers, make_workers
 from loops.watching import Watcher
@@ -156,18 +158,29 @@ async def _go_live(
     else:
         await publish_first(database, settings.playbooks, catalogue)
     client = await connect(settings)
-    staff = StaffMail(channels["email"], settings.public_url) if "email" in channels else None
-    engine = Engine(database, opening, Dispatcher(database, client, opening.versions), staff)
+    notices = _make_notices(settings, opening, channels)
+    engine = Engine(database, opening, Dispatcher(database, client, opening.versions), notices)
     for worker in make_workers(client, opening, channels, settle_seconds=settings.settle_seconds):
         await stack.enter_async_context(worker)
     going = [
         asyncio.create_task(engine.run()),
         asyncio.create_task(PopulationStarting(database, client).run()),
         asyncio.create_task(StuckRuns(database, client).run()),
+        asyncio.create_task(Erasing(opening, client).run()),
     ]
     if watcher:
         going.append(asyncio.create_task(watcher.run()))
     return client, going
+
+
+def _make_notices(
+    settings: Settings, opening: StepOpening, channels: Mapping[str, Channel]
+) -> Notices | None:
+    """Who mails people about their work, where there is a provider of e-mail."""
+    if "email" not in channels:
+        return None
+    _, sender = parse_sender(ChannelSettings.from_environ(settings.environ).mail_from)
+    return Notices(opening, channels["email"], settings.public_url, sender)
 
 
 def stand_back() -> None:

@@ -10,7 +10,7 @@ from schemas.frozen import Frozen
 from schemas.message_part import MESSAGE_OUTCOMES, NAME_PATTERN
 from schemas.step_type import StepType
 
-MessageChannel = Literal["in_app", "push", "email", "whatsapp", "sms"]
+MessageChannel = Literal["in_app", "push", "email", "whatsapp", "sms", "voice"]
 
 
 class MessageArguments(Frozen):

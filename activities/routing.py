@@ -55,6 +55,7 @@ class DueMessage:
     `recent` are messages sent before, `waiting` those that caps hold; `contact` is when people were in contact with the
     customer. `presence` are the instants of the last ACTIVITY_DAYS at which the customer was there, needed only where
     `wants_presence`; `everybody` says how all customers answer by channel, needed only where `picks_channel`.
+    `parked` are the channels by which only critical messages leave.
     """
 
     playbook: CompiledPlaybook
@@ -68,6 +69,7 @@ class DueMessage:
     contact: Contact = NO_CONTACT
     everybody: Mapping[str, Answers] = field(default_factory=dict)
     key: str = ""
+    parked: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ async def load_due(
     """Read what the way of one message depends on, under the customer's lock."""
     playbook, policy, now = opened.version.playbook, opened.policy, opened.now
     customer, key = opened.run.customer_id, delivery_id(call.run_id, call.step, call.occurrence)
-    due = DueMessage(playbook, step, policy, opened.known.facts, call.due_at, key=key)
+    parked = await answers.read_parked(connection)
+    due = DueMessage(playbook, step, policy, opened.known.facts, call.due_at, key=key, parked=parked)
     # What shadow runs would have sent uses up caps of shadow runs only.
     shadow = opened.run.arm == "shadow"
     if policy.caps or picks_channel(step):
@@ -274,6 +277,7 @@ def _make_request(due: DueMessage, channel: str) -> SendRequest:
         hold_seconds=_hold_seconds(step, "held_quiet_hours"),
         cap_hold_seconds=_hold_seconds(step, "capped"),
         visits=visits,
+        parked=channel in due.parked,
         due_at=due.due_at,
     )
 

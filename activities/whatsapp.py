@@ -25,6 +25,11 @@ class WhatsappArguments(Frozen):
     variables: dict[str, Part] | None = Field(
         None, description="The template's variables by name; Jinja2, as in {{ customer.first_name }}."
     )
+    text: Part | None = Field(
+        None,
+        description="What is written instead of the template within 24 hours of the customer's own message, when "
+        "WhatsApp takes any text; Jinja2.",
+    )
     topic: str | None = Field(
         None, description="What the customer can unsubscribe from.", pattern=NAME_PATTERN
     )

@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from email import message_from_bytes
 from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP, EmailPolicy
+from email.parser import HeaderParser
+from email.policy import compat32
 from email.utils import format_datetime, getaddresses
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 
 from channels.header import clean_line, clean_text
+from channels.invitation_body import write_invitation_body
+from channels.mime import write_body, write_header, write_recipient
 from channels.outcome import ContentError, OutgoingMessage, RecipientError
 
 DELIVERY_HEADER = "X-Holdfast-Delivery"
 _DELIVERY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
-_FOLDED = SMTP.clone(cte_type="7bit")
-_UNFOLDED = SMTP.clone(cte_type="7bit", max_line_length=998)
-
-
-class MailPolicy(EmailPolicy):
-    """Folds what people wrote at 78 characters, and leaves the lines that machines read in one piece.
-
-    Python's default policy turns a List-Unsubscribe longer than 78 characters into an encoded word, which no
-    mail client understands; with 998 for all, encoded words of a subject would outgrow RFC 2047's 75.
-    """
-
-    def fold_binary(self, name: str, value: str) -> bytes:
-        return (_FOLDED if name.lower() in ("subject", "from", "to") else _UNFOLDED).fold_binary(name, value)
-
-
-_POLICY = MailPolicy(linesep="\r\n", max_line_length=998, cte_type="7bit")
+_READ = HeaderParser(policy=compat32)
 
 
 def check_recipient(address: str, provider: str) -> str:
@@ -56,33 +43,42 @@ def build_mail(
     Raises ContentError where the result would not be exactly the headers and the one recipient meant.
     """
     check_delivery_id(message.delivery_id, provider)
-    name, address = sender
+    subject = clean_line(message.subject)
+    if not subject:
+        raise ContentError("The e-mail has no subject.", provider=provider)
     headers = {
-        "From": Address(display_name=clean_line(name), addr_spec=address),
-        "To": Address(addr_spec=recipient),
-        "Subject": clean_line(message.subject),
         "Date": format_datetime(now),
-        "Message-ID": make_message_id(message.delivery_id, address),
+        "Message-ID": make_message_id(message.delivery_id, sender[1]),
         "Auto-Submitted": "auto-generated",
         DELIVERY_HEADER: message.delivery_id,
     }
     if message.unsubscribe_url:
         headers["List-Unsubscribe"] = f"<{check_url(message.unsubscribe_url, provider)}>"
         headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    if not headers["Subject"]:
-        raise ContentError("The e-mail has no subject.", provider=provider)
-    mail = EmailMessage(policy=_POLICY)
+    html = clean_text(message.html) if message.html is not None else None
     try:
-        for header, value in headers.items():
-            mail[header] = value
-        mail.set_content(clean_text(message.text))
-        if message.html is not None:
-            mail.add_alternative(clean_text(message.html), subtype="html")
-        data = mail.as_bytes()
+        head = b"".join(
+            (
+                _write_sender(*sender),
+                write_recipient(recipient),
+                write_header("Subject", subject),
+                *(write_header(name, value, machine=True) for name, value in headers.items()),
+            )
+        )
+        text = clean_text(message.text)
+        if message.calendar is not None:
+            data = head + write_invitation_body(text, html, message.calendar, message.delivery_id)
+        else:
+            data = head + write_body(text, html, message.delivery_id)
     except (ValueError, IndexError, UnicodeError) as error:
         raise ContentError(f"The e-mail can't be written: {error}", provider=provider) from error
-    _check_result(data, [*headers, *_body_headers(message)], recipient, provider)
+    _check_result(data, ["From", "To", "Subject", *headers, *_body_headers(message)], recipient, provider)
     return data
+
+
+@lru_cache(maxsize=64)
+def _write_sender(name: str, address: str) -> bytes:
+    return write_header("From", Address(display_name=clean_line(name), addr_spec=address))
 
 
 def make_message_id(delivery_id: str, sender_address: str) -> str:
@@ -91,7 +87,7 @@ def make_message_id(delivery_id: str, sender_address: str) -> str:
 
 
 def _body_headers(message: OutgoingMessage) -> list[str]:
-    if message.html is not None:
+    if message.html is not None or message.calendar is not None:
         return ["MIME-Version", "Content-Type"]
     return ["Content-Type", "Content-Transfer-Encoding", "MIME-Version"]
 
@@ -119,7 +115,8 @@ def _check_result(data: bytes, expected: list[str], recipient: str, provider: st
 
     The last guard: it doesn't depend on which of Python's header bugs a given version has.
     """
-    parsed = message_from_bytes(data)
+    head, _, _ = data.partition(b"\r\n\r\n")
+    parsed = _READ.parsestr(head.decode("ascii", "surrogateescape") + "\r\n\r\n")
     if sorted(map(str.lower, parsed.keys())) != sorted(map(str.lower, expected)):
         raise ContentError("The e-mail's headers aren't the ones meant.", provider=provider)
     addresses = [address for _, address in getaddresses(parsed.get_all("To", []))]

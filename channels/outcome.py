@@ -25,6 +25,14 @@ class Device:
 
 
 @dataclass(frozen=True)
+class CalendarFile:
+    """An appointment that goes along with an e-mail: an iCalendar object (UTF-8, CR LF) and its iTIP method."""
+
+    method: Literal["REQUEST", "CANCEL"]
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class OutgoingMessage:
     """One rendered message for one recipient; `delivery_id` is the ledger's and goes along to the provider.
 
@@ -34,6 +42,7 @@ class OutgoingMessage:
     attempt: counts the claims of this delivery from 1.
     devices: where a push notification goes, if that is more than `recipient`.
     repeated: this provider may have taken it before; only those that know a repetition are given one.
+    calendar: what mail programs show as an invitation, or its cancellation.
     """
 
     delivery_id: str
@@ -48,6 +57,7 @@ class OutgoingMessage:
     attempt: int = 1
     devices: tuple[Device, ...] = ()
     repeated: bool = False
+    calendar: CalendarFile | None = None
 
 
 @dataclass(frozen=True)

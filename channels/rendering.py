@@ -103,6 +103,14 @@ def render_sms(parts: Mapping[str, Any], context: Mapping[str, Any]) -> str:
     return text
 
 
+def render_voice(parts: Mapping[str, Any], context: Mapping[str, Any]) -> str:
+    """What is read out in a call."""
+    text = clean_text(render_part(_get(parts, "text", "call"), context, html=False)).strip()
+    if not text:
+        raise RenderError("There is nothing to be read out.")
+    return text
+
+
 def render_push(parts: Mapping[str, Any], context: Mapping[str, Any]) -> tuple[str, str]:
     """Title and text of a push notification."""
     title = render_line(_get(parts, "title", "push notification"), context)
@@ -118,6 +126,14 @@ def render_whatsapp(parts: Mapping[str, Any], context: Mapping[str, Any]) -> tup
     return str(_get(parts, "content_sid", "WhatsApp message")), {
         str(name): render_line(part, context) for name, part in variables.items()
     }
+
+
+def render_free_whatsapp(parts: Mapping[str, Any], context: Mapping[str, Any]) -> str:
+    """What is written within 24 hours of the customer's own message, in place of the template."""
+    text = clean_text(render_part(_get(parts, "text", "WhatsApp message"), context, html=False)).strip()
+    if not text:
+        raise RenderError("The WhatsApp message is empty.")
+    return text
 
 
 def render_in_app(parts: Mapping[str, Any], context: Mapping[str, Any]) -> tuple[str, str]:

@@ -7,11 +7,14 @@ Source: resend.com/docs/api-reference/emails/send-email, resend.com/docs/dashboa
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import datetime
+from typing import Any
 
 from channels.http_api import HttpApi
 from channels.http_client import CONNECT_SECONDS, DEADLINE_SECONDS
+from channels.invitation_body import CALENDAR_FILE
 from channels.mail_parts import name_address, take_apart
 from channels.outcome import (
     FAILURES,
@@ -93,7 +96,7 @@ class ResendChannel:
     def _make_body(self, message: OutgoingMessage) -> bytes:
         """The same for the same message, attempt and all: Resend compares bodies."""
         parts = take_apart(message, provider=PROVIDER)
-        body = {
+        body: dict[str, Any] = {
             "from": self._from,
             "to": [parts.recipient],
             "subject": parts.subject,
@@ -103,4 +106,10 @@ class ResendChannel:
         }
         if parts.html is not None:
             body["html"] = parts.html
+        if message.calendar is not None:
+            body["attachments"] = [{
+                "filename": CALENDAR_FILE,
+                "content": base64.b64encode(message.calendar.content).decode(),
+                "content_type": f"text/calendar; charset=utf-8; method={message.calendar.method}",
+            }]  # fmt: skip
         return json.dumps(body).encode()

@@ -7,6 +7,7 @@ Source: twilio.com/docs/sendgrid/api-reference/mail-send.
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from datetime import datetime
 
 from channels.http_api import HttpApi
 from channels.http_client import CONNECT_SECONDS, DEADLINE_SECONDS, RETRY_AFTER_LIMIT_SECONDS
+from channels.invitation_body import CALENDAR_FILE
 from channels.mail_parts import take_apart
 from channels.outcome import (
     FAILURES,
@@ -89,7 +91,17 @@ class SendgridChannel:
         content = [{"type": "text/plain", "value": parts.text}] if parts.text.strip() else []
         if parts.html is not None:
             content.append({"type": "text/html", "value": parts.html})
+        attachments: list[dict[str, str]] = []
+        if message.calendar is not None:
+            # What stands last is what programs that can prefer; a file's type must hold no parameters here.
+            kind = f"text/calendar; method={message.calendar.method}"
+            content.append({"type": kind, "value": message.calendar.content.decode()})
+            attachments.append({
+                "type": "application/ics", "filename": CALENDAR_FILE, "disposition": "attachment",
+                "content": base64.b64encode(message.calendar.content).decode(),
+            })  # fmt: skip
         return json.dumps({
+            **({"attachments": attachments} if attachments else {}),
             "personalizations": [{
                 "to": [{"email": parts.recipient}],
                 # Come back with every event about this mail.

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from channels.outcome import FailureClass
 
+WINDOW_CLOSED_CODE = 63016
+WINDOW_CLOSED = str(WINDOW_CLOSED_CODE)
+
 CODE_CLASSES: dict[int, FailureClass] = {
     20003: "account",  # authentication
     20429: "transient",  # too many requests: never processed
@@ -36,7 +39,7 @@ CODE_CLASSES: dict[int, FailureClass] = {
     30034: "account",  # unregistered sender
     63003: "recipient",  # no WhatsApp account at this number
     63007: "account",  # the sender is no WhatsApp sender
-    63016: "content",  # outside WhatsApp's window without a template
+    WINDOW_CLOSED_CODE: "content",  # outside WhatsApp's window without a template
     63018: "transient",  # too many at once for this sender
     63024: "recipient",  # not a WhatsApp user
     63049: "content",  # WhatsApp's marketing limit

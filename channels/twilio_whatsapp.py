@@ -1,7 +1,7 @@
-"""WhatsApp messages through Twilio's own client: templates that WhatsApp approved, with their variables.
+"""WhatsApp messages through Twilio's own client: templates that WhatsApp approved, with their variables, or any text.
 
-Outside the 24 hours after a customer's own message WhatsApp takes nothing but approved templates; a playbook
-can't know where those hours end, so templates are all that is sent.
+Outside the 24 hours after a customer's own message WhatsApp takes nothing but approved templates. Whoever hands a
+message over decides which it is: what names no template is a text.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from channels.outcome import UNANSWERABLE, ContentError, OutgoingMessage, Receip
 from channels.twilio_account import PROVIDER, TwilioAccount, check_number
 
 PREFIX = "whatsapp:"
+TEXT_LIMIT = 1600
 _CONTENT = re.compile(r"HX[0-9a-fA-F]{32}")
 _SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
 
@@ -49,12 +50,16 @@ class TwilioWhatsappChannel:
     async def send(self, message: OutgoingMessage) -> Receipt:
         """Post the message once; the receipt's id is Twilio's message sid."""
         check_number(message.recipient)
+        fields: dict[str, object] = {"to": _address(message.recipient), **self._from}
+        if not message.content_sid and message.text.strip():
+            if len(message.text) > TEXT_LIMIT:
+                what = f"The WhatsApp message has more than {TEXT_LIMIT} characters."
+                raise ContentError(what, provider=PROVIDER, provider_code="21617")
+            return await self._account.post(message, {**fields, "body": message.text})
         if not _CONTENT.fullmatch(message.content_sid):
             what = "The template's content_sid must look like HX and 32 hexadecimal digits."
             raise ContentError(what, provider=PROVIDER, provider_code="21654")
-        fields: dict[str, object] = {
-            "to": _address(message.recipient), "content_sid": message.content_sid, **self._from,
-        }  # fmt: skip
+        fields["content_sid"] = message.content_sid
         if message.variables:
             fields["content_variables"] = json.dumps(dict(message.variables), ensure_ascii=False)
         return await self._account.post(message, fields)
@@ -63,9 +68,15 @@ class TwilioWhatsappChannel:
         """Find the message among all that Twilio took for this number since then.
 
         Twilio lists what its template came to, not which template it was. So what holds every variable is it;
-        nothing at all since then means that it wasn't taken; anything else leaves the question open.
+        nothing at all since then means that it wasn't taken; anything else leaves the question open. A text is found
+        by itself.
         """
         recent, complete = await self._account.list_recent(_address(message.recipient), since)
+        if not message.content_sid:
+            same = [one for one in recent if (one.body or "").strip() == message.text.strip()]
+            if same:
+                return Receipt(PROVIDER, same[0].sid)
+            return None if complete else UNANSWERABLE
         values = [value for value in message.variables.values() if value.strip()]
         found = [one for one in recent if values and all(value in (one.body or "") for value in values)]
         if found:

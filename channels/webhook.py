@@ -28,6 +28,8 @@ from schemas.errors import SettingError
 PROVIDER = "webhook"
 # Within the 10 s of a step, so that the answer can still be recorded.
 DEADLINE_SECONDS = 8.0
+# Of a name that has many addresses; all within one deadline.
+ADDRESSES_TRIED = 4
 BODY_LIMIT_BYTES = 64 * 1024
 # What a receiver may answer to have the same request again later, besides 5xx.
 AGAIN_LATER = (408, 425, 429)
@@ -115,10 +117,9 @@ async def call_webhook(
     client = HttpClient(deadline_seconds=deadline_seconds, body_limit_bytes=BODY_LIMIT_BYTES)
     try:
         async with asyncio.timeout(deadline_seconds):
-            address = await _resolve(name, parts, settings.hosts)
-            answer = await client.request(
-                method, urlunsplit(parts._replace(netloc=address)), exchange, content=content, headers=sent,
-                server_name=name if parts.scheme == "https" else None,
+            answer = await _request(
+                client, method, parts, await _resolve(name, parts, settings.hosts), exchange, content=content,
+                headers=sent, server_name=name if parts.scheme == "https" else None,
             )  # fmt: skip
     except UnreadableAnswerError:
         return _judge(exchange, None)
@@ -130,6 +131,19 @@ async def call_webhook(
     finally:
         await client.close()
     return _judge(exchange, answer)
+
+
+async def _request(
+    client: HttpClient, method: str, parts: SplitResult, addresses: list[str], exchange: Exchange, **more: Any
+) -> Answer:
+    """The answer of the first of these addresses at which somebody listens; the request goes to no more than one."""
+    for address in addresses[:-1]:
+        try:
+            return await client.request(method, urlunsplit(parts._replace(netloc=address)), exchange, **more)
+        except (httpx.HTTPError, OSError):
+            if exchange.sent:
+                raise
+    return await client.request(method, urlunsplit(parts._replace(netloc=addresses[-1])), exchange, **more)
 
 
 def sign(content: bytes, key: str, keys: tuple[bytes, ...], *, at: int | None = None) -> dict[str, str]:
@@ -197,8 +211,8 @@ def _check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.title(): value for name, value in headers.items()}
 
 
-async def _resolve(name: str, parts: SplitResult, hosts: frozenset[str]) -> str:
-    """The address to connect to, with its port; it is checked here, so that no second look-up can lead elsewhere.
+async def _resolve(name: str, parts: SplitResult, hosts: frozenset[str]) -> list[str]:
+    """The addresses to connect to, with their port; checked here, so that no second look-up can lead elsewhere.
 
     Never link-local, multicast or unspecified (there clouds keep their metadata); in a private network, or on this
     machine, only what is listed with its port.
@@ -206,6 +220,7 @@ async def _resolve(name: str, parts: SplitResult, hosts: frozenset[str]) -> str:
     port = parts.port or _DEFAULT_PORTS[parts.scheme]
     listed_with_port = f"[{name}]:{port}" in hosts or f"{name}:{port}" in hosts
     found = await asyncio.get_running_loop().getaddrinfo(name, port, type=1)
+    addresses = []
     for *_, address in found:
         ip = _plain(ip_address(str(address[0]).split("%")[0]))
         inside = ip.is_private or ip.is_loopback
@@ -213,7 +228,9 @@ async def _resolve(name: str, parts: SplitResult, hosts: frozenset[str]) -> str:
             continue
         if inside and not listed_with_port:
             continue
-        return f"[{ip}]:{port}" if ip.version == 6 else f"{ip}:{port}"
+        addresses.append(f"[{ip}]:{port}" if ip.version == 6 else f"{ip}:{port}")
+    if addresses:
+        return list(dict.fromkeys(addresses))[:ADDRESSES_TRIED]
     raise AccountError(
         f"{name} lies in a private network; HOLDFAST_WEBHOOK_HOSTS must list it with its port to allow that.",
         provider=PROVIDER, provider_code="private_address",

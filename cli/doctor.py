@@ -191,8 +191,9 @@ def _rules(settings: Settings) -> Iterator[Finding]:
 def _temporal(settings: Settings) -> Iterator[Finding]:
     from cli.workflow_findings import examine_workflows
     from loops.temporal_health import examine_temporal
+    from schemas.population_run import BATCH_QUEUE
 
-    health = asyncio.run(examine_temporal(settings, QUEUES))
+    health = asyncio.run(examine_temporal(settings, (*QUEUES, BATCH_QUEUE)))
     kept = f"closed runs kept {health.retention_days:g} days"
     yield Finding(
         "temporal", health.retention_days >= SHORTEST_RETENTION_DAYS,
@@ -206,11 +207,18 @@ def _temporal(settings: Settings) -> Iterator[Finding]:
         "temporal operator search-attribute create -n " + health.namespace
         + "".join(f" --name {name} --type Keyword" for name in wrong),
     )  # fmt: skip
-    idle = [queue for queue, pollers in health.pollers.items() if pollers == 0]
+    idle = [queue for queue in QUEUES if health.pollers[queue] == 0]
     yield Finding(
         "worker", not idle,
-        f"nobody works on {', '.join(idle)}" if idle else "works on " + ", ".join(health.pollers),
+        f"nobody works on {', '.join(idle)}" if idle else "works on " + ", ".join(QUEUES),
         "Start `holdfast worker` with the same environment; its log says why if it ends.",
+    )  # fmt: skip
+    batch = health.pollers[BATCH_QUEUE] > 0
+    yield Finding(
+        "batch worker", batch,
+        f"works on {BATCH_QUEUE}" if batch
+        else f"nobody works on {BATCH_QUEUE}: nobody is scored at night, no model is trained",
+        "Start `holdfast worker --batch` with the same environment (or `--all` instead of the other one).",
     )  # fmt: skip
     yield from examine_workflows(settings, health)
 

@@ -39,8 +39,11 @@ def who() -> str:
 async def _give(
     settings: Settings, verb: Literal["pause", "resume", "stop"], run_ids: Sequence[str], order: Command
 ) -> bool:
+    from cli.actor import system_actor
+    from store.audit import record_change
     from store.database import Database
     from store.reading_runs import read_run
+    from web.commands import DONE
     from web.executions import Executions
 
     database, executions = Database(settings.require_database_url(), connections=1), Executions(settings)
@@ -50,7 +53,14 @@ async def _give(
             try:
                 async with database.transaction() as connection:
                     run = await read_run(connection, run_id)
-                click.echo(f"{run_id} {await executions.command(run, verb, order)}")
+                answer = await executions.command(run, verb, order)
+                async with database.transaction() as connection:
+                    await record_change(
+                        connection, system_actor(), DONE[verb], object_kind="run", object_id=run.id,
+                        before={"state": run.state, "paused": run.paused, "step": run.step},
+                        after={"by": order.by, "reason_length": len(order.reason), "outcome": order.outcome},
+                    )  # fmt: skip
+                click.echo(f"{run_id} {answer}")
             except HoldfastError as error:
                 good = False
                 click.echo(f"{run_id}: {error}", err=True)

@@ -15,10 +15,10 @@ from cli.orders import who
 from schemas.settings import Settings
 
 if TYPE_CHECKING:
-    from store.contact import Suppression
+    from store.contact import Lift, Suppression
     from store.database import Connection
 
-CHANNELS = ("email", "sms", "whatsapp", "push")
+CHANNELS = ("email", "sms", "whatsapp", "push", "voice")
 # The engine's own reasons, and those that people give.
 REASONS = (
     "manual", "complaint", "erased", "hard_bounce", "invalid_address", "opted_out", "soft_bounces", "stop",
@@ -41,6 +41,7 @@ _Result = TypeVar("_Result")
     "--lift", "lifting", is_flag=True, help="Take it back, whatever the reason unless --reason says."
 )
 @click.option("--list", "listing", is_flag=True, help="What is suppressed, the latest first.")
+@click.option("--lifted", is_flag=True, help="With --list: what was taken back, when and by whom.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="With --list.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(
@@ -49,6 +50,7 @@ def command(
     reason: str | None,
     lifting: bool,
     listing: bool,
+    lifted: bool,
     limit: int,
     form: str,
 ) -> None:
@@ -64,7 +66,11 @@ def command(
       holdfast suppress --channel email --address ada@example.com --reason manual
       holdfast suppress --channel sms --address "+1 500 555 0009" --lift --reason hard_bounce
       holdfast suppress --list --channel email
+      holdfast suppress --list --lifted
     """
+    if listing and lifted:
+        _list_lifts(channel, address, limit, form)
+        return
     if listing:
         _list(channel, address, reason, limit, form)
         return
@@ -77,6 +83,8 @@ def command(
 
 
 def _suppress(channel: str, address: str, reason: str) -> None:
+    from cli.actor import system_actor
+    from store.audit import record_change
     from store.contact import find_by_address, suppress
     from store.database import LiveClock
     from store.deliveries import hash_address
@@ -88,6 +96,15 @@ def _suppress(channel: str, address: str, reason: str) -> None:
         new = await suppress(
             connection, channel, hashed, reason, now, source=f"cli, {who()}", customers=having
         )
+        after = {"channel": channel, "reason": reason, "customers": len(having)}
+        await record_change(
+            connection,
+            system_actor(),
+            "address.suppressed",
+            object_kind="address",
+            object_id=hashed,
+            after=after,
+        )
         return new, len(having)
 
     new, having = asyncio.run(_with_database(suppress_now))
@@ -96,11 +113,20 @@ def _suppress(channel: str, address: str, reason: str) -> None:
 
 
 def _lift(channel: str, address: str, reason: str | None) -> None:
+    from cli.actor import system_actor
+    from store.audit import record_change
     from store.contact import hashes_of, lift, list_suppressions
+    from store.database import LiveClock
 
     async def lift_now(connection: Connection) -> tuple[list[str], list[Suppression]]:
         hashes = hashes_of(channel, address)
-        lifted = await lift(connection, channel, hashes, reason)
+        now = await LiveClock().read(connection)
+        lifted = await lift(connection, channel, hashes, reason, by=f"cli, {who()}", at=now)
+        if lifted:
+            await record_change(
+                connection, system_actor(), "address.suppression_lifted", object_kind="address", object_id=hashes[0],
+                before={"channel": channel, "reasons": lifted},
+            )  # fmt: skip
         return lifted, await list_suppressions(connection, channel=channel, address_hashes=hashes)
 
     lifted, left = asyncio.run(_with_database(lift_now))
@@ -115,14 +141,10 @@ def _lift(channel: str, address: str, reason: str | None) -> None:
 
 
 def _list(channel: str | None, address: str | None, reason: str | None, limit: int, form: str) -> None:
-    from store.contact import hashes_of, list_suppressions
+    from store.contact import list_suppressions
 
     async def list_now(connection: Connection) -> list[Suppression]:
-        hashes = None
-        if address is not None:
-            hashes = [
-                one for name in ((channel,) if channel else CHANNELS) for one in hashes_of(name, address)
-            ]
+        hashes = _hashes(channel, address)
         return await list_suppressions(
             connection, channel=channel, reason=reason, address_hashes=hashes, limit=limit
         )
@@ -138,6 +160,35 @@ def _list(channel: str | None, address: str | None, reason: str | None, limit: i
             )
     if not found and form == "text":
         click.echo("nothing is suppressed", err=True)
+
+
+def _list_lifts(channel: str | None, address: str | None, limit: int, form: str) -> None:
+    from store.contact import list_lifts
+
+    async def list_now(connection: Connection) -> list[Lift]:
+        hashes = _hashes(channel, address)
+        return await list_lifts(connection, channel=channel, address_hashes=hashes, limit=limit)
+
+    found = asyncio.run(_with_database(list_now))
+    for one in found:
+        if form == "json":
+            click.echo(json.dumps(asdict(one), default=lambda moment: moment.isoformat()))
+        else:
+            click.echo(
+                f"{one.lifted_at:%Y-%m-%d %H:%M}  {one.channel:<9} {one.reason:<16} {one.address_hash[:12]}  "
+                f"of {one.at:%Y-%m-%d %H:%M}, lifted by {one.lifted_by}"
+            )
+    if not found and form == "text":
+        click.echo("nothing was lifted", err=True)
+
+
+def _hashes(channel: str | None, address: str | None) -> list[str] | None:
+    """What an address may be kept under; None for all."""
+    from store.contact import hashes_of
+
+    if address is None:
+        return None
+    return [one for name in ((channel,) if channel else CHANNELS) for one in hashes_of(name, address)]
 
 
 async def _with_database(ask: Callable[[Connection], Awaitable[_Result]]) -> _Result:

@@ -6,7 +6,6 @@ They are woken by bells; polling is the truth.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -17,10 +16,11 @@ from loops.dispatcher import Dispatcher
 from loops.evaluator import BATCH, Evaluated, Evaluator
 from loops.hooks import HookProcessing
 from loops.monitoring import ModelMonitor
+from loops.notices import Notices
 from loops.repairing import BATCH as REPAIRED_AT_ONCE
 from loops.repairing import Repairing
-from loops.staff_mail import StaffMail
 from loops.upkeep import Upkeep
+from store.bells import until_rung
 from store.database import DATABASE_AWAY, Database, Waker
 
 log = logging.getLogger(__name__)
@@ -45,13 +45,14 @@ class Engine:
         database: Database,
         opening: StepOpening,
         dispatcher: Dispatcher,
-        staff: StaffMail | None = None,
+        notices: Notices | None = None,
     ) -> None:
         self._database = database
         self._evaluator = Evaluator(opening)
         self._behind = False
         self._dispatcher = dispatcher
-        self._upkeep = Upkeep(opening, staff)
+        self._notices = notices
+        self._upkeep = Upkeep(opening, notices)
         self._repairing = Repairing(database, opening.catalogue)
         self._comparison = NightlyComparison(opening)
         self._monitor = ModelMonitor(opening)
@@ -69,6 +70,10 @@ class Engine:
             group.create_task(self._hooks.listen())
             group.create_task(self._loop("hooks", self._hooks.run_once, self._hooks.bell, POLL_SECONDS))
             group.create_task(self._loop("upkeep", self._keep_up, asyncio.Event(), POLL_SECONDS))
+            if self._notices is not None:
+                group.create_task(
+                    self._loop("notices", self._notices.run_once, asyncio.Event(), POLL_SECONDS)
+                )
             group.create_task(self._loop("past", self._repair_past, asyncio.Event(), POLL_SECONDS))
             group.create_task(
                 self._loop("repair", self._repair, asyncio.Event(), REPAIR_EVERY.total_seconds())
@@ -144,5 +149,4 @@ class Engine:
             if failures:
                 await asyncio.sleep(min(0.2 * 2**failures, 5.0))
             elif not more:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(bell.wait(), poll_seconds)
+                await until_rung(bell, poll_seconds)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from activities.facts import Known
 from activities.routing import open_channels
@@ -52,6 +53,8 @@ class Entry:
     # Somebody asked for this entry: the request's id, and why.
     request: str | None = None
     asked: str = ""
+    # What they want said, for the templates of the run.
+    wishes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def until(self) -> datetime | None:
@@ -77,6 +80,7 @@ def ask(request: EntryRequest, known: Known, playbook: CompiledPlaybook) -> Entr
         frozenset(),
         request=request.id,
         asked=request.reason or "asked for",
+        wishes=_wishes(request),
     )
 
 
@@ -90,6 +94,15 @@ def consider(customer_id: str, known: Known, playbook: CompiledPlaybook, truth: 
     return Entry(
         customer_id, playbook, _key(playbook, known), holds, frozenset(), condition=truth, shortfall=shortfall
     )
+
+
+def _wishes(request: EntryRequest) -> dict[str, Any]:
+    named = {
+        "priority": request.priority,
+        "asked_by": request.asked_by,
+        "customization": dict(request.customization),
+    }
+    return {name: value for name, value in named.items() if value}
 
 
 def _key(playbook: CompiledPlaybook, known: Known) -> str:
@@ -195,6 +208,32 @@ class Entries:
             for entry in decided
         ]
 
+    async def describe(
+        self,
+        connection: Connection,
+        considered: Sequence[Entry],
+        open_runs: Mapping[str, Sequence[tuple[Run, Version]]],
+        known: Mapping[str, Known],
+    ) -> list[Candidate]:
+        """Each of these before its playbook's door, for itself alone; nothing is locked, so counts may be others soon."""
+        past: dict[str, list[PastEntry]] = defaultdict(list)
+        for earlier in await runs.load_entries(connection, list({entry.customer_id for entry in considered})):
+            past[earlier.customer_id].append(earlier)
+        midnight = midnight_before(self._now, self._policy.default_zone)
+        admitted: dict[str, int] = {}
+        for playbook in {entry.playbook.name: entry.playbook for entry in considered}.values():
+            if playbook.enter is not None and playbook.enter.at_most_per_day is not None:
+                admitted[playbook.name] = await runs.count_admitted(
+                    connection, playbook.name, midnight, shadow=playbook.status == "shadow"
+                )
+        return [
+            self._candidate(
+                entry, known[entry.customer_id], open_runs.get(entry.customer_id, ()), past[entry.customer_id],
+                admitted,
+            )
+            for entry in considered
+        ]  # fmt: skip
+
     async def _admitted(
         self, connection: Connection, limited: Mapping[str, CompiledPlaybook]
     ) -> defaultdict[str, int]:
@@ -260,7 +299,7 @@ class Entries:
             key=entry.key,
             run_group=playbook.group,
             arm="held_out" if decision.held_out else "shadow" if decision.shadows else "treated",
-            trigger={"reason": why, "changed": sorted(entry.changed)[:20]},
+            trigger={"reason": why, "changed": sorted(entry.changed)[:20], **entry.wishes},
             variants=arms(playbook.steps, known.facts.customer, _still_there(shown, playbook)),
             health_at_entry=float(health) if isinstance(health, int | float) else None,
             churn_at_entry=float(churn) if isinstance(churn, int | float) else None,

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from activities.steps import StepOpening
 from loops.report_taking import instant_of, properties_of, restate
-from rules.keywords import read_keyword
+from rules.keywords import KEYWORDS, Keyword, read_keyword
 from schemas.delivery_report import DeliveryReport, InboundMessage
 from store import delivery_reports
 from store.contact import declare_consents, hashes_of, lift, list_suppressions, suppress
@@ -24,6 +24,7 @@ from store.inbound_messages import (
     said_since,
 )
 from store.message_events import tell_event
+from store.playbooks import load_policy
 
 # What the recipient said: to us, or to the provider, which told us by refusing a message.
 STOP_REASONS = ("stop", "opted_out")
@@ -38,13 +39,23 @@ class MessageTaking:
 
     async def take(self, message: InboundMessage) -> bool:
         """Take a message; whether it brought an event about. A program's (an absence note) is kept, and no more."""
-        keyword = None if message.automatic else _keyword(message)
+        keyword = None if message.automatic else await self._keyword(message)
         if keyword == "stop":
             # Committed before all else: whatever fails afterwards, nothing more is claimed for this address.
             async with self._database.transaction() as connection:
                 await self.stop(connection, message)
         async with self._database.transaction() as connection:
             return await self._record(connection, message, keyword)
+
+    async def _keyword(self, message: InboundMessage) -> Keyword | None:
+        """What it commands, by its words, those of the policy among them, or as the provider took it."""
+        said = read_keyword(message.text)
+        if said is None:
+            async with self._database.transaction() as connection:
+                more = (await load_policy(connection)).keywords
+            said = read_keyword(message.text, more) if more else None
+        answered_as = next((word for word in KEYWORDS if word == message.answered_as), None)
+        return said or answered_as
 
     async def stop(self, connection: Connection, message: InboundMessage) -> datetime | None:
         """Nothing more to this address, whoever has it, from this transaction's commit on; when that was decided.
@@ -99,7 +110,8 @@ class MessageTaking:
         )  # fmt: skip
         if not told or message.automatic:
             return False
-        if delivery is not None:
+        # Who says STOP has answered, but not in the way that speaks for a channel.
+        if delivery is not None and keyword != "stop":
             await self._note_reply(connection, delivery, message, now)
         if keyword == "start":
             await self._start(connection, message, concerned, now)
@@ -120,7 +132,8 @@ class MessageTaking:
         found = await list_suppressions(connection, channel=message.channel, address_hashes=hashes)
         lifted = [one.reason for one in found if one.reason in STOP_REASONS and one.at <= message.at]
         for reason in lifted:
-            await lift(connection, message.channel, hashes, reason)
+            by = f"START, {message.provider} {message.provider_id}"
+            await lift(connection, message.channel, hashes, reason, by=by, at=now)
         if not lifted:
             return
         for one in concerned:
@@ -161,13 +174,6 @@ class MessageTaking:
             properties=about | more,
             move=self._move,
         )
-
-
-def _keyword(message: InboundMessage) -> str | None:
-    """What it commands, by its words, or as the provider took it."""
-    return read_keyword(message.text) or (
-        message.answered_as if message.answered_as in ("stop", "start", "help") else None
-    )
 
 
 def _whose(concerned: list[Concerned], delivery: ReportedDelivery | None) -> str | None:

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -219,33 +220,49 @@ def _model_change(name: str) -> Change:
 async def _publish(database: Database, files: Files, authors: Mapping[str, str], note: str) -> list[Change]:
     async with database.transaction() as connection:
         now = await database.clock.read(connection)
-        found: dict[str, list[dict[str, Any]]] = {}
-        for problem in files.errors:
-            found.setdefault(file_name(problem.file), []).append(problem.to_json())
-        await save_file_problems(connection, found, now, looked_at=files.looked_at)
-        scored_by = await load_active_model(connection)
-        changes = await publish(
-            connection,
-            files.playbooks,
-            files.sources,
-            files.policy,
-            author=system_user(),
-            now=now,
-            invalid=files.invalid,
-            gone=files.gone,
-            authors=authors,
-            note=note,
-            policy_source=files.policy_source,
-        )
-        # Under the lock that publishing holds from there on.
-        models = await publish_models(
-            connection, files.health, now, broken=files.broken_health, whole=files.whole_health
-        )
-        sources = {name: _read_text(files.directory / HEALTH / f"{name}.yaml") or "" for name in models}
-        await note_models(connection, models, sources, now, author=system_user(), authors=authors, note=note)
-        if (await load_active_model(connection)).digest != scored_by.digest:
-            await request_everything(connection, now)
-        return changes + [_model_change(name) for name in models]
+        return await publish_within(connection, files, now, author=system_user(), authors=authors, note=note)
+
+
+async def publish_within(
+    connection: Connection,
+    files: Files,
+    now: datetime,
+    *,
+    author: str,
+    authors: Mapping[str, str] | None = None,
+    note: str = "",
+) -> list[Change]:
+    """Publish what is good in these files inside the caller's transaction, and note what is wrong with the others.
+
+    `authors` has who wrote what, by name, where that isn't `author`; `note` says why.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for problem in files.errors:
+        found.setdefault(file_name(problem.file), []).append(problem.to_json())
+    await save_file_problems(connection, found, now, looked_at=files.looked_at)
+    scored_by = await load_active_model(connection)
+    changes = await publish(
+        connection,
+        files.playbooks,
+        files.sources,
+        files.policy,
+        author=author,
+        now=now,
+        invalid=files.invalid,
+        gone=files.gone,
+        authors=authors,
+        note=note,
+        policy_source=files.policy_source,
+    )
+    # Under the lock that publishing holds from there on.
+    models = await publish_models(
+        connection, files.health, now, broken=files.broken_health, whole=files.whole_health
+    )
+    sources = {name: _read_text(files.directory / HEALTH / f"{name}.yaml") or "" for name in models}
+    await note_models(connection, models, sources, now, author=author, authors=authors, note=note)
+    if (await load_active_model(connection)).digest != scored_by.digest:
+        await request_everything(connection, now)
+    return changes + [_model_change(name) for name in models]
 
 
 def _written_in(files: Files, changes: Sequence[Change]) -> dict[str, list[Path]]:

@@ -19,7 +19,7 @@ from store.deliveries import hash_address
 from store.delivery_reports import ReportedDelivery
 from store.message_events import tell_event
 from store.playbooks import load_policy
-from store.standing_alerts import parking_kind, raise_standing
+from store.standing_alerts import last_lifted_at, parking_kind, raise_standing
 
 EVENTS = {
     "delivered": "message_delivered", "opened": "message_opened", "clicked": "message_clicked",
@@ -32,7 +32,7 @@ _REPEATED = ("opened", "clicked")
 SENDER_BUSY = timedelta(seconds=DEADLINE_SECONDS + 1)
 SOFT_BOUNCES, SOFT_WITHIN = 3, timedelta(days=14)
 # Addresses of these channels are kept by hash.
-ADDRESSED = ("email", "sms", "whatsapp", "push")
+ADDRESSED = ("email", "sms", "whatsapp", "push", "voice")
 _INSTANT = timedelta(milliseconds=1)
 
 
@@ -166,7 +166,9 @@ class ReportTaking:
             )
 
     async def _weigh_complaints(self, connection: Connection, channel: str, now: datetime) -> None:
-        complaints, delivered = await delivery_reports.count_complaints(connection, channel, now - WINDOW)
+        lifted_at = await last_lifted_at(connection, channel)
+        since = max(now - WINDOW, lifted_at) if lifted_at else now - WINDOW
+        complaints, delivered = await delivery_reports.count_complaints(connection, channel, since)
         verdict = judge_complaints(complaints, delivered)
         if verdict == "fine":
             return
@@ -175,7 +177,7 @@ class ReportTaking:
         )
         detail = {"channel": channel, "complaints": complaints, "delivered": delivered}
         if verdict == "park":
-            said = f"{told}; marketing there is parked until this alert is closed."
+            said = f"{told}; only critical messages leave until `holdfast complaints --lift {channel}`."
             await raise_standing(connection, parking_kind(channel), said, detail, now)
         else:
             await raise_standing(connection, f"complaints:{channel}", f"{told}; 0.3 % park it.", detail, now)
@@ -195,7 +197,7 @@ class ReportTaking:
             at=instant_of(report.at, delivery),
             now=now,
             properties=properties_of(delivery)
-            | {"bounce": report.fault if name == "message_bounced" else "", "provider": report.provider}
+            | {"bounce": _bounce(report) if name == "message_bounced" else "", "provider": report.provider}
             | ({"source": report.provider} if name == "unsubscribed" else {}),
             move=self._move,
         )
@@ -230,6 +232,11 @@ def instant_of(at: datetime, delivery: ReportedDelivery) -> datetime:
     A run that goes on from the message to wait for the event waits from that very instant.
     """
     return max(at, delivery.settled_at + _INSTANT) if delivery.settled_at else at
+
+
+def _bounce(report: DeliveryReport) -> str:
+    """How it failed; of a call what kept it from being answered: busy, no-answer, failed, canceled."""
+    return report.fault or (report.code if report.channel == "voice" else "")
 
 
 def _of_channel(report: DeliveryReport, channel: str) -> DeliveryReport:

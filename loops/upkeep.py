@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from activities.rewards import Rewards
 from activities.running import close_run
 from activities.steps import StepOpening
-from loops.staff_mail import StaffMail
+from loops.notices import Notices
 from schemas.run import RunEnd
 from store import deliveries, evaluations, reminders, rewards, runs
 from store.customers import lock_customers
@@ -23,10 +23,10 @@ FORGOTTEN = timedelta(hours=1)
 class Upkeep:
     """One process's share of the upkeep; any number may run."""
 
-    def __init__(self, opening: StepOpening, staff: StaffMail | None = None) -> None:
-        """`staff`: how people are told of work that is due soon, beside the list."""
+    def __init__(self, opening: StepOpening, notices: Notices | None = None) -> None:
+        """`notices`: how people are told of work and appointments, beside the list."""
         self._opening = opening
-        self._staff = staff
+        self._notices = notices
         self._database = opening.database
         self._rewards = Rewards(opening)
 
@@ -56,14 +56,13 @@ class Upkeep:
         return min((moment for moment in moments if moment), default=None)
 
     async def _remind(self) -> None:
-        """Whoever has work is told once, after that is on record: rather not at all than twice."""
+        """Have whoever has work told of it, once; the mails themselves are sent elsewhere, and tried again."""
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)
             due = await reminders.claim_reminders(connection, now)
             await reminders.drop_unattended(connection, now)
-        for task in due if self._staff else ():
-            assert self._staff is not None
-            await self._staff.remind(task)
+            if self._notices is not None:
+                await self._notices.queue(connection, due, now)
 
     async def _close_observed(self) -> None:
         """Held-out runs end when their window does; nobody else would."""

@@ -3,11 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
 
 from rules.assigning import present, team_of
-from rules.working_hours import SLOT, Busy
+from rules.holidays import holidays_for
+from rules.working_hours import SLOT, Busy, open_slots
+from rules.zones import country_of_zone, find_zone
 from schemas.policy import Policy
+
+# Nobody wants to be called earlier or later by their own clock.
+DAY = (time(8), time(20))
+# Slots lie within so many days.
+_LOOKED_AHEAD = timedelta(days=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When a call may begin, whoever is free. `unusual`: all of it is early, late or at night where the customer is."""
+
+    starts: tuple[datetime, ...]
+    unusual: bool = False
+
+
+def bookable_times(
+    now: datetime,
+    policy: Policy,
+    *,
+    zone: str | None = None,
+    country: str | None = None,
+    region: str | None = None,
+) -> Times:
+    """The team's hours of the next five working days, as far as it is day where the customer is.
+
+    Where it never is, all of them. On public holidays of the team, or of the customer's country, nobody is booked.
+    zone: the customer's (None: unknown, which narrows nothing down).
+    """
+    starts = open_slots(now, (), policy, closed=_holidays(now, policy, country, region))
+    clock = find_zone(zone)
+    if clock is None:
+        return Times(tuple(starts))
+    by_day = [start for start in starts if _is_day(start.astimezone(clock))]
+    return Times(tuple(by_day or starts), unusual=bool(starts) and not by_day)
+
+
+def _is_day(local: datetime) -> bool:
+    # The end is taken by the clock, so that nothing runs on into the next day.
+    ends = local + SLOT
+    return DAY[0] <= local.time() and ends.date() == local.date() and ends.time() <= DAY[1]
+
+
+def _holidays(now: datetime, policy: Policy, country: str | None, region: str | None) -> frozenset[date]:
+    named = policy.working_hours.holidays if policy.working_hours else None
+    own, _, part = (named or country_of_zone(policy.default_zone) or "").partition("-")
+    first, last = now.date() - timedelta(days=1), (now + _LOOKED_AHEAD).date()
+    return holidays_for(own, part or None, first, last) | holidays_for(country, region, first, last)
 
 
 def bookable_people(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from icalendar import Alarm, Calendar, Event, vCalAddress, vText
 
@@ -27,7 +29,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Appointment:
-    """A call that was agreed on. `sequence` rises with every change; `zone` is whose clock it is shown by."""
+    """A call that was agreed on. `sequence` rises with every change; `zone` is whose clock it is shown by.
+
+    `organizer` is whom answers of calendars go to; `guests` take part beside the attendee.
+    """
 
     id: str
     title: str
@@ -39,6 +44,24 @@ class Appointment:
     attendee: Person
     zone: str | None = None
     cancelled: bool = False
+    guests: tuple[Person, ...] = ()
+
+
+def customer_of(profile: Mapping[str, object]) -> Person:
+    """How calendars call the customer of this profile."""
+    name = profile.get("business_name") or profile.get("first_name") or "Customer"
+    return Person(str(name), _text(profile.get("email")))
+
+
+def person_of(holder: str) -> Person:
+    """One of our own as customers may read of them: the name before the @."""
+    return Person(holder.partition("@")[0].replace(".", " ").replace("_", " ").title(), holder)
+
+
+def write_moment(at: datetime, zone: ZoneInfo) -> str:
+    """A moment as people say it: Tuesday, 3 March at 10:00."""
+    local = at.astimezone(zone)
+    return f"{local:%A}, {local.day} {local:%B} at {local:%H:%M}"
 
 
 def write_invitation(appointment: Appointment, now: datetime) -> bytes:
@@ -67,8 +90,10 @@ def write_invitation(appointment: Appointment, now: datetime) -> bytes:
     event.add("transp", "OPAQUE")
     if _is_address(appointment.organizer.email):
         event.add("organizer", _address(appointment.organizer), encode=False)
-    if _is_address(appointment.attendee.email):
-        attendee = _address(appointment.attendee)
+    for person in (appointment.attendee, *appointment.guests):
+        if not _is_address(person.email):
+            continue
+        attendee = _address(person)
         attendee.params["ROLE"] = vText("REQ-PARTICIPANT")
         attendee.params["PARTSTAT"] = vText("ACCEPTED")
         attendee.params["RSVP"] = vText("FALSE")
@@ -92,6 +117,10 @@ def _address(person: Person) -> vCalAddress:
     # A quote ends a parameter, and a line break the whole property.
     address.params["CN"] = vText(" ".join(person.name.replace('"', "'").split()))
     return address
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _is_address(email: str | None) -> bool:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 Keyword = Literal["stop", "start", "help"]
+KEYWORDS: tuple[Keyword, ...] = ("stop", "start", "help")
 
 # Whoever says one of these, among words that mean nothing, means us.
 _STOP = frozenset((
@@ -51,18 +53,19 @@ _SPELLED = re.compile(r"\b(?:\w ){2,}\w\b")
 _LONGEST = 1000
 
 
-def read_keyword(text: str) -> Keyword | None:
-    """What a text commands; None for everything else, which is a reply for people to read."""
-    plain = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text[:_LONGEST]))
-    plain = plain.replace(_STOP_SIGN, " stop ").casefold()
-    plain = "".join(
-        letter
-        for letter in unicodedata.normalize("NFKD", plain)
-        if unicodedata.category(letter) not in ("Mn", "Cf")
-    )
+def read_keyword(text: str, more: Mapping[Keyword, Collection[str]] | None = None) -> Keyword | None:
+    """What a text commands; None for everything else, which is a reply for people to read.
+
+    more: further words and phrases, of other languages; each means it alone, or beside words that mean nothing. What is
+    both a STOP and something else is a STOP.
+    """
+    plain = _plain(text)
     whole = _words(plain)
     if not whole:
         return None
+    own = _own(whole, more or {})
+    if own == "stop":
+        return own
     if set(whole) <= _WEAK_STOP | _POLITE and set(whole) & _WEAK_STOP:
         return "stop"
     if any(_is_stop(_words(sentence)) for sentence in (plain, *_SENTENCE_END.split(plain))):
@@ -72,7 +75,31 @@ def read_keyword(text: str) -> Keyword | None:
         return "start" if said[0] in _START else "help"
     if (len(whole) == 1 and whole[0] in _WEAK_START) or _START_PHRASES.fullmatch(" ".join(said)):
         return "start"
+    return own
+
+
+def _plain(text: str) -> str:
+    plain = _APOSTROPHES.sub("", unicodedata.normalize("NFKC", text[:_LONGEST]))
+    plain = plain.replace(_STOP_SIGN, " stop ").casefold()
+    return "".join(
+        letter
+        for letter in unicodedata.normalize("NFKD", plain)
+        if unicodedata.category(letter) not in ("Mn", "Cf")
+    )
+
+
+def _own(whole: list[str], more: Mapping[Keyword, Collection[str]]) -> Keyword | None:
+    said = [word for word in whole if word not in _POLITE]
+    for keyword in KEYWORDS:
+        for written in more.get(keyword, ()):
+            meant = _words(_plain(written))
+            if meant and (meant in (whole, said) or (keyword == "stop" and _is_own_stop(meant, whole))):
+                return keyword
     return None
+
+
+def _is_own_stop(meant: list[str], whole: list[str]) -> bool:
+    return len(meant) == 1 and meant[0] in whole and set(whole) <= {meant[0]} | _FILLERS
 
 
 def _words(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from rules.sending import SendDecision, SendRequest, decide_send
 
 # From the cheapest to the dearest, where a policy says nothing of costs.
-CHANNELS = ("in_app", "push", "email", "whatsapp", "sms")
+CHANNELS = ("in_app", "push", "email", "whatsapp", "sms", "voice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Choice:
 def order_channels(written: Sequence[str] | None, costs: Mapping[str, float]) -> tuple[str, ...]:
     """Channels by preference: as `written`, or all of them, the cheapest first.
 
-    costs: per message. A channel without a cost keeps its usual place (in_app, push, email, whatsapp, sms): it
+    costs: per message. A channel without a cost keeps its usual place (in_app, push, email, whatsapp, sms, voice): it
     counts as much as the dearest of those before it.
     """
     if written:

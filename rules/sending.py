@@ -20,17 +20,19 @@ from schemas.sent import Sent, Waiting
 
 SendOutcome = Literal["sent", "no_consent", "suppressed", "unreachable", "held_quiet_hours", "capped"]
 
-# What needs a yes and an address, and respects the night. In-app messages, calls and tasks don't.
-CONSENT_CHANNELS = ("email", "sms", "whatsapp", "push")
+# What needs a yes and an address, and respects the night: what a machine says on the phone, too. In-app messages, and
+# calls and tasks of people, don't.
+CONSENT_CHANNELS = ("email", "sms", "whatsapp", "push", "voice")
 # These wake people: where the zone is unknown they wait until it is day wherever the customer may be.
 _WAKING_CHANNELS = ("sms", "whatsapp", "push", "voice")
-# What a machine says to somebody on the phone needs a yes and respects the night like what it writes.
-_NEED_CONSENT = (*CONSENT_CHANNELS, "voice")
 MESSAGE_CHANNELS = (*CONSENT_CHANNELS, "in_app")
 # How long after the decision a provider may come to have a message, and the least it is then given to deliver it.
 HANDOVER_SECONDS = 30
 SHORTEST_VALIDITY_SECONDS = 60
 _MARGIN = timedelta(seconds=HANDOVER_SECONDS + SHORTEST_VALIDITY_SECONDS)
+
+# When what complaints have parked is looked at again: nobody knows when it ends.
+PARKED_PAUSE = timedelta(minutes=15)
 
 # Quiet hours, window and caps push one another on; each round is a later instant.
 _ROUNDS = 50
@@ -46,6 +48,7 @@ class SendRequest:
     `due_at` quiet hours and silence may hold it, `cap_hold_seconds` how long caps may (None: not at all).
     `visits` says on how many days the customer was there in each of the 24 local hours, for windows that ask
     for the best time (empty: nothing is known).
+    `parked`: so many complained that nothing leaves by this channel that isn't critical.
     `country` (ISO 3166-1) narrows down where a customer of unknown zone may be; else the phone number in
     `address` does.
     """
@@ -67,6 +70,7 @@ class SendRequest:
     hold_seconds: int | None = 2 * 86_400
     cap_hold_seconds: int | None = 2 * 86_400
     visits: Sequence[int] = ()
+    parked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,8 @@ def decide_send(request: SendRequest, *, now: datetime) -> SendDecision:
     refusal = _refusal(request)
     if refusal is not None:
         return refusal
+    if request.parked and not request.critical:
+        return _park(request, now)
     customer_zone = zone_or_default(request.zone, request.policy.default_zone)
     hush = _silence(request, now)
     course = _follow(request, now, hush)
@@ -145,7 +151,7 @@ def consented(
     denied = next((word for word in words if consent.get(word) is False), None)
     if denied is not None:
         return False, f"{denied} was refused"
-    if channel not in _NEED_CONSENT or policy.consent.get(channel) == "assumed":
+    if channel not in CONSENT_CHANNELS or policy.consent.get(channel) == "assumed":
         return True, ""
     if consent.get(channel) or (topic and consent.get(f"{channel}:{topic}")):
         return True, ""
@@ -164,13 +170,22 @@ def _refusal(request: SendRequest) -> SendDecision | None:
         return SendDecision("no_consent", None, reason)
     if request.suppressed is not None:
         return SendDecision("suppressed", None, request.suppressed)
-    if request.channel in _NEED_CONSENT and not (request.address or "").strip():
+    if request.channel in CONSENT_CHANNELS and not (request.address or "").strip():
         return SendDecision("unreachable", None, f"there is no address for {request.channel}")
     return None
 
 
+def _park(request: SendRequest, now: datetime) -> SendDecision:
+    """It waits for somebody to lift that, as long as it lets itself be held."""
+    detail = f"so many complained that nothing but what is critical leaves by {request.channel}"
+    again = later(now, PARKED_PAUSE)
+    if again is None or not _in_time(request, again, request.hold_seconds or 0):
+        return SendDecision("held_quiet_hours", None, f"{detail}; that doesn't end in time")
+    return SendDecision("held_quiet_hours", again, detail)
+
+
 def _silence(request: SendRequest, now: datetime) -> Hush | None:
-    if request.channel not in (*_NEED_CONSENT, "in_app"):
+    if request.channel not in (*CONSENT_CHANNELS, "in_app"):
         return None
     return find_silence(request.policy.silence, request.contact, critical=request.critical, now=now)
 
@@ -197,7 +212,7 @@ def _quiet_zones(request: SendRequest) -> Collection[ZoneInfo] | None:
     """Where it must be day for this message; None where the night doesn't matter."""
     policy = request.policy
     exempt = request.critical and policy.critical_in_quiet_hours
-    if request.channel not in _NEED_CONSENT or exempt:
+    if request.channel not in CONSENT_CHANNELS or exempt:
         return None
     zone = find_zone(request.zone)
     if zone is None and request.channel in _WAKING_CHANNELS:
@@ -208,7 +223,7 @@ def _quiet_zones(request: SendRequest) -> Collection[ZoneInfo] | None:
 
 def _caps_until(request: SendRequest, at: datetime) -> Freed:
     """When no cap stands against it any more, and what the cap that holds longest says."""
-    if request.critical or request.channel not in (*_NEED_CONSENT, "in_app"):
+    if request.critical or request.channel not in (*CONSENT_CHANNELS, "in_app"):
         return Freed(at)
     sent = [Sent(*one) for one in request.recent]
     return free_caps(request.policy, request.channel, request.topic, sent, request.ahead, at)

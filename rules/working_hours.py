@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from rules.calendar import on_day
 from rules.zones import instant_at, zone_or_default
@@ -41,30 +41,33 @@ def working_before(moment: datetime, seconds: int, policy: Policy) -> datetime:
     return moment - timedelta(seconds=seconds)
 
 
-def open_slots(now: datetime, busy: Iterable[Busy], policy: Policy) -> list[datetime]:
+def open_slots(
+    now: datetime, busy: Iterable[Busy], policy: Policy, closed: Collection[date] = ()
+) -> list[datetime]:
     """When somebody with these appointments can be booked: pieces of 30 minutes within the next five working days.
 
-    Where the team has no working hours, those of weekdays from nine to five count, in the default zone.
+    Where the team has no working hours, those of weekdays from nine to five count, in the default zone. Nobody works
+    on days that are `closed`.
     """
     taken = list(busy)
     return [
         start
-        for start in _slots(now, policy)
+        for start in _slots(now, policy, closed)
         if not any(start < one.ends_at and one.starts_at < start + SLOT for one in taken)
     ]
 
 
-def is_slot(start: datetime, now: datetime, policy: Policy) -> bool:
+def is_slot(start: datetime, now: datetime, policy: Policy, closed: Collection[date] = ()) -> bool:
     """Whether a booking may begin then, whoever is free."""
-    return start in set(_slots(now, policy))
+    return start in set(_slots(now, policy, closed))
 
 
-def _slots(now: datetime, policy: Policy) -> Iterator[datetime]:
+def _slots(now: datetime, policy: Policy, closed: Collection[date]) -> Iterator[datetime]:
     hours = policy.working_hours or WorkingHours()
     zone = zone_or_default(None, policy.default_zone)
     day, offered = now.astimezone(zone).date(), 0
     for _ in range(60):
-        if day.isoweekday() in hours.weekdays:
+        if day.isoweekday() in hours.weekdays and day not in closed:
             opening, closing = (instant_at(on_day(day, minute), zone) for minute in hours.between)
             start, any_left = opening, False
             while start + SLOT <= closing:

@@ -98,6 +98,11 @@ def second_instant_at(local: datetime, zone: ZoneInfo) -> datetime | None:
     return second if second > first else None
 
 
+def country_of_zone(name: str) -> str | None:
+    """The country (ISO 3166-1) that a zone is named for; None for UTC and others that lie nowhere."""
+    return next((country for country, names in _zones_by_country().items() if name in names), None)
+
+
 def _countries_of(phone: str | None) -> tuple[str, ...]:
     digits = phone.strip().removeprefix("+") if phone and phone.strip().startswith("+") else ""
     codes = _calling_codes()

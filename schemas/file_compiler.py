@@ -177,12 +177,15 @@ class FileCompiler:
         return model, problems
 
     def read_policy(
-        self, path: Path, content: bytes, health_models: Collection[str]
+        self, path: Path, content: bytes, health_models: Collection[str], playbooks: Collection[str]
     ) -> tuple[Policy | None, list[Problem]]:
-        """The policy in the file at `path`, None where it has errors, and its problems; `health_models` are there."""
+        """The policy in the file at `path`, None where it has errors, and its problems.
+
+        `health_models` and `playbooks` are there.
+        """
 
         def read(source: Source, found: list[Problem]) -> tuple[Policy | None, list[Problem]]:
-            return read_policy(source, self._language, found, health_models)
+            return read_policy(source, self._language, found, health_models, playbooks)
 
         _, policy, problems = _survive(path, content, read)
         return policy, problems

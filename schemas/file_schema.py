@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from schemas.form import DAY_GROUPS, DURATION, PERCENT, RATE, WEEKDAYS, WINDOW
 from schemas.message_part import CHANNEL_PARTS, NAME_PATTERN
+from schemas.policy import INTERVENTION_TYPES
 from schemas.schema_part import DIALECT, Schema
 
 
@@ -67,6 +68,13 @@ def build_policy_schema() -> Schema:
                     },
                 },
             ),
+            "keywords": {
+                **_mapping(
+                    "Words and phrases that customers write to stop, start or ask for help, beside the usual ones.",
+                    {name: _words_that_mean(name) for name in ("stop", "start", "help")},
+                ),
+                "examples": ["{stop: [lopeta], help: [apua]}"],
+            },
             "exploration": PERCENT.json_schema(
                 "Share of `message` steps without `channels` that try another than the best; none where left out."
             ),
@@ -83,6 +91,12 @@ def build_policy_schema() -> Schema:
                         "x-expects": "weekdays, weekend, daily, or a list of days",
                     },
                     "between": WINDOW.json_schema('"09:00-17:00" where left out.'),
+                    "holidays": {
+                        "type": "string", "pattern": "^[A-Z]{2}(-[A-Z0-9]{1,3})?$", "examples": ["DE-BY"],
+                        "description": "Whose public holidays nobody can be booked on; those of the default zone's "
+                        "country where left out.",
+                        "x-expects": "a country such as DE, or a part of one such as DE-BY",
+                    },
                 },
             ),
             "teams": {
@@ -125,6 +139,12 @@ def build_policy_schema() -> Schema:
                     },
                 },
             ),
+            "interventions": _mapping(
+                "The playbook that other systems mean by a type of intervention; email_sequence is email-sequence "
+                "where left out, and so on.",
+                {name: {**_name(name.replace("_", "-")), "description": f"The playbook that {name} means."}
+                 for name in INTERVENTION_TYPES},
+            ),
             "costs": {
                 "type": "object", "minProperties": 1,
                 "description": "What a message costs by channel, and a minute of a CSM.",
@@ -156,7 +176,9 @@ def build_template_schema() -> Schema:
                 "type": "object", "additionalProperties": _part("A value for the provider's template."),
                 "description": "Its variables by name.",
             },
+            "text": _part("What is written instead within 24 hours of the customer's own message."),
         },
+        "voice": {"text": _part("What is read out on the phone.")},
     }  # fmt: skip
     return {
         "$schema": DIALECT,
@@ -190,6 +212,15 @@ def build_template_schema() -> Schema:
                 ],
             },
         },
+    }  # fmt: skip
+
+
+def _words_that_mean(keyword: str) -> Schema:
+    return {
+        "type": "array", "minItems": 1, "maxItems": 100, "uniqueItems": True,
+        "items": {"type": "string", "minLength": 1, "maxLength": 40, "pattern": r"\S"},
+        "description": f"What means {keyword.upper()}, alone or beside a please.",
+        "x-expects": "a list of words such as [lopeta]",
     }  # fmt: skip
 
 

@@ -95,7 +95,7 @@ class _Graph:
             case Act():
                 return self._act(step, loose)
             case Wait():
-                node = self._node(step, '{{{{"{}"}}}}', f"wait {_wait_words(step.spec)}")
+                node = self._node(step, '{{{{"{}"}}}}', f"wait {wait_words(step.spec)}")
                 self._join(loose, node)
                 return self._react(node, step.outcomes, always=True)
             case WaitFor():
@@ -136,7 +136,7 @@ class _Graph:
             self._join(loose, asked)
             loose, skipped = [(asked, "then")], [(asked, "else")]
         shape = '[["{}"]]' if step.human else '["{}"]'
-        node = self._add(self._place(None if step.guard else step.id), shape, *_act_words(step))
+        node = self._add(self._place(None if step.guard else step.id), shape, *act_words(step))
         self._join(loose, node)
         return self._react(node, step.outcomes) + skipped
 
@@ -227,7 +227,8 @@ class _Graph:
             self._lines.append(f"{origin} -->{words} {node}")
 
 
-def _act_words(step: Act) -> list[str]:
+def act_words(step: Act) -> list[str]:
+    """What a step does, in two lines: its word, and the argument that says most."""
     args = {name: _plain(value) for name, value in step.args.items()}
     main = next((args[name] for name in MAIN_ARGUMENTS if name in args), None)
     if main is None:
@@ -243,7 +244,8 @@ def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _wait_words(spec: WaitSpec) -> str:
+def wait_words(spec: WaitSpec) -> str:
+    """How long, or until when, as people write it."""
     at = getattr(spec, "at_minute", None)
     clock = "" if at is None else f" at {at // 60:02}:{at % 60:02}"
     match spec:

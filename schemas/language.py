@@ -20,7 +20,11 @@ CUSTOMER_NAMES = (
     "id", "first_name", "last_name", "business_name", "email", "phone", "timezone", "locale", "country",
     "csm", "vendor_type", "plan", "monthly_price", "subscription_status", "signed_up_at",
 )  # fmt: skip
-RUN_NAMES = ("playbook", "title", "entered_at", "reason", "variant")
+RUN_NAMES = (
+    "playbook", "title", "entered_at", "reason", "variant",
+    # What whoever asked for the run by hand wants said.
+    "priority", "message", "timeline", "special_offers",
+)  # fmt: skip
 LINK_NAMES = ("unsubscribe", "preferences", "booking")
 
 

@@ -270,7 +270,7 @@ class _Loader:
             policy, problems = None, [content]
         else:
             there = {*shipped_models(), *(file.stem for file in _unhidden(path.parent / HEALTH))}
-            policy, problems = self.compiler.read_policy(path, content, there)
+            policy, problems = self.compiler.read_policy(path, content, there, self._beside(path.parent))
         self.loaded.policy = self.policies[path.parent] = policy
         if named:
             self._tell(*problems)

@@ -24,7 +24,8 @@ CHANNEL_PARTS: dict[str, tuple[str, ...]] = {
     "sms": ("text",),
     "push": ("title", "text"),
     "in_app": ("title", "text"),
-    "whatsapp": ("content_sid", "variables"),
+    "whatsapp": ("content_sid", "variables", "text"),
+    "voice": ("text",),
 }
 HTML_PARTS = ("html",)
 

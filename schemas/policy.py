@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from schemas.frozen import Frozen
 from schemas.health_model import DEFAULT_MODEL
@@ -16,10 +16,15 @@ class Cap(Frozen):
 
 
 class WorkingHours(Frozen):
-    """When the team works: ISO weekdays (1 Monday) and minutes of the day, in the default zone."""
+    """When the team works: ISO weekdays (1 Monday) and minutes of the day, in the default zone.
+
+    `holidays` is whose public holidays nobody can be booked on: a country (ISO 3166-1), or a part of one (`DE-BY`);
+    where it is left out, the default zone's country.
+    """
 
     weekdays: tuple[int, ...] = (1, 2, 3, 4, 5)
     between: tuple[int, int] = (9 * 60, 17 * 60)
+    holidays: str | None = None
 
 
 class Team(Frozen):
@@ -69,11 +74,20 @@ class Silence(Frozen):
     critical_passes: bool = False
 
 
+# What other systems ask for by its type; by default each is the playbook called like it.
+InterventionType = Literal[
+    "email_sequence", "in_app_message", "phone_call", "feature_tour", "personalized_support"
+]
+INTERVENTION_TYPES: tuple[InterventionType, ...] = get_args(InterventionType)
+
+
 class Policy(Frozen):
     """The rules over all playbooks. `quiet_hours` are minutes of the day in the customer's zone, may cross midnight.
 
     `caps` maps `total`, a channel or `topic:NAME` to a cap on messages; `entries` caps playbooks entered per customer;
     `consent` maps a channel to whether silence means yes; a denial always wins. `health_model` names what scores.
+    `interventions` maps a type of intervention to the playbook that is meant by it.
+    `keywords` are words that mean STOP, START and HELP beside those that everybody knows.
     `exploration_percent` is the share of messages that pick their channel and try another one than the best.
     """
 
@@ -90,5 +104,11 @@ class Policy(Frozen):
     working_hours: WorkingHours | None = None
     teams: dict[str, Team] = {}
     costs: dict[str, float] = {}
+    keywords: dict[Literal["stop", "start", "help"], tuple[str, ...]] = {}
     health_model: str = DEFAULT_MODEL
     churn: ChurnPolicy = ChurnPolicy()
+    interventions: dict[InterventionType, str] = {}
+
+    def playbook_for(self, intervention: InterventionType) -> str:
+        """The playbook that a type means; `email_sequence` is `email-sequence` where nothing is said."""
+        return self.interventions.get(intervention) or intervention.replace("_", "-")

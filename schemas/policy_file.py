@@ -10,7 +10,17 @@ from schemas.errors import Problem
 from schemas.form import DURATION, PERCENT, RATE, WINDOW, Form, FormError, parse_days
 from schemas.health_model import DEFAULT_MODEL
 from schemas.language import Language
-from schemas.policy import Cap, ChurnPolicy, MarketRow, Policy, Silence, Team, WorkingHours
+from schemas.policy import (
+    INTERVENTION_TYPES,
+    Cap,
+    ChurnPolicy,
+    InterventionType,
+    MarketRow,
+    Policy,
+    Silence,
+    Team,
+    WorkingHours,
+)
 from schemas.problem import Report, did_you_mean, nearest
 from schemas.shape import report_shape
 from schemas.yaml_source import Path, Source
@@ -23,24 +33,32 @@ def read_policy(
     language: Language,
     problems: list[Problem],
     health_models: Collection[str] | None = None,
+    playbooks: Collection[str] | None = None,
 ) -> tuple[Policy | None, list[Problem]]:
     """The policy, or None where there are errors; `problems` is what reading the YAML found.
 
-    `health_models` are the names that there are (None: any will do).
+    `health_models` and `playbooks` are the names that there are (None: any will do).
     """
     report = Report(source, problems)
     report_shape(report, language.policy_validator)
     if not isinstance(source.data, dict):
         return None, report.problems
-    policy = _Reader(report, source.data, health_models).read()
+    policy = _Reader(report, source.data, health_models, playbooks).read()
     return (None if report.failed else policy), report.problems
 
 
 class _Reader:
-    def __init__(self, report: Report, data: dict[str, Any], health_models: Collection[str] | None) -> None:
+    def __init__(
+        self,
+        report: Report,
+        data: dict[str, Any],
+        health_models: Collection[str] | None,
+        playbooks: Collection[str] | None,
+    ) -> None:
         self.report = report
         self.data = data
         self.health_models = health_models
+        self.playbooks = playbooks
 
     def read(self) -> Policy:
         data = self.data
@@ -70,9 +88,26 @@ class _Reader:
                 for name, cost in self.mapping("costs").items()
                 if isinstance(cost, (int, float)) and not isinstance(cost, bool)
             },
+            keywords={
+                name: tuple(words)
+                for name, words in self.mapping("keywords").items()
+                if name in ("stop", "start", "help") and isinstance(words, list)
+            },
             health_model=self.health_model(),
             churn=self.churn(),
+            interventions=self.interventions(),
         )
+
+    def interventions(self) -> dict[InterventionType, str]:
+        if self.report.has_fault_within(("interventions",)):
+            return {}
+        given = self.mapping("interventions")
+        for name, playbook in given.items():
+            if self.playbooks is not None and playbook not in self.playbooks:
+                hint = did_you_mean(playbook, self.playbooks, otherwise=f"Write it as {playbook}.yaml.")
+                what = f"There is no playbook `{playbook}`."
+                self.report.error(("interventions", name), "PB410", what, hint)
+        return {name: given[name] for name in INTERVENTION_TYPES if name in given}
 
     def topic_caps(self, consent: dict[str, Any]) -> dict[str, Cap | None]:
         given = self.mapping("caps").get("topics")
@@ -209,7 +244,9 @@ class _Reader:
                 ("working_hours", "between"), "PB402", what, 'Write the earlier time first: "09:00-17:00".'
             )
             between = None
-        made = {"between": between} if between else {}
+        made: dict[str, Any] = {"between": between} if between else {}
+        if isinstance(given.get("holidays"), str):
+            made["holidays"] = given["holidays"]
         days = given.get("days")
         if days is not None and not self.report.has_fault_within(("working_hours", "days")):
             return WorkingHours(weekdays=parse_days(days), **made)

@@ -17,7 +17,7 @@ from schemas.yaml_source import Path, Source
 # What each channel can't do without.
 REQUIRED_PARTS = {
     "email": ("subject",), "sms": ("text",), "push": ("title", "text"), "in_app": ("title", "text"),
-    "whatsapp": ("content_sid",),
+    "whatsapp": ("content_sid",), "voice": ("text",),
 }  # fmt: skip
 
 

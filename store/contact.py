@@ -21,7 +21,7 @@ from store.database import encode
 from store.deliveries import hash_address, hash_as_written
 
 # Which trait of the profile a channel's address is.
-ADDRESS_TRAITS = {"email": "email", "sms": "phone", "whatsapp": "phone", "push": "push_token"}
+ADDRESS_TRAITS = {"email": "email", "sms": "phone", "whatsapp": "phone", "push": "push_token", "voice": "phone"}
 TICK = timedelta(microseconds=1)
 
 
@@ -201,11 +201,8 @@ async def find_suppressions(
     """(customer id, channel, reason, since) for the addresses in these profiles, in order of reason."""
     wanted: dict[tuple[str, str], list[str]] = defaultdict(list)
     for customer_id, profile in profiles.items():
-        for channel, trait in ADDRESS_TRAITS.items():
-            address = profile.get(trait)
-            if isinstance(address, str) and address:
-                for hashed in hashes_of(channel, address):
-                    wanted[(channel, hashed)].append(customer_id)
+        for place in hashes_by_channel(profile):
+            wanted[place].append(customer_id)
     if not wanted:
         return []
     rows = await connection.execute(
@@ -220,6 +217,16 @@ async def find_suppressions(
         for row in rows
         for customer_id in wanted.get((row.channel, row.address_hash), ())
     ]
+
+
+def hashes_by_channel(profile: Mapping[str, object]) -> set[tuple[str, str]]:
+    """(channel, hash) of all that the addresses in this profile are or were remembered by."""
+    return {
+        (channel, hashed)
+        for channel, trait in ADDRESS_TRAITS.items()
+        if isinstance(address := profile.get(trait), str) and address
+        for hashed in hashes_of(channel, address)
+    }
 
 
 def hashes_of(channel: str, address: str) -> tuple[str, ...]:
@@ -270,15 +277,23 @@ async def suppress(
 
 
 async def lift(
-    connection: AsyncConnection, channel: str, address_hashes: Sequence[str], reason: str | None
+    connection: AsyncConnection,
+    channel: str,
+    address_hashes: Sequence[str],
+    reason: str | None,
+    *,
+    by: str,
+    at: datetime,
 ) -> list[str]:
-    """Take this reason back (None: all); the reasons that stood. What else stands stays."""
+    """Take this reason back (None: all); the reasons that stood. What else stands stays; who lifted what is kept."""
     rows = await connection.execute(
         text(
-            "DELETE FROM suppressions WHERE channel = :channel AND address_hash = ANY(:hashes) "
-            "AND (CAST(:reason AS text) IS NULL OR reason = :reason) RETURNING reason"
+            "WITH gone AS (DELETE FROM suppressions WHERE channel = :channel AND address_hash = ANY(:hashes) "
+            "AND (CAST(:reason AS text) IS NULL OR reason = :reason) RETURNING channel, address_hash, reason, source, at), "
+            "kept AS (INSERT INTO suppression_lifts (channel, address_hash, reason, source, at, lifted_at, lifted_by) "
+            "SELECT channel, address_hash, reason, source, at, :lifted_at, :by FROM gone) SELECT reason FROM gone"
         ),
-        {"channel": channel, "hashes": list(address_hashes), "reason": reason},
+        {"channel": channel, "hashes": list(address_hashes), "reason": reason, "by": by, "lifted_at": at},
     )
     return sorted({row.reason for row in rows})
 
@@ -317,3 +332,39 @@ async def list_suppressions(
         },
     )  # fmt: skip
     return [Suppression(**row._mapping) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """A suppression that was taken back: what had stood since `at`, and who ended it when."""
+
+    channel: str
+    address_hash: str
+    reason: str
+    source: str
+    at: datetime
+    lifted_at: datetime
+    lifted_by: str
+
+
+async def list_lifts(
+    connection: AsyncConnection,
+    *,
+    channel: str | None = None,
+    address_hashes: Sequence[str] | None = None,
+    limit: int = 1000,
+) -> list[Lift]:
+    """Suppressions that were lifted, the latest first."""
+    rows = await connection.execute(
+        text(
+            "SELECT channel, address_hash, reason, source, at, lifted_at, lifted_by FROM suppression_lifts "
+            "WHERE (CAST(:channel AS text) IS NULL OR channel = :channel) "
+            "AND (CAST(:hashes AS text[]) IS NULL OR address_hash = ANY(CAST(:hashes AS text[]))) "
+            "ORDER BY lifted_at DESC, id DESC LIMIT :limit"
+        ),
+        {
+            "channel": channel, "limit": limit,
+            "hashes": None if address_hashes is None else list(address_hashes),
+        },
+    )  # fmt: skip
+    return [Lift(**row._mapping) for row in rows]

@@ -127,7 +127,10 @@ async def record_message(
         text(
             "INSERT INTO inbound_messages (id, channel, provider, provider_id, customer_id, delivery_id, address_hash, "
             "text, keyword, at, received_at) VALUES (:id, :channel, :provider, :message, CAST(:customer AS uuid), "
-            "CAST(:delivery AS uuid), :hash, :text, :keyword, :at, :now) ON CONFLICT DO NOTHING"
+            # Whoever was erased isn't known by what they write afterwards; a STOP of theirs counts all the same.
+            "CAST(:delivery AS uuid), :hash, CASE WHEN CAST(:customer AS uuid) IS NULL AND EXISTS (SELECT FROM suppressions "
+            "WHERE channel = :channel AND address_hash = :hash AND reason = 'erased') THEN '' ELSE :text END, :keyword, :at, "
+            ":now) ON CONFLICT DO NOTHING"
         ),
         {
             "id": str(key), "channel": message.channel, "provider": message.provider,

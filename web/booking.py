@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import groupby
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import Request
 
-from rules.invitation import Appointment, Person, write_invitation
+from rules.invitation import Appointment, customer_of, person_of, write_invitation, write_moment
 from rules.tasks import due_after
 from rules.zones import zone_or_default
 from schemas.errors import InputError, NotFoundError, UnavailableError
@@ -93,11 +92,7 @@ async def _answer(
         raise NotFoundError("No time was agreed on for this call.", remedy="Choose one first.")
     profile = (await load_customers(connection, [task.customer_id]))[task.customer_id].profile
     policy = await load_policy(connection)
-    customer = Person(
-        str(profile.get("business_name") or profile.get("first_name") or "Customer"),
-        _text(profile.get("email")),
-    )
-    person = Person(_name_of(task.holder), task.holder)
+    customer, person = customer_of(profile), person_of(task.holder)
     # What was over before it was closed took place: only what didn't is called off.
     cancelled = task.state != "open" and (task.closed_at or now) < task.starts_at
     appointment = Appointment(
@@ -135,21 +130,12 @@ def _page(request: Request, edge: Edge, token: LinkToken, offer: Offer, *, told:
         "book.html",
         days=days,
         zone=zone.key,
-        person=_name_of(offer.people[0]) if len(offer.people) == 1 else None,
-        booked=_written(booked, zone) if booked else None,
+        hours_of=offer.policy.default_zone if offer.times.unusual else None,
+        person=person_of(offer.people[0]).name if len(offer.people) == 1 else None,
+        booked=write_moment(booked, zone) if booked else None,
         calendar=calendar_link,
         told=TOLD[told] if told else None,
     )
-
-
-def _written(at: datetime, zone: ZoneInfo) -> str:
-    local = at.astimezone(zone)
-    return f"{local:%A}, {local.day} {local:%B} at {local:%H:%M}"
-
-
-def _name_of(person: str) -> str:
-    """How a customer may read who it is: the name before the @, as nobody's address is theirs to know."""
-    return person.partition("@")[0].replace(".", " ").replace("_", " ").title()
 
 
 def _moment(written: str) -> datetime:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rules.assigning import team_of
-from rules.booking import bookable_people, choose_free
+from rules.booking import Times, bookable_people, bookable_times, choose_free, is_free
 from rules.calendar import working_due
 from rules.tasks import OUTCOMES, Deadlines, due_after, move_deadlines
-from rules.working_hours import Busy, is_slot, open_slots
+from rules.working_hours import Busy
 from schemas.errors import ConflictError, InputError
 from schemas.incoming import IncomingEvent, Mover
 from schemas.policy import Policy
@@ -41,6 +41,7 @@ class Offer:
     busy: Mapping[str, list[Busy]]
     call: Task | None
     slots: list[datetime]
+    times: Times
 
 
 async def offer_times(connection: Connection, customer_id: str, now: datetime) -> Offer | None:
@@ -58,8 +59,10 @@ async def offer_times(connection: Connection, customer_id: str, now: datetime) -
         call.holder if call else None, call.team if call else None, str(owner) if owner else None, policy
     )
     busy = await _load_busy(connection, people, now, call)
-    slots = sorted({slot for person in people for slot in open_slots(now, busy[person], policy)})
-    return Offer(customer, policy, people, busy, call, slots)
+    said = {name: _text(customer.profile.get(name)) for name in ("timezone", "country", "region")}
+    times = bookable_times(now, policy, zone=said["timezone"], country=said["country"], region=said["region"])
+    slots = [at for at in times.starts if any(is_free(at, busy[person]) for person in people)]
+    return Offer(customer, policy, people, busy, call, slots, times)
 
 
 async def book(connection: Connection, customer_id: str, at: datetime, now: datetime, move: Mover) -> Task:
@@ -76,7 +79,7 @@ async def book(connection: Connection, customer_id: str, at: datetime, now: date
         )
     if offer.call is not None and offer.call.starts_at == at:
         return offer.call
-    if not is_slot(at, now, offer.policy):
+    if at not in offer.times.starts:
         raise InputError("That time can't be booked.", remedy="Choose one of those below.")
     await lock_calendars(connection, offer.people)
     busy = await _load_busy(connection, offer.people, now, offer.call)
@@ -170,6 +173,10 @@ async def _tell(connection: Connection, customer: Customer, task: Task, now: dat
     name = f"{task.id}/{BOOKED}/{task.calendar_sequence}"
     event = IncomingEvent(SOURCE, name, customer.external_id, BOOKED, now, now, now.date(), told)
     await take_within(connection, [event], move=move)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 async def _load_busy(

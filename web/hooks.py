@@ -17,6 +17,7 @@ from store.database import Connection
 from store.deliveries import hash_address
 from store.hooks import store_request
 from store.inbound_messages import said_since
+from store.playbooks import load_policy
 from web.edge import Edge, EdgeHere
 from web.problems import explain, respond
 
@@ -94,8 +95,9 @@ async def _answer(connection: Connection, edge: Edge, source: str, hook: HookReq
         messages = read_twilio(hook.body, hook.query, now).messages
     except EventError:
         return ""
+    more = (await load_policy(connection)).keywords if messages else {}
     for message in messages:
-        if message.answered_as or read_keyword(message.text) != "help":
+        if message.answered_as or read_keyword(message.text, more) != "help":
             continue
         hashed = hash_address(message.channel, message.address)
         if not await said_since(connection, message.channel, hashed, "help", now - HELP_AGAIN):

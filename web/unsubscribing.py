@@ -32,7 +32,7 @@ router = APIRouter(include_in_schema=False)
 MOST_FIELDS = 1000
 WHAT = {
     "email": "e-mails", "sms": "text messages", "whatsapp": "WhatsApp messages", "push": "notifications on your phone",
-    "in_app": "messages inside the product", "": "messages",
+    "voice": "automatic calls", "in_app": "messages inside the product", "": "messages",
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from store.contact import address_of
 
 TITLES: Mapping[str, str] = {
     "email": "E-mail", "sms": "Text messages (SMS)", "whatsapp": "WhatsApp", "push": "Notifications on your phone",
-    "in_app": "Messages inside the product",
+    "voice": "Automatic calls", "in_app": "Messages inside the product",
 }  # fmt: skip
 
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from activities.messages import compose, parts_of
+from activities.messages import WHATSAPP, compose, parts_of
 from activities.routing import DueMessage, decide_route, open_tickets, topic_of
 from channels.rendering import RenderError
 from loops.simulation.run import Line, Place, SimulatedRun, place_of
 from rules.best_time import ACTIVITY_DAYS
 from rules.sending import MESSAGE_CHANNELS
 from rules.silence import REPLY_EVENT, Contact
+from rules.whatsapp_window import may_write_freely
 from schemas.plan import Act
 from schemas.run import StepCall, StepResult
 from schemas.sent import Sent
@@ -31,7 +32,13 @@ def deliver(run: SimulatedRun, call: StepCall) -> StepResult:
             topic = topic_of(run.playbook, step)
             delivery = delivery_id(run.customer.given.customer, *place)
             context = run.context(now, channel=route.channel, topic=topic, delivery=delivery)
-            content = compose(run.playbook, step, route.channel, context)
+            content = compose(
+                run.playbook,
+                step,
+                route.channel,
+                context,
+                freely=_writes_freely(run, step, route.channel, now),
+            )
     except RenderError as error:
         if outcome == "sent":
             run.tell(now, place, step.word, "failed", channel=route.channel, detail=error.message)
@@ -59,6 +66,18 @@ def _hold(
     line = run.tell(before["at"] if before else now, place, step.word, outcome, **about)
     run.lines.remove(line)
     return line
+
+
+def _writes_freely(run: SimulatedRun, step: Act, channel: str, now: datetime) -> bool:
+    """Whether a WhatsApp message may be any text, by what the customer wrote there."""
+    if channel != WHATSAPP or not parts_of(run.playbook, step, channel).get("text"):
+        return False
+    wrote = [
+        event.at
+        for event in run.customer.facts(now).events
+        if event.name == REPLY_EVENT and event.at <= now and event.properties.get("channel") == WHATSAPP
+    ]
+    return may_write_freely(max(wrote, default=None), now)
 
 
 def _due_message(run: SimulatedRun, call: StepCall, step: Act) -> DueMessage:

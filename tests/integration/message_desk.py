@@ -19,6 +19,7 @@ from channels.outcome import Channel
 from channels.settings import parse_smtp_url
 from channels.smtp import SmtpChannel
 from channels.twilio import TwilioSmsChannel
+from channels.twilio_voice import TwilioVoiceChannel
 from channels.twilio_whatsapp import TwilioWhatsappChannel
 from schemas.incoming import IncomingEvent
 from schemas.plan import Act, CompiledPlaybook
@@ -34,7 +35,7 @@ from tests.standins.smtp import SmtpStandIn
 from tests.standins.twilio import TwilioStandIn
 
 NUDGE = "HX" + "1" * 32
-OPEN = Policy(consent=dict.fromkeys(("email", "sms", "whatsapp", "push"), "assumed"))
+OPEN = Policy(consent=dict.fromkeys(("email", "sms", "whatsapp", "push", "voice"), "assumed"))
 # One template with a part for every channel.
 TEMPLATES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "nudge": {
@@ -59,9 +60,10 @@ class Providers:
     def sent(self) -> dict[str, int]:
         """How many messages each has taken, those with none left out."""
         whatsapp = sum(message.to.startswith("whatsapp:") for message in self.twilio.accepted)
+        calls = sum(message.sid.startswith("CA") for message in self.twilio.accepted)
         counts = {
-            "email": len(self.smtp.accepted), "whatsapp": whatsapp,
-            "sms": len(self.twilio.accepted) - whatsapp, "push": len(self.fcm.accepted),
+            "email": len(self.smtp.accepted), "whatsapp": whatsapp, "voice": calls,
+            "sms": len(self.twilio.accepted) - whatsapp - calls, "push": len(self.fcm.accepted),
         }  # fmt: skip
         return {channel: count for channel, count in counts.items() if count}
 
@@ -154,6 +156,7 @@ def make_all_channels(providers: Providers, directory: Path) -> dict[str, Channe
         "email": SmtpChannel(parse_smtp_url(providers.smtp.url), sender=("Holdfast", "care@example.com")),
         "sms": TwilioSmsChannel(**account, sender="+15005550006"),
         "whatsapp": TwilioWhatsappChannel(**account, sender="+15005550006"),
+        "voice": TwilioVoiceChannel(**account, sender="+15005550006", language="en-GB"),
         "push": FcmChannel(key, base_url=fcm.url),
     }
 

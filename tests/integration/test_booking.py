@@ -234,3 +234,16 @@ def test_whoever_has_a_csm_books_on_our_own_page() -> None:
     assert "booking" not in maker.make(customer, {})
     elsewhere = LinkMaker(KEY, "https://care.example.com", "https://book.example.com")
     assert elsewhere.make(customer, {"csm": "anna"})["booking"] == "https://book.example.com"
+
+
+async def test_whoever_is_on_the_other_side_of_the_world_is_told_whose_hours_they_are(
+    web: RunningWeb,
+) -> None:
+    await govern(web, TEAM)
+    [near] = await know(web, "ada")
+    assert "by yours that is early" not in (await web.client.get(near)).text
+    body = {"userId": "ada", "messageId": "i-far", "traits": {"timezone": "Pacific/Auckland"}}
+    await web.client.post("/v1/identify", json=body)
+    page = (await web.client.get(near)).text
+    assert "We work by the clock of Europe/Berlin: by yours that is early, late or at night." in page
+    assert (await choose(web, near, (await offered(web, near))[0])).startswith("Booked")

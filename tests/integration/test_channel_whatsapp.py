@@ -137,3 +137,14 @@ async def test_a_template_without_variables_cannot_be_told_from_another() -> Non
         with pytest.raises(ChannelError):
             await channel.send(make_message(content_sid=PLAIN, variables={}))
         assert await channel.look_up(make_message(content_sid=PLAIN, variables={}), since) is UNANSWERABLE
+
+
+async def test_what_names_no_template_is_a_text_and_is_found_by_it() -> None:
+    async with connect() as (server, channel):
+        answer = make_message(content_sid="", variables={}, text="Thanks, we look into it.")
+        receipt = await channel.send(answer)
+        [taken] = server.accepted
+        assert (taken.body, "ContentSid" in taken.form) == ("Thanks, we look into it.", False)
+        since = datetime.now(UTC) - timedelta(minutes=1)
+        assert await channel.look_up(answer, since) == receipt
+        assert await channel.look_up(make_message(content_sid="", variables={}, text="Other"), since) is None

@@ -19,6 +19,7 @@ from store.contact import (
     declare_consents,
     find_by_address,
     lift,
+    list_lifts,
     load_consents,
     load_suppressions,
     record_consent,
@@ -158,7 +159,9 @@ async def test_consent_is_declared_with_its_evidence_and_read_with_its_history(w
     answer = await web.client.put(PATH, json=body)
     assert answer.status_code == 200, answer.text
     told = answer.json()
-    assert told["allowed"] == {"email": True, "sms": True, "whatsapp": False, "push": False}
+    assert told["allowed"] == {
+        "email": True, "sms": True, "whatsapp": False, "push": False, "voice": False,
+    }  # fmt: skip
     assert [(one["channel"], one["topic"], one["granted"], one["source"]) for one in told["consents"]] == [
         ("email", "tips", False, "checkout"), ("sms", "", True, "checkout"),
     ]  # fmt: skip
@@ -238,10 +241,18 @@ async def test_reasons_stand_for_themselves_and_one_is_lifted_without_the_others
         assert not await suppress(connection, "email", hashed, "stop", START + HOUR)
         assert await suppress(connection, "email", hashed, "complaint", START, source="ses")
         assert await load_suppressions(connection, profile) == {customer: {"email": "complaint, stop"}}
-        assert await lift(connection, "email", [hashed], "stop") == ["stop"]
+        assert await lift(connection, "email", [hashed], "stop", by="START", at=START + HOUR) == ["stop"]
         assert await load_suppressions(connection, profile) == {customer: {"email": "complaint"}}
-        assert await lift(connection, "email", [hashed], None) == ["complaint"]
+        assert await lift(connection, "email", [hashed], None, by="anna", at=START + 2 * HOUR) == [
+            "complaint"
+        ]
         assert await load_suppressions(connection, profile) == {}
+        # What stood is still known, and who ended it.
+        lifts = await list_lifts(connection, channel="email", address_hashes=[hashed])
+        assert [(one.reason, one.source, one.at, one.lifted_at, one.lifted_by) for one in lifts] == [
+            ("complaint", "ses", START, START + 2 * HOUR, "anna"), ("stop", "", START, START + HOUR, "START"),
+        ]  # fmt: skip
+        assert await lift(connection, "email", [hashed], None, by="anna", at=START) == []
 
 
 async def test_a_number_is_the_same_however_it_is_written_and_what_was_hashed_as_written_still_counts(
@@ -306,6 +317,9 @@ async def test_the_command_suppresses_lifts_and_lists(
     assert lifted.exit_code == 0
     assert "still suppressed: hard_bounce" in lifted.stderr
     assert (await told(*number, "--lift", "--reason", "manual")).exit_code == 1
+    gone = await told("--list", "--lifted", "--address", "+1 (500) 555-0009")
+    assert gone.stdout.count("manual") == 1
+    assert "lifted by cli, " in gone.stdout
     assert (await told("--list", "--address", "+1 500 555 0009", "--format", "json")).stdout.count(
         "hard_bounce"
     ) == 1

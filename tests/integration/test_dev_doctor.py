@@ -74,6 +74,9 @@ def test_good_parts_are_told_from_bad_ones(
     for part in ("secrets", "database", "temporal", "attributes"):
         assert findings[part]["ok"], findings[part]
     assert "holdfast worker" in str(findings["worker"]["remedy"])
+    assert not findings["batch worker"]["ok"]
+    assert "nobody works on holdfast-batch" in str(findings["batch worker"]["found"])
+    assert "holdfast worker --batch" in str(findings["batch worker"]["remedy"])
 
     migrate(postgres_url)
     _, findings = examine(checkout, tmp_path, environ)

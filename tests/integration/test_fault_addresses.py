@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from channels.outcome import AccountError, ContentError
+from channels.outcome import AccountError, ContentError, TransientError
 from channels.webhook import call_webhook
 from tests.integration.test_webhook import settings
 from tests.standins.receiver import ReceiverStandIn
@@ -69,4 +69,28 @@ async def test_a_host_is_looked_up_once_and_what_was_checked_is_where_it_goes(
             await sending
         assert refused.value.provider_code == "private_address"
         assert receiver.requests == []
+    assert asked == ["hook.example"]
+
+
+@pytest.mark.parametrize("listening", [True, False])
+async def test_where_the_first_address_does_not_answer_the_next_one_is_asked(
+    listening: bool, receiver: ReceiverStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def look_up(host: str, port: int, **more: Any) -> list[tuple[Any, ...]]:
+        asked.append(host)
+        # Nobody listens on the first; the second is never connected to.
+        addresses = ["127.0.0.2", "169.254.169.254", *(["127.0.0.1"] if listening else [])]
+        return [(2, 1, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+    told = settings(f"hook.example:{receiver.port}")
+    sending = call_webhook("POST", f"http://hook.example:{receiver.port}/x", {}, key="k", settings=told)
+    if listening:
+        assert (await sending).status == 200
+        assert len(receiver.requests) == 1
+    else:
+        with pytest.raises(TransientError):
+            await sending
     assert asked == ["hook.example"]

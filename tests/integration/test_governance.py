@@ -28,6 +28,7 @@ from tests.integration.message_desk import OPEN, MessageDesk, open_message_desk
 from tests.integration.plans import DAY
 from tests.integration.step_desk import act
 from tests.integration.test_message_step import HOLD, nudge, own
+from tests.integration.web_edge import run_web
 
 HOUR = timedelta(hours=1)
 
@@ -245,6 +246,22 @@ async def test_a_message_takes_the_channel_that_the_customer_answers_on(desk: Me
     assert (row["told"]["chosen"], row["told"]["by"]) == ("email", "answers")
     assert row["told"]["rates"]["in_app"]["sent"] == 20
     assert row["told"]["shares"]["email"] == 1.0
+
+
+async def test_the_api_shows_what_a_messages_channel_and_time_went_by(
+    desk: MessageDesk, database_url: str
+) -> None:
+    run = await desk.enter(nudge())
+    await answer(desk, "in_app", sent=20, answered=0)
+    await answer(desk, "email", sent=20, answered=15)
+    await desk.carry_out(run, "nudge")
+    async with run_web(database_url) as web:
+        told = (await web.client.get(f"/api/runs/{run}")).json()
+    [shown] = [one for one in told["deliveries"] if one["step"] == "nudge"]
+    assert shown["evidence"]["channel"]["chosen"] == shown["channel"] == "email"
+    assert shown["evidence"]["channel"]["rates"]["email"]["answered"] == 15
+    assert shown["evidence"]["time"]["due_at"] == desk.now.isoformat()
+    assert shown["evidence"]["consent"] == {"basis": "assumed"}
 
 
 async def test_who_never_answered_anything_is_written_to_as_everybody_answers(desk: MessageDesk) -> None:

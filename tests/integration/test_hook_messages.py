@@ -15,8 +15,10 @@ from bench.stop_race import race
 from store.contact import suppress as suppress_hash
 from store.deliveries import hash_address
 from store.inbound_messages import last_inbound_at
+from store.message_history import count_answers
+from store.playbooks import publish
 from tests.integration.hook_desk import PHONE, HookDesk, open_hook_desk
-from tests.integration.message_desk import ADDRESSES
+from tests.integration.message_desk import ADDRESSES, OPEN
 from tests.integration.step_desk import act
 
 EMAIL = ADDRESSES["email"]
@@ -258,3 +260,39 @@ async def test_what_was_planned_before_the_stop_isnt_sent_after_it(desk: HookDes
     async with desk.messages.steps.database.transaction() as connection:
         found = await connection.execute(text("SELECT state FROM deliveries"))
         assert [row.state for row in found] == ["skipped"]
+
+
+async def test_words_of_the_policy_stop_and_a_stop_speaks_for_no_channel(desk: HookDesk) -> None:
+    first, second = await desk.send("sms"), await desk.send("sms", name="again")
+    async with desk.messages.steps.database.transaction() as connection:
+        words = OPEN.model_copy(update={"keywords": {"stop": ("lopeta",)}})
+        await publish(connection, {}, {}, words, author="test", now=desk.now, gone=())
+    await desk.text("Lopeta, kiitos", number=1)
+    assert await desk.suppressed("sms", PHONE) == []
+    assert (await desk.delivery(second))["status"] == "replied"
+    await desk.text("Lopeta!", number=2)
+    assert await desk.suppressed("sms", PHONE) == ["stop"]
+    assert (await desk.delivery(first))["replied_at"] is None
+
+
+@pytest.mark.parametrize(
+    "known", ["+1 (500) 555-0009", "001 500 555 0009", "tel:+1-500-555-0009", "+1 (0)500 5550009"]
+)
+async def test_whose_number_it_is_does_not_hang_on_how_it_is_written(known: str, desk: HookDesk) -> None:
+    await desk.messages.steps.identify(phone=known)
+    await desk.messages.steps.identify("eve", phone="+15005550010")
+    await desk.text("Hello?", sender=PHONE)
+    [row] = await desk.messages.rows(
+        "SELECT external_id FROM inbound_messages i JOIN customers c ON c.id = i.customer_id"
+    )
+    assert row["external_id"] == "ada"
+    assert [name for name, _ in await desk.events()] == ["message_replied"]
+
+
+async def test_a_reply_counts_as_an_answer_on_its_channel_and_a_stop_does_not(desk: HookDesk) -> None:
+    for number, said in enumerate(("Great, thanks for asking", "Stop")):
+        await desk.send("sms", name=f"asking-{number}")
+        await desk.text(said, number=number)
+        async with desk.messages.steps.database.transaction() as connection:
+            counted = await count_answers(connection, desk.now - timedelta(days=1), desk.now)
+        assert counted["sms"] == (number + 1, 1)

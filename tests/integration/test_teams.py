@@ -15,7 +15,7 @@ from activities.tasks import HumanTasks
 from activities.versions import Versions
 from channels.settings import parse_smtp_url
 from channels.smtp import SmtpChannel
-from loops.staff_mail import StaffMail
+from loops.notices import Notices
 from loops.upkeep import Upkeep
 from schemas.catalogue import load_catalogue
 from schemas.errors import ConflictError, InputError
@@ -194,14 +194,16 @@ async def test_whoever_has_it_is_reminded_once_before_it_is_due(desk: StepDesk) 
     )
     async with SmtpStandIn() as smtp:
         mail = SmtpChannel(parse_smtp_url(smtp.url), sender=("Holdfast", "care@example.com"))
-        desk.upkeep = Upkeep(desk.opening, StaffMail(mail, "https://care.example.com"))
+        notices = Notices(desk.opening, mail, "https://care.example.com")
+        desk.upkeep = Upkeep(desk.opening, notices)
         await _assign(desk, run, "call")
         # Due on Tuesday at 9:00, so four hours of work before are Monday at 13:00.
         assert await desk.upkeep.next_due() == datetime(2026, 3, 2, 13, tzinfo=UTC)
         await desk.pass_time(4 * HOUR - timedelta(seconds=1))
-        assert smtp.accepted == []
-        await desk.pass_time(timedelta(seconds=1))
-        await desk.pass_time(HOUR)
+        assert not await notices.run_once()
+        for passed in (timedelta(seconds=1), HOUR):
+            await desk.pass_time(passed)
+            await notices.run_once()
         await mail.close()
         [received] = smtp.accepted
     assert received.message["To"] == "anna@example.com"
@@ -215,22 +217,19 @@ async def test_whoever_has_it_is_reminded_once_before_it_is_due(desk: StepDesk) 
 
 async def test_two_workers_remind_once(desk: StepDesk) -> None:
     run = await desk.enter(
-        *(act("task", f"t{n}", title="Look", due="4h") for n in range(20)), policy=Policy()
+        *(act("task", f"t{n}", title="Look", assign="anna@example.com", due="4h") for n in range(20)),
+        policy=Policy(),
     )
     for number in range(20):
         await _assign(desk, run, f"t{number}")
-    told: list[str] = []
-
-    class Noting(StaffMail):
-        def __init__(self) -> None:
-            pass
-
-        async def remind(self, task: object) -> bool:
-            told.append(task.id)  # type: ignore[attr-defined]
-            return True
-
     desk.clock.now += 4 * HOUR
-    await asyncio.gather(*(Upkeep(desk.opening, Noting()).run_once() for _ in range(2)))
+    async with SmtpStandIn() as smtp:
+        mail = SmtpChannel(parse_smtp_url(smtp.url), sender=("Holdfast", "care@example.com"))
+        both = [Notices(desk.opening, mail, "https://care.example.com") for _ in range(2)]
+        await asyncio.gather(*(Upkeep(desk.opening, notices).run_once() for notices in both))
+        await asyncio.gather(*(notices.run_once() for notices in both))
+        await mail.close()
+        told = [received.delivery for received in smtp.accepted]
     assert len(told) == len(set(told)) == 20
 
 

@@ -255,7 +255,7 @@ async def test_a_link_without_a_channel_means_all_that_need_consent(
 ) -> None:
     customer = await meet_ada(web)
     await browser.post(unsubscribe(customer, channel=""))
-    assert await said(web) == dict.fromkeys(("email", "sms", "whatsapp", "push"), False)
+    assert await said(web) == dict.fromkeys(("email", "sms", "whatsapp", "push", "voice"), False)
 
 
 async def test_looking_changes_nothing(web: RunningWeb, browser: httpx.AsyncClient) -> None:
@@ -346,9 +346,10 @@ async def test_the_preferences_page_shows_what_holds_and_saves_what_is_turned(
     on = {"email": True, "email:tips": False, "email:offers": True}
     sms = {"sms": False, "sms:tips": True, "sms:offers": True}
     whatsapp = {"whatsapp": True, "whatsapp:tips": True, "whatsapp:offers": True}
-    assert switches(page) == on | sms | {word: word != "whatsapp" for word in whatsapp}
+    calls = {"voice": False, "voice:tips": True, "voice:offers": True}
+    assert switches(page) == on | sms | calls | {word: word != "whatsapp" for word in whatsapp}
     page = await choose(browser, path, page, email__tips=True, email__offers=False, sms=True)
-    assert switches(page) == on | sms | {
+    assert switches(page) == on | sms | calls | {
         "email:tips": True, "email:offers": False, "sms": True,
         "whatsapp": False, "whatsapp:tips": True, "whatsapp:offers": True,
     }  # fmt: skip
@@ -400,7 +401,7 @@ async def test_nothing_at_all_is_a_no_on_every_channel(web: RunningWeb, browser:
     customer = await meet_ada(web, policy=TOPICS)
     answer = await browser.post(preferences(customer), data={"do": "nothing"}, follow_redirects=True)
     assert not any(on for word, on in switches(answer.text).items() if ":" not in word)
-    assert await said(web) == dict.fromkeys(("email", "sms", "whatsapp", "push"), False)
+    assert await said(web) == dict.fromkeys(("email", "sms", "whatsapp", "push", "voice"), False)
 
 
 async def test_a_topic_refused_everywhere_can_be_taken_up_again_on_one_channel(

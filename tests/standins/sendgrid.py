@@ -63,6 +63,8 @@ def _problems(mail: dict[str, Any]) -> list[str]:
         found.append("subject.subject")
     if not mail.get("content") or not all(part.get("value") for part in mail["content"]):
         found.append("content.0.value")
+    if any(set(";\r\n") & set(file.get("type", "")) for file in mail.get("attachments", [])):
+        found.append("attachments.0.type")
     if RESERVED & {name.lower() for name in mail.get("headers", {})}:
         found.append("headers.headers")
     return found

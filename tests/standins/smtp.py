@@ -26,6 +26,8 @@ FAULTS = {
     "452_after_dot": "dot:452 4.3.1 disk full",
     "554_after_dot": "dot:554 5.6.0 refused",
 }
+# How long a message is waited for.
+PATIENCE_SECONDS = 60.0
 CUTS = ("cut_before_dot", "cut_after_dot", "hang_after_dot", "garbled_after_dot", "delay")
 CHANCE = ("451_at_rcpt", "cut_before_dot", "cut_after_dot", "452_after_dot")
 
@@ -73,8 +75,9 @@ class SmtpStandIn(StandInServer):
         return sum(mail.delivery == delivery for mail in self.accepted)
 
     async def wait_for_message(self) -> None:
-        """Return once a message was accepted."""
-        await self._took_one.wait()
+        """Return once a message was accepted. Raises TimeoutError if none is in time."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self._took_one.wait()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

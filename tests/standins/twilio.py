@@ -231,7 +231,7 @@ def _check(form: dict[str, str], contents: Mapping[str, str]) -> int | None:
     if form["To"].startswith("whatsapp:"):
         if not form.get("From", "MG").startswith(("whatsapp:", "MG")):
             return 63007
-        if form.get("ContentSid") not in contents:
+        if form.get("ContentSid") not in contents and ("ContentSid" in form or not form.get("Body")):
             return 21655
     elif not form.get("Body") and not form.get("Twiml"):
         return 21602

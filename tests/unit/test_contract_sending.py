@@ -231,5 +231,12 @@ def test_working_hours_of_the_team_move_due_times() -> None:
 
 def test_costs_say_which_channel_is_best_where_none_are_listed() -> None:
     policy = govern("costs: {email: 0.001, sms: 0.04, whatsapp: 0.0005, push: 0.1}")
-    assert order_channels(None, policy.costs) == ("in_app", "whatsapp", "email", "sms", "push")
+    assert order_channels(None, policy.costs) == ("in_app", "whatsapp", "email", "sms", "push", "voice")
     assert order_channels(("sms", "email"), policy.costs) == ("sms", "email")
+
+
+def test_the_policy_may_name_further_keywords_and_whose_holidays_the_teams_are() -> None:
+    policy = govern("keywords: {stop: [lopeta, älä lähetä], help: [apua]}\nworking_hours: {holidays: DE-BY}")
+    assert policy.keywords == {"stop": ("lopeta", "älä lähetä"), "help": ("apua",)}
+    assert policy.working_hours is not None
+    assert policy.working_hours.holidays == "DE-BY"

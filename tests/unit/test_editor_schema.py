@@ -131,14 +131,15 @@ def test_editors_the_quick_check_and_jsonschema_accept_the_same_files(name: str,
     plain = Draft202012Validator(PLAIN[name])
     quick = make_validator(PLAIN[name])
     editor = Draft202012Validator(build_schemas()[f"{name}.schema.json"])
-    accepted = 0
-    for _ in range(150):
+    # Few of the files are policies: so many rounds that some are met.
+    accepted, rounds = 0, 400
+    for _ in range(rounds):
         data = spoil(chance.choice(DATA), chance)
         good = plain.is_valid(data)
         accepted += good
         assert editor.is_valid(data) == good, data
         assert (find_errors(quick, data, 1) == []) == good, data
-    assert 0 < accepted < 150
+    assert 0 < accepted < rounds
 
 
 @pytest.mark.parametrize("name", PLAIN)

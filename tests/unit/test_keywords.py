@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rules.keywords import read_keyword
+from rules.keywords import Keyword, read_keyword
 
 STOP = """
 STOP|stop.|Stop|Stop please|please stop|STOPALL|stop all|UNSUBSCRIBE|CANCEL|END|QUIT|OPTOUT|REVOKE|opt out|OPT-OUT
@@ -56,3 +56,26 @@ def test_it_means_help(text: str) -> None:
 )
 def test_strange_and_long_texts_are_read_at_once(text: str) -> None:
     assert read_keyword(text) is None
+
+
+MORE: dict[Keyword, list[str]] = {
+    "stop": ["Lopeta", "älä lähetä"], "start": ["aloita"], "help": ["apua", "neuvo minua"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("LOPETA!", "stop"), ("lopeta please", "stop"), ("Lopeta messages now", "stop"), ("Älä lähetä.", "stop"),
+        ("ala laheta", "stop"), ("Aloita", "start"), ("apua?", "help"), ("Neuvo minua, thanks", "help"),
+        ("lopeta huomenna jos voit", None), ("aloita alusta", None), ("STOP", "stop"), ("help", "help"),
+    ],
+)  # fmt: skip
+def test_words_of_the_policy_mean_the_same_beside_the_usual_ones(text: str, meant: str | None) -> None:
+    assert read_keyword(text, MORE) == meant
+
+
+def test_what_is_a_stop_too_is_a_stop() -> None:
+    assert read_keyword("yes", {"stop": ["yes"]}) == "stop"
+    assert read_keyword("help", {"stop": ["help"], "help": ["help"]}) == "stop"
+    assert read_keyword("lopeta", {"stop": ["", " "]}) is None

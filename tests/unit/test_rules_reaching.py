@@ -43,12 +43,12 @@ def choose(*channels: str, now: datetime = NOON, policy: dict[str, Any] | None =
     [
         (["sms", "in_app"], {"sms": 9.0}, ["sms", "in_app"]),
         (["sms", "sms"], {}, ["sms"]),
-        (None, {}, ["in_app", "push", "email", "whatsapp", "sms"]),
-        (None, {"email": 0.001, "sms": 0.04}, ["in_app", "push", "email", "whatsapp", "sms"]),
-        (None, {"email": 0.05, "sms": 0.01}, ["in_app", "push", "sms", "email", "whatsapp"]),
-        (None, {"push": 0.02, "email": 0.001}, ["in_app", "email", "push", "whatsapp", "sms"]),
+        (None, {}, ["in_app", "push", "email", "whatsapp", "sms", "voice"]),
+        (None, {"email": 0.001, "sms": 0.04}, ["in_app", "push", "email", "whatsapp", "sms", "voice"]),
+        (None, {"email": 0.05, "sms": 0.01}, ["in_app", "push", "sms", "email", "whatsapp", "voice"]),
+        (None, {"push": 0.02, "email": 0.001}, ["in_app", "email", "push", "whatsapp", "sms", "voice"]),
         (None, {"csm_minute": 0.8, "whatsapp": 0.03, "sms": 0.02},
-         ["in_app", "push", "email", "sms", "whatsapp"]),
+         ["in_app", "push", "email", "sms", "whatsapp", "voice"]),
     ],
 )  # fmt: skip
 def test_the_written_order_counts_else_the_cheapest_comes_first(
