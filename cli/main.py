@@ -48,8 +48,13 @@ COMMANDS = {
     "resume": "Let paused runs go on.",
     "stop": "End runs now.",
     "providers": "Who sends messages, who of them is parked, and using them again.",
+    "complaints": "How many complained, where that has parked messages, and lifting it.",
     "suppress": "Never write to an address, and why; lift that, list it.",
+    "erase": "Forget a customer for good; list whom, keep them out.",
+    "export": "Everything known of one customer, as JSON.",
     "report": "What playbooks achieved.",
+    "people": "Who may sign in: accounts, roles, one-time links.",
+    "keys": "API keys of programs.",
     "churn": "Churn models on any table: fit, predict, evaluate.",
     "train": "Train the churn models on the history; list them, roll back.",
 }

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.database import encode
+from store.erasing_fence import find_fenced
 
 # Traits of an identify call that have a column of their own.
 PROFILE_TRAITS = ("first_name", "business_name", "email", "phone", "timezone", "locale", "csm")
@@ -30,8 +31,14 @@ class Customer:
 async def ensure_customers(
     connection: AsyncConnection, seen: Mapping[str, datetime], *, demo: bool = False
 ) -> dict[str, str]:
-    """The ids of these external ids, created where new, all locked (FOR NO KEY UPDATE, ids ascending)."""
+    """The ids of these external ids, created where new, all locked (FOR NO KEY UPDATE, ids ascending).
+
+    Whoever was erased, or is about to be, is left out.
+    """
     found = await _lock_by_name(connection, list(seen))
+    if fenced := await find_fenced(connection, seen):
+        seen = {name: at for name, at in seen.items() if name not in fenced}
+        found = {name: id_ for name, id_ in found.items() if name not in fenced}
     if len(found) < len(seen):
         rows = encode([{"external_id": name, "created_at": at} for name, at in sorted(seen.items())])
         await connection.execute(
@@ -75,12 +82,14 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 async def load_customers(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Customer]:
     """Profiles by id; ids that don't exist are left out."""
     rows = await connection.execute(_LOAD, {"ids": list(ids)})
-    found: dict[str, Customer] = {}
-    for id_, external_id, demo, traits, *columns in rows:
-        profile: dict[str, Any] = {**_decode(traits), **dict(zip(PROFILE_TRAITS, columns, strict=True))}
-        given = {name: value for name, value in profile.items() if value is not None}
-        found[id_] = Customer(id_, external_id, given, demo)
-    return found
+    return {row[0]: read_customer(*row) for row in rows}
+
+
+def read_customer(id_: str, external_id: str, demo: bool, traits: str, *columns: str | None) -> Customer:
+    """The customer in a row of id and traits as texts, and the columns of PROFILE_TRAITS."""
+    profile: dict[str, Any] = {**_decode(traits), **dict(zip(PROFILE_TRAITS, columns, strict=True))}
+    given = {name: value for name, value in profile.items() if value is not None}
+    return Customer(id_, external_id, given, demo)
 
 
 async def find_customer(connection: AsyncConnection, external_id: str) -> Customer | None:

@@ -26,9 +26,12 @@ _LOCK = text(
     "SELECT c.id::text FROM customers c JOIN (SELECT customer_id FROM evaluations ORDER BY since LIMIT :limit) e "
     "ON e.customer_id = c.id ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED"
 )
+# Asked under the locks: for whom is to be erased nothing is decided any more.
 _TAKE = text(
-    "DELETE FROM evaluations WHERE customer_id = ANY(CAST(:ids AS uuid[])) "
-    "RETURNING customer_id::text, since, changed, everything"
+    "WITH taken AS (DELETE FROM evaluations WHERE customer_id = ANY(CAST(:ids AS uuid[])) "
+    "RETURNING customer_id, since, changed, everything) "
+    "SELECT customer_id::text, since, changed, everything FROM taken t "
+    "WHERE NOT EXISTS (SELECT FROM erasures e WHERE e.customer_id = t.customer_id)"
 )
 
 

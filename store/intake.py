@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from schemas.incoming import DeadLetter, IncomingEvent, Mover, TakenIn
 from store import signals
 from store.customers import PROFILE_TRAITS, ensure_customers
 from store.database import Database, encode
+from store.erasing_fence import count_dropped
 from store.push_tokens import take_traits
 from store.repairs import first_midnight, request_repairs
 
@@ -54,16 +55,17 @@ async def take_in(
 ) -> TakenIn:
     """Store `events` and `dead` in one transaction, committed on return; what was seen before changes nothing.
 
-    Customers that are not known yet are created. `evaluate=False` leaves out the requests for evaluation and repair (bulk
-    loads of history). Raises SQLAlchemy's errors when the database is away; then nothing was stored.
+    Customers that are not known yet are created; events of erased ones are dropped and counted. `evaluate=False` leaves
+    out the requests for evaluation and repair (bulk loads of history). Raises SQLAlchemy's errors when the database is
+    away; then nothing was stored.
     """
     async with database.transaction() as connection:
         if dead:
             await _bury(connection, dead)
         if not events:
             return TakenIn(0, 0, len(dead))
-        stored = await take_within(connection, events, move=move, evaluate=evaluate, demo=demo)
-        return TakenIn(stored, len(events) - stored, len(dead))
+        stored, dropped = await _take(connection, events, move=move, evaluate=evaluate, demo=demo)
+        return TakenIn(stored, len(events) - stored - dropped, len(dead) + dropped)
 
 
 async def take_within(
@@ -75,17 +77,29 @@ async def take_within(
     demo: bool = False,
 ) -> int:
     """Store events in the caller's transaction, as `take_in` does in one of its own; returns how many were new."""
+    stored, _ = await _take(connection, events, move=move, evaluate=evaluate, demo=demo)
+    return stored
+
+
+async def _take(
+    connection: AsyncConnection, events: Sequence[IncomingEvent], *, move: Mover, evaluate: bool, demo: bool
+) -> tuple[int, int]:
+    """How many were stored, and how many dropped because their customer was erased."""
     # The row locks that this takes, in order of id, are held to the end: see the customer lock.
     customers = await ensure_customers(
         connection, {event.external_id: event.received_at for event in events}, demo=demo
     )
+    dropped = Counter(event.source for event in events if event.external_id not in customers)
+    if dropped:
+        await count_dropped(connection, dropped, events[-1].received_at)
+        events = [event for event in events if event.external_id in customers]
     fresh = await _insert(connection, events, customers)
     if fresh:
         changed = await _move(connection, fresh, customers, move)
         if evaluate:
             await _request_evaluation(connection, changed, fresh[-1].received_at)
             await _request_repair(connection, fresh, customers)
-    return len(fresh)
+    return len(fresh), dropped.total()
 
 
 async def _insert(

@@ -23,6 +23,7 @@ from store.tables.customers import (
     signal_history,
     signals,
     success_milestones,
+    suppression_lifts,
     suppressions,
 )
 from store.tables.decisions import (
@@ -38,7 +39,7 @@ from store.tables.decisions import (
 )
 from store.tables.delivery import delivery_reports, hook_requests, inbound_messages, providers, push_tokens
 from store.tables.events import dead_letters, event_ids, events, tallies
-from store.tables.ledger import deliveries, rewards, tasks, team_turns
+from store.tables.ledger import deliveries, notices, rewards, tasks, team_turns
 from store.tables.playbooks import file_problems, governance, playbook_versions, playbooks, publications
 from store.tables.runs import (
     doorbells,
@@ -94,6 +95,7 @@ __all__ = [
     "intervention_executions",
     "metadata",
     "model_reports",
+    "notices",
     "people",
     "playbook_versions",
     "playbooks",
@@ -116,6 +118,7 @@ __all__ = [
     "signals",
     "standings",
     "success_milestones",
+    "suppression_lifts",
     "suppressions",
     "tallies",
     "tasks",

@@ -68,6 +68,8 @@ sign_in_links = Table(
     _person(),
     Column("expires_at", instant(), nullable=False),
     Column("used_at", instant()),
+    # Whether whoever uses it chooses a password; a link of `holdfast dev` signs in at once.
+    Column("sets_password", Boolean, nullable=False, server_default=text("true")),
 )
 
 # By the hash of an account or of an address, so that the table says of nobody that they tried.
@@ -124,8 +126,11 @@ saved_views = Table(
     Column("name", Text, nullable=False),
     Column("query", JSONB, nullable=False),
     Column("shared", Boolean, nullable=False, server_default=text("false")),
+    # What the page opens with.
+    Column("is_default", Boolean, nullable=False, server_default=text("false")),
     Column("at", instant(), nullable=False),
     UniqueConstraint("owner", "page", "name", name="saved_views_owner_key"),
+    Index("saved_views_default_key", "owner", "page", unique=True, postgresql_where=text("is_default")),
 )
 
 # Customers who are to be forgotten: our random id and a hash outlive them, so that a restored backup is cleaned too.
@@ -140,8 +145,11 @@ erasures = Table(
     Column("requested_at", instant(), nullable=False),
     Column("state", Text, nullable=False),
     Column("finished_at", instant()),
+    # From then on a new event of the same external id makes a new customer.
+    Column("allowed_again_at", instant()),
     Column("detail", JSONB, nullable=False, server_default=EMPTY_OBJECT),
     one_of("state", "state", "fenced", "cancelling", "erasing", "done"),
     Index("erasures_customer_id_idx", "customer_id"),
     Index("erasures_external_id_hash_idx", "external_id_hash"),
+    Index("erasures_unfinished_idx", "requested_at", postgresql_where=text("state <> 'done'")),
 )

@@ -87,10 +87,11 @@ signals = Table(
     Column("changed_at", instant(), nullable=False),
     CheckConstraint("health_score BETWEEN 0 AND 100", name="health_score_range"),
     CheckConstraint("churn_probability BETWEEN 0 AND 1", name="churn_probability_range"),
-    Index("signals_risk_level_idx", "risk_level"),
-    Index("signals_health_score_idx", "health_score"),
+    Index("signals_risk_level_idx", "risk_level", "health_score", "customer_id"),
+    Index("signals_health_score_idx", "health_score", "customer_id"),
     Index("signals_ltv_at_risk_idx", "ltv_at_risk"),
-    Index("signals_churn_probability_idx", "churn_probability"),
+    Index("signals_churn_probability_idx", "churn_probability", postgresql_include=["ltv_at_risk"]),
+    Index("signals_predicted_churn_date_idx", "predicted_churn_date", "customer_id"),
 )
 
 signal_history = Table(
@@ -152,6 +153,21 @@ consent_events = Table(
 )
 
 # By the address's hash, so that it outlives the customer; one row per reason, as some are lifted and others stay.
+# Suppressions that somebody took back.
+suppression_lifts = Table(
+    "suppression_lifts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("address_hash", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("at", instant(), nullable=False),
+    Column("lifted_at", instant(), nullable=False),
+    Column("lifted_by", Text, nullable=False),
+    Index("suppression_lifts_address_hash_idx", "address_hash"),
+)
+
 suppressions = Table(
     "suppressions",
     metadata,

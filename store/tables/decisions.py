@@ -77,6 +77,14 @@ entry_requests = Table(
     Column("decision", Text),
     Column("detail", Text, nullable=False, server_default=""),
     Column("run_id", UUID(as_uuid=False)),
+    Column("priority", Text),
+    # What whoever asked wants said, in their own words: templates of the run may use it.
+    Column("customization", JSONB, nullable=False, server_default=EMPTY_OBJECT),
+    Column("asked_by", Text, nullable=False, server_default=""),
+    # Those that were asked for together.
+    Column("batch", UUID(as_uuid=False)),
+    one_of("priority", "priority", "low", "medium", "high", "critical"),
+    Index("entry_requests_batch_idx", "batch", postgresql_where=text("batch IS NOT NULL")),
     Index("entry_requests_open_idx", "customer_id", postgresql_where=text("decided_at IS NULL")),
 )
 

@@ -8,6 +8,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     Numeric,
@@ -123,6 +124,38 @@ tasks = Table(
         "remind_at",
         postgresql_where=text("state = 'open' AND reminded_at IS NULL"),
     ),
+)
+
+# Mails about work: to whoever has it, and to the customer who has an appointment. Whom a mail goes to is looked up when
+# it is sent; `person` is one of our own.
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True),
+    Column("number", BigInteger, Identity(always=True), nullable=False),
+    customer(),
+    Column("task_id", UUID(as_uuid=False), ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("person", Text, nullable=False, server_default=""),
+    Column("sequence", Integer, nullable=False, server_default=text("0")),
+    Column("starts_at", instant()),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("created_at", instant(), nullable=False),
+    Column("next_at", instant(), nullable=False),
+    Column("give_up_at", instant(), nullable=False),
+    Column("settled_at", instant()),
+    Column("provider", Text),
+    Column("provider_id", Text),
+    Column("error", Text),
+    one_of("kind", "kind", "reminder", "invitation", "cancellation"),
+    one_of("recipient", "recipient", "staff", "customer"),
+    one_of("state", "state", "waiting", "sent", "skipped", "failed"),
+    Index("notices_waiting_idx", "next_at", postgresql_where=text("state = 'waiting'")),
+    Index("notices_task_id_idx", "task_id"),
+    Index("notices_starts_at_idx", "starts_at"),
+    Index("notices_customer_id_idx", "customer_id"),
 )
 
 # Who of a team got work last; locked while work is given out, so that two workers never give it to one.

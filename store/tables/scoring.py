@@ -47,6 +47,8 @@ customer_health = Table(
     Column("intervention_triggered", Boolean, nullable=False, server_default=text("false")),
     Column("next_review_date", Date),
     Column("calculated_at", instant(), nullable=False),
+    # How everybody stood on one day.
+    Index("customer_health_day_idx", "day", "customer_id"),
     postgresql_partition_by="RANGE (day)",
 )
 
@@ -78,6 +80,8 @@ churn_predictions = Table(
     Column("held_out", Boolean, nullable=False, server_default=text("false")),
     Column("actual_churn", Boolean),
     Column("calculated_at", instant(), nullable=False),
+    # Who predicted on one day.
+    Index("churn_predictions_day_idx", "prediction_date", "source", "customer_id"),
     postgresql_partition_by="RANGE (prediction_date)",
 )
 

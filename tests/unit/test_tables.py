@@ -26,7 +26,10 @@ def _is_partition(difference: object) -> bool:
     name = str(difference)
     return (any(f"{table}_" in name for table in PARTITIONED) and "remove_table" in name) or (
         "remove_index" in name
-        and any(f"{table}_2" in name or f"{table}_default" in name for table in ("events", "decisions"))
+        and any(
+            f"{table}_2" in name or f"{table}_default" in name
+            for table in ("events", "decisions", "customer_health", "churn_predictions")
+        )
     )
 
 

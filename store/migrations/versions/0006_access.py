@@ -50,6 +50,7 @@ CREATE TABLE sign_in_links (
   person_id UUID NOT NULL,
   expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
   used_at TIMESTAMP WITH TIME ZONE,
+  sets_password BOOLEAN DEFAULT true NOT NULL,
   CONSTRAINT sign_in_links_pkey PRIMARY KEY (token_hash),
   CONSTRAINT sign_in_links_person_id_fkey FOREIGN KEY(person_id) REFERENCES people (id) ON DELETE CASCADE
 );
@@ -94,10 +95,18 @@ CREATE TABLE saved_views (
   name TEXT NOT NULL,
   query JSONB NOT NULL,
   shared BOOLEAN DEFAULT false NOT NULL,
+  is_default BOOLEAN DEFAULT false NOT NULL,
   at TIMESTAMP WITH TIME ZONE NOT NULL,
   CONSTRAINT saved_views_pkey PRIMARY KEY (id),
   CONSTRAINT saved_views_owner_key UNIQUE (owner, page, name)
 );
+CREATE UNIQUE INDEX saved_views_default_key ON saved_views (owner, page) WHERE is_default;
+
+ALTER TABLE entry_requests
+  ADD COLUMN priority TEXT,
+  ADD COLUMN customization JSONB DEFAULT '{}'::jsonb NOT NULL,
+  ADD COLUMN asked_by TEXT DEFAULT '' NOT NULL,
+  ADD CONSTRAINT entry_requests_priority_check CHECK (priority IN ('low', 'medium', 'high', 'critical'));
 
 CREATE TABLE success_milestones (
   customer_id UUID NOT NULL,
@@ -132,17 +141,76 @@ CREATE TABLE erasures (
   requested_at TIMESTAMP WITH TIME ZONE NOT NULL,
   state TEXT NOT NULL,
   finished_at TIMESTAMP WITH TIME ZONE,
+  allowed_again_at TIMESTAMP WITH TIME ZONE,
   detail JSONB DEFAULT '{}'::jsonb NOT NULL,
   CONSTRAINT erasures_pkey PRIMARY KEY (id),
   CONSTRAINT erasures_state_check CHECK (state IN ('fenced', 'cancelling', 'erasing', 'done'))
 );
 CREATE INDEX erasures_customer_id_idx ON erasures (customer_id);
 CREATE INDEX erasures_external_id_hash_idx ON erasures (external_id_hash);
+CREATE INDEX erasures_unfinished_idx ON erasures (requested_at) WHERE state <> 'done';
 
-CREATE INDEX signals_health_score_idx ON signals (health_score);
+ALTER TABLE exposures DROP CONSTRAINT exposures_customer_id_fkey;
+ALTER TABLE intervention_executions
+  DROP CONSTRAINT intervention_executions_customer_id_fkey,
+  DROP CONSTRAINT intervention_executions_run_id_fkey;
+
+CREATE TABLE notices (
+  id UUID NOT NULL,
+  number BIGINT GENERATED ALWAYS AS IDENTITY,
+  customer_id UUID NOT NULL,
+  task_id UUID NOT NULL,
+  kind TEXT NOT NULL,
+  recipient TEXT NOT NULL,
+  person TEXT DEFAULT '' NOT NULL,
+  sequence INTEGER DEFAULT 0 NOT NULL,
+  starts_at TIMESTAMP WITH TIME ZONE,
+  state TEXT DEFAULT 'waiting' NOT NULL,
+  attempts INTEGER DEFAULT 0 NOT NULL,
+  created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  next_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  give_up_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  settled_at TIMESTAMP WITH TIME ZONE,
+  provider TEXT,
+  provider_id TEXT,
+  error TEXT,
+  CONSTRAINT notices_pkey PRIMARY KEY (id),
+  CONSTRAINT notices_customer_id_fkey FOREIGN KEY(customer_id) REFERENCES customers (id) ON DELETE CASCADE,
+  CONSTRAINT notices_task_id_fkey FOREIGN KEY(task_id) REFERENCES tasks (id) ON DELETE CASCADE,
+  CONSTRAINT notices_kind_check CHECK (kind IN ('reminder', 'invitation', 'cancellation')),
+  CONSTRAINT notices_recipient_check CHECK (recipient IN ('staff', 'customer')),
+  CONSTRAINT notices_state_check CHECK (state IN ('waiting', 'sent', 'skipped', 'failed'))
+);
+CREATE INDEX notices_waiting_idx ON notices (next_at) WHERE state = 'waiting';
+CREATE INDEX notices_task_id_idx ON notices (task_id);
+CREATE INDEX notices_starts_at_idx ON notices (starts_at);
+CREATE INDEX notices_customer_id_idx ON notices (customer_id);
+
+CREATE TABLE suppression_lifts (
+  id BIGINT GENERATED ALWAYS AS IDENTITY,
+  channel TEXT NOT NULL,
+  address_hash TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  source TEXT NOT NULL,
+  at TIMESTAMP WITH TIME ZONE NOT NULL,
+  lifted_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  lifted_by TEXT NOT NULL,
+  CONSTRAINT suppression_lifts_pkey PRIMARY KEY (id)
+);
+CREATE INDEX suppression_lifts_address_hash_idx ON suppression_lifts (address_hash);
+
+DROP INDEX signals_risk_level_idx;
+CREATE INDEX signals_risk_level_idx ON signals (risk_level, health_score, customer_id);
+CREATE INDEX signals_health_score_idx ON signals (health_score, customer_id);
 CREATE INDEX signals_ltv_at_risk_idx ON signals (ltv_at_risk);
-CREATE INDEX signals_churn_probability_idx ON signals (churn_probability);
+CREATE INDEX signals_churn_probability_idx ON signals (churn_probability) INCLUDE (ltv_at_risk);
+CREATE INDEX signals_predicted_churn_date_idx ON signals (predicted_churn_date, customer_id);
+CREATE INDEX churn_predictions_day_idx ON churn_predictions (prediction_date, source, customer_id);
 CREATE INDEX customers_csm_idx ON customers (csm);
+CREATE INDEX customer_health_day_idx ON customer_health (day, customer_id);
+
+ALTER TABLE entry_requests ADD COLUMN batch UUID;
+CREATE INDEX entry_requests_batch_idx ON entry_requests (batch) WHERE batch IS NOT NULL;
 """
 
 
