@@ -24,6 +24,7 @@ from schemas.settings import Settings
 PAGE = """
 Holdfast is up                       Ctrl-C stops it; the next start goes on from here
 
+  Sign in       {sign_in}{sign_in_note}
   Pages         {web}
   API           {web}/openapi.json
   API key       {api_key}
@@ -158,6 +159,9 @@ def page(addresses: dict[str, Any], environ: dict[str, str]) -> str:
         **addresses,
         "temporal_ui": addresses["temporal_ui"]
         or f"(your Temporal at {addresses['temporal'] or 'its profile'})",
+        "sign_in_note": "\n                (once, as you@localhost; the next start prints another)"
+        if "/welcome/" in addresses["sign_in"]
+        else "",
         "messages": "every mail and SMS; none leaves this machine"
         if own_sink
         else f"mail goes out by {_host(environ)}",

@@ -17,6 +17,7 @@ from loops.child import Child, end_orphan
 from loops.data_directory import DataDirectory
 from loops.embedded_postgres import DATABASE, EmbeddedPostgres
 from loops.embedded_temporal import EmbeddedTemporal, plain_environ
+from loops.first_sign_in import make_sign_in_link
 from loops.ports import HOST, choose_port
 from loops.provider_reports import SECRET_VARIABLE, make_secret
 from loops.push_sink import make_account
@@ -63,6 +64,7 @@ class Development:
         self.environ: dict[str, str] = {}
         self.postgres: EmbeddedPostgres | None = None
         self.temporal: EmbeddedTemporal | None = None
+        self.sign_in: str | None = None
 
     def choose_ports(self) -> None:
         """Take the usual ports, else those of the last start, else the next free ones; names busy ones."""
@@ -97,6 +99,9 @@ class Development:
             group.create_task(self._start(batch))
             web = self._process("web", self._answers_health, "--port", str(self.ports["web"]))
             group.create_task(self._start(web))
+        if self.environ.get("HOLDFAST_PAGES") != "open":
+            address = f"http://{HOST}:{self.ports['web']}"
+            self.sign_in = await make_sign_in_link(self.environ["HOLDFAST_DATABASE_URL"], address)
 
     def copy_for_playing(self) -> dict[str, str]:
         """A fresh copy of the embedded database, and the environment that names it."""
@@ -122,6 +127,7 @@ class Development:
         web = f"http://{HOST}:{self.ports['web']}"
         return {
             "web": web,
+            "sign_in": self.sign_in or web,
             "api_key": self.environ["HOLDFAST_API_KEY"].split(",")[0],
             "temporal": self.environ.get("TEMPORAL_ADDRESS"),
             "temporal_ui": self.temporal.ui_url if self.temporal else None,
@@ -210,8 +216,9 @@ class Development:
         environ.setdefault("HOLDFAST_MAIL_FROM", DEMO_MAIL_FROM)
         environ["HOLDFAST_OUTBOX"] = str(self.data.outbox)
         environ["HOLDFAST_DATA"] = str(self.data.path)
-        # This is one person's own machine: its pages ask for no key.
-        environ.setdefault("HOLDFAST_PAGES", "open")
+        if self.embeds_temporal:
+            # Whoever reaches this machine's Temporal may ask it for everything; its UI may have payloads opened.
+            environ.setdefault("HOLDFAST_CODEC", "open")
         # Where the worker tells this terminal what became live.
         environ[bulletin.VARIABLE] = str(self.data.path / "bulletin")
         environ["PYTHONUNBUFFERED"] = "1"

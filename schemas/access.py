@@ -32,11 +32,12 @@ class Principal:
     """Whoever stands behind a request.
 
     `kind` says how they are known: a person by a session, a key, a token of a customer's or a person's, or `open`
-    where pages are open to this machine. `id` is ours (a key's is its name), `name` is what people are shown.
+    where pages are open to this machine, `system` is whoever uses the command line. `id` is ours (a key's is its name),
+    `name` is what people are shown.
     `customer` is the customer's own id where a customer asks; nobody else's records are told to such a one.
     """
 
-    kind: Literal["person", "key", "token", "open"]
+    kind: Literal["person", "key", "token", "open", "system"]
     id: str
     name: str
     role: Role

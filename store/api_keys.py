@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from schemas.access import Role
 from schemas.errors import ConflictError, NotFoundError
-from store.database import Database
+from store.database import Connection, Database
 from store.tables import api_keys
 
 
@@ -17,20 +20,72 @@ def hash_key(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-async def load_keys(database: Database) -> dict[str, str]:
-    """Every key's hash and name."""
+@dataclass(frozen=True)
+class KeyRow:
+    """A key as it is kept: `per_minute` None means the process's limit, `expires_at` None never."""
+
+    secret_hash: str
+    name: str
+    role: Role
+    per_minute: int | None
+    created_by: str
+    created_at: datetime
+    expires_at: datetime | None
+
+
+async def load_keys(database: Database) -> list[KeyRow]:
+    """Every key, by name."""
     async with database.transaction() as connection:
-        rows = await connection.execute(select(api_keys.c.secret_hash, api_keys.c.name))
-        return {row.secret_hash: row.name for row in rows}
+        return await list_keys(connection)
+
+
+async def list_keys(connection: Connection) -> list[KeyRow]:
+    """The same, inside a transaction."""
+    rows = await connection.execute(select(api_keys).order_by(api_keys.c.name))
+    return [
+        KeyRow(
+            row.secret_hash,
+            row.name,
+            row.role,
+            row.per_minute,
+            row.created_by,
+            row.created_at,
+            row.expires_at,
+        )
+        for row in rows
+    ]
 
 
 async def add_key(database: Database, name: str, key: str) -> None:
+    """Let `key` in under `name` as a service. Raises ConflictError when the name or the key is there already."""
+    async with database.transaction() as connection:
+        await store_key(connection, name, key, now=await database.clock.read(connection))
+
+
+async def store_key(
+    connection: Connection,
+    name: str,
+    key: str,
+    *,
+    now: datetime,
+    role: Role = "service",
+    per_minute: int | None = None,
+    expires_at: datetime | None = None,
+    created_by: str = "",
+) -> None:
     """Let `key` in under `name`. Raises ConflictError when the name or the key is there already."""
     try:
-        async with database.transaction() as connection:
-            now = await database.clock.read(connection)
+        async with connection.begin_nested():
             await connection.execute(
-                insert(api_keys).values(secret_hash=hash_key(key), name=name, created_at=now)
+                insert(api_keys).values(
+                    secret_hash=hash_key(key),
+                    name=name,
+                    created_at=now,
+                    role=role,
+                    per_minute=per_minute,
+                    expires_at=expires_at,
+                    created_by=created_by,
+                )
             )
     except IntegrityError as error:
         raise ConflictError(f"There is an API key {name!r} already, or the key is in use.") from error
@@ -39,6 +94,15 @@ async def add_key(database: Database, name: str, key: str) -> None:
 async def remove_key(database: Database, name: str) -> None:
     """Let the key called `name` in no longer. Raises NotFoundError."""
     async with database.transaction() as connection:
-        done = await connection.execute(delete(api_keys).where(api_keys.c.name == name))
-        if not done.rowcount:
-            raise NotFoundError(f"There is no API key {name!r}.")
+        await delete_key(connection, name)
+
+
+async def delete_key(connection: Connection, name: str) -> KeyRow:
+    """The same, inside a transaction; what the key was."""
+    done = await connection.execute(delete(api_keys).where(api_keys.c.name == name).returning(api_keys))
+    row = done.one_or_none()
+    if row is None:
+        raise NotFoundError(f"There is no API key {name!r}.", remedy="`holdfast keys list` names them.")
+    return KeyRow(
+        row.secret_hash, row.name, row.role, row.per_minute, row.created_by, row.created_at, row.expires_at
+    )

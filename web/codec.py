@@ -1,7 +1,8 @@
 """`POST /codec/decode` and `/codec/encode`: Temporal's codec server protocol, so that its UI and CLI can show payloads.
 
 The UI's page in the browser asks here, from another origin: only the UI's own (HOLDFAST_TEMPORAL_UI) is answered, and
-only whoever may see our pages, too: the holder of an API key, or where pages are open, this machine.
+only whoever may see our pages, too: who is signed in, the holder of an API key, or where pages or the codec are open
+(HOLDFAST_CODEC), this machine.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from starlette.requests import ClientDisconnect, Request
 from temporalio.api.common.v1 import Payload, Payloads
 
 from schemas.errors import HoldfastError, InputError, SettingError
-from web.edge import LOOPBACK, Edge, EdgeHere, reader_of
+from web.access import LOOPBACK, check_machine
+from web.edge import Edge, EdgeHere, reader_of
 from web.problems import Forbidden, explain, respond
 from workflows.payloads import PayloadSealing, make_sealing
 
@@ -70,7 +72,10 @@ async def _answer(
         return respond(explain(_refusal(edge)))
     cors = _cors(origin) if origin is not None else {}
     try:
-        await reader_of(request)
+        if edge.settings.codec_open:
+            check_machine(request)
+        else:
+            await reader_of(request)
         body = await _read(request)
         text = await asyncio.to_thread(_change_all, make_sealing(edge.shared), body, change)
     except ClientDisconnect:
@@ -115,7 +120,7 @@ def _is_ui(edge: Edge, origin: str) -> bool:
     if edge.settings.temporal_ui is None:
         return False
     ui = urlsplit(edge.settings.temporal_ui)
-    hosts = LOOPBACK if edge.settings.pages_open and ui.hostname in LOOPBACK else (ui.hostname or "",)
+    hosts = LOOPBACK if edge.settings.codec_open and ui.hostname in LOOPBACK else (ui.hostname or "",)
     # Browsers leave out what a scheme implies.
     port = "" if ui.port in (None, {"http": 80, "https": 443}.get(ui.scheme)) else f":{ui.port}"
     return origin in [f"{ui.scheme}://{f'[{host}]' if ':' in host else host}{port}" for host in hosts]

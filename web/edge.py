@@ -4,30 +4,81 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Annotated, Any, cast
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
 from channels.hook_sources import HookSource
+from schemas.entry_outlook import EntryOutlook
 from schemas.errors import Problem
 from schemas.incoming import Mover
 from schemas.settings import Settings
 from scoring.assessment import Assessment
+from store.bulk_entries import EntryPreview
 from store.database import Database, Waker
+from web.access import (
+    LOOPBACK,
+    Actor,
+    Caller,
+    Editor,
+    EditorPoster,
+    Manager,
+    ManagerPoster,
+    ManagerReader,
+    Poster,
+    Reader,
+    caller_of,
+    may,
+    own_or,
+    poster_of,
+    principal_of,
+    reader_of,
+)
+from web.backtests import Backtests
 from web.changes import Changes
 from web.executions import Executions
 from web.gathering import Gatherer
-from web.keys import KeyRing, NoKeyError, read_authorization
-from web.problems import Forbidden
+from web.keys import KeyRing
+from web.oidc import OidcProvider
+from web.sessions import Sessions
 from web.settings import WebSettings
+from web.user_tokens import UserTokens
+from web.workbench import Workbench
+
+__all__ = [
+    "LOOPBACK",
+    "Actor",
+    "Assess",
+    "Caller",
+    "Edge",
+    "EdgeHere",
+    "Editor",
+    "EditorPoster",
+    "Explain",
+    "Manager",
+    "ManagerPoster",
+    "ManagerReader",
+    "Poster",
+    "Preview",
+    "Reader",
+    "RollBack",
+    "caller_of",
+    "edge_of",
+    "may",
+    "own_or",
+    "poster_of",
+    "principal_of",
+    "reader_of",
+]
 
 # Makes a version (by playbook, digest and who asks) live again, and says what came of it.
 RollBack = Callable[[str, str, str], Awaitable[Mapping[str, Any]]]
 # Scores the customer that the caller calls so, now; and writes it down, if that is asked for. Raises NotFoundError.
 Assess = Callable[[str, bool], Awaitable[Assessment]]
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# What would become of these customers if somebody asked them into the playbook now. Raises NotFoundError.
+Preview = Callable[[str, Sequence[str]], Awaitable[Sequence[EntryPreview]]]
+# The customer that the caller calls so before the door of every playbook. Raises NotFoundError.
+Explain = Callable[[str], Awaitable[Sequence[EntryOutlook]]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +93,7 @@ class Edge:
     database: Database
     gatherer: Gatherer
     keys: KeyRing
+    sessions: Sessions
     executions: Executions
     changes: Changes
     bell: Waker
@@ -49,10 +101,21 @@ class Edge:
     find_problems: Callable[[], Sequence[Problem]]
     roll_back: RollBack | None = None
     assess: Assess | None = None
+    # Says who would enter a playbook, before anybody is asked into it.
+    preview: Preview | None = None
+    # Says of every playbook what keeps a customer out of it.
+    explain: Explain | None = None
     # What events make of signals, for what happens to customers here.
     move: Mover | None = None
     hooks: Mapping[str, HookSource] = field(default_factory=dict)
     help_text: str = ""
+    # The tools of the editor of playbooks, where this process has any, and the backtests that they play.
+    workbench: Workbench | None = None
+    backtests: Backtests = field(default_factory=Backtests)
+    # Reads the signed tokens of customers and services, where any are let in.
+    tokens: UserTokens | None = None
+    # Where people sign in elsewhere.
+    oidc: OidcProvider | None = None
 
 
 def edge_of(request: Request) -> Edge:
@@ -60,46 +123,4 @@ def edge_of(request: Request) -> Edge:
     return cast(Edge, request.app.state.edge)
 
 
-async def caller_of(request: Request) -> str:
-    """The name of the API key that the request shows. Raises NoKeyError."""
-    return await edge_of(request).keys.identify(read_authorization(request.headers.get("authorization")))
-
-
-async def reader_of(request: Request) -> str:
-    """Who looks at pages: where pages are open anybody on this machine, else the holder of a key.
-
-    The name is checked, too: another site's name may be made to point here, for its scripts to read all.
-    """
-    edge = edge_of(request)
-    if edge.settings.pages_open:
-        if request.client is None or not ip_address(request.client.host).is_loopback:
-            raise Forbidden(
-                "Pages are open on this machine only.", remedy="Unset HOLDFAST_PAGES, then use the key."
-            )
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname
-        if host not in (*LOOPBACK, urlsplit(edge.settings.public_url).hostname):
-            raise Forbidden(
-                f"Pages aren't open under the name {host!r}.", remedy=f"Open {edge.settings.public_url}."
-            )
-        return "pages"
-    try:
-        return await caller_of(request)
-    except NoKeyError as error:
-        raise NoKeyError(
-            error.message, remedy="Enter the API key as user name; leave the password empty."
-        ) from error
-
-
-async def poster_of(request: Request) -> str:
-    """Who posts a form: a reader whose browser says that the form is ours. Raises Forbidden."""
-    reader = await reader_of(request)
-    origin = request.headers.get("origin")
-    if origin is None or urlsplit(origin).netloc != request.headers.get("host"):
-        raise Forbidden("This form was not sent by our own page.")
-    return reader
-
-
 EdgeHere = Annotated[Edge, Depends(edge_of)]
-Caller = Annotated[str, Depends(caller_of)]
-Reader = Annotated[str, Depends(reader_of)]
-Poster = Annotated[str, Depends(poster_of)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import cast
 from urllib.parse import parse_qsl
 
 from fastapi import Request
@@ -13,11 +14,7 @@ LARGEST_BYTES = 64 * 1024
 
 async def read_form(request: Request, *, most: int = 20) -> dict[str, str]:
     """The fields of a posted form, at most `most`, the last of each name. Raises InputError for anything else."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BYTES:
-            raise InputError("The form is too large.", remedy="Shorten the notes.")
+    body = await _read(request)
     try:
         fields = dict(
             parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=most, errors="strict")
@@ -27,3 +24,26 @@ async def read_form(request: Request, *, most: int = 20) -> dict[str, str]:
     if any("\x00" in value for value in fields.values()):
         raise InputError("The form holds a character that can't be stored.", remedy="Remove it.")
     return fields
+
+
+async def read_form_lists(request: Request, *, most: int = 500) -> dict[str, list[str]]:
+    """The same with all values of each name, in their order."""
+    await read_form(request, most=most)
+    fields: dict[str, list[str]] = {}
+    for name, value in parse_qsl(
+        (await _read(request)).decode("ascii"), keep_blank_values=True, max_num_fields=most, errors="strict"
+    ):
+        fields.setdefault(name, []).append(value)
+    return fields
+
+
+async def _read(request: Request) -> bytes:
+    # Whoever checks the form's token reads it first, and the handler once more.
+    if not hasattr(request.state, "form"):
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST_BYTES:
+                raise InputError("The form is too large.", remedy="Shorten the notes.")
+        request.state.form = body
+    return cast(bytes, request.state.form)

@@ -8,7 +8,10 @@ import binascii
 import hmac
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from schemas.access import Role
 from schemas.errors import HoldfastError
 from store.api_keys import hash_key, load_keys
 from store.database import Database
@@ -20,6 +23,23 @@ class NoKeyError(HoldfastError):
 
     code = "HF150"
     remedy = "Send `Authorization: Bearer KEY`, or Basic with the key as user name and no password."
+
+
+class NotSignedInError(NoKeyError):
+    """Nobody is signed in in this browser."""
+
+    code = "HF156"
+    remedy = "Sign in at /sign-in, or send `Authorization: Bearer KEY`."
+
+
+@dataclass(frozen=True)
+class Key:
+    """What an API key lets its holder do; `per_minute` is a limit of its own. One of the environment never expires."""
+
+    name: str
+    role: Role
+    per_minute: int | None = None
+    expires_at: datetime | None = None
 
 
 class KeyRing:
@@ -34,30 +54,46 @@ class KeyRing:
 
     def __init__(self, database: Database, keys: Sequence[str]) -> None:
         self._database = database
-        self._ours = {hash_key(key): "api" for key in keys}
-        self._stored: Mapping[str, str] = {}
+        self._ours = {hash_key(key): Key("api", "admin") for key in keys}
+        self._stored: Mapping[str, Key] = {}
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
     async def identify(self, *offered: str | None) -> str:
         """The name of the first good key among those `offered`. Raises NoKeyError."""
+        return (await self.find(*offered)).name
+
+    def forget(self) -> None:
+        """Read the database's keys again at the next call."""
+        self._read_at = float("-inf")
+
+    def knows(self, offered: str) -> bool:
+        """Whether this is a key that was read already."""
+        return self._find([hash_key(offered)]) is not None
+
+    async def find(self, *offered: str | None) -> Key:
+        """The first good key among those `offered`. Raises NoKeyError."""
         hashes = [hash_key(key) for key in offered if key]
         if not hashes:
             raise NoKeyError
         await self._refresh(self.REFRESH_SECONDS)
-        name = self._find(hashes)
-        if name is None:
+        key = self._find(hashes)
+        if key is None:
             await self._refresh(self.RETRY_SECONDS)
-            name = self._find(hashes)
-        if name is None:
+            key = self._find(hashes)
+        if key is None:
             raise NoKeyError("This API key isn't known.", remedy="Check HOLDFAST_API_KEY on both sides.")
-        return name
+        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+            raise NoKeyError(
+                f"The API key {key.name!r} has expired.", remedy="Make another: `holdfast keys add`."
+            )
+        return key
 
-    def _find(self, hashes: Sequence[str]) -> str | None:
+    def _find(self, hashes: Sequence[str]) -> Key | None:
         for ring in (self._ours, self._stored):
-            for known, name in ring.items():
+            for known, key in ring.items():
                 if any(hmac.compare_digest(known, offered) for offered in hashes):
-                    return name
+                    return key
         return None
 
     async def _refresh(self, older_than_seconds: float) -> None:
@@ -68,7 +104,10 @@ class KeyRing:
                 return
             self._read_at = time.monotonic()
             try:
-                self._stored = await asyncio.wait_for(load_keys(self._database), 2)
+                rows = await asyncio.wait_for(load_keys(self._database), 2)
+                self._stored = {
+                    row.secret_hash: Key(row.name, row.role, row.per_minute, row.expires_at) for row in rows
+                }
             except Exception as error:
                 if not is_away(error):
                     raise

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from schemas.errors import SettingError
 from schemas.settings import Settings
+from web.client_address import Network, read_proxies
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,17 @@ class WebSettings:
 
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     pages_open: bool = False
+    # Whether Temporal's UI on this machine may have payloads opened without a session (HOLDFAST_CODEC).
+    codec_open: bool = False
     public_url: str = "http://127.0.0.1:8080"
     temporal_ui: str | None = None
     temporal_namespace: str = "default"
     # Where the sinks of `holdfast dev` are told to play a provider.
     sinks_url: str | None = None
+    # Whose X-Forwarded-For is believed (HOLDFAST_PROXIES).
+    proxies: tuple[Network, ...] = ()
+    # Signs what this process alone reads, where no HOLDFAST_SECRET_KEY is shared by all.
+    process_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
     @classmethod
     def read(cls, settings: Settings) -> WebSettings:
@@ -33,6 +41,12 @@ class WebSettings:
             raise SettingError(
                 f"HOLDFAST_PAGES is {pages!r}.",
                 remedy="Set it to open (no key needed, only on one's own machine) or locked.",
+            )
+        codec = settings.environ.get("HOLDFAST_CODEC", pages)
+        if codec not in ("open", "locked"):
+            raise SettingError(
+                f"HOLDFAST_CODEC is {codec!r}.",
+                remedy="Set it to open (only on one's own machine) or locked; without it, it is as HOLDFAST_PAGES.",
             )
         interface = settings.environ.get("HOLDFAST_TEMPORAL_UI")
         if interface is not None and urlsplit(interface).scheme not in ("http", "https"):
@@ -49,10 +63,12 @@ class WebSettings:
         return cls(
             api_keys=settings.api_keys,
             pages_open=pages == "open",
+            codec_open=codec == "open",
             public_url=settings.public_url,
             temporal_ui=interface.rstrip("/") if interface else None,
             temporal_namespace=settings.temporal_namespace,
             sinks_url=sinks,
+            proxies=read_proxies(settings.environ),
         )
 
     def link_workflow(self, workflow_id: str, execution_id: str | None = None) -> str | None:

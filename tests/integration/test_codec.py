@@ -88,7 +88,7 @@ async def test_only_who_may_see_our_pages_is_answered(database_url: str) -> None
     async with run_web(database_url, HOLDFAST_TEMPORAL_UI=UI) as web, stranger(web) as browser:
         for verb in ("decode", "encode"):
             answer = await decode(browser, verb=verb)
-            assert (answer.status_code, answer.json()["code"]) == (401, "HF150")
+            assert (answer.status_code, answer.json()["code"]) == (401, "HF156")
             # The UI can tell its user why.
             assert answer.headers["access-control-allow-origin"] == UI
             assert "Ada" not in answer.text
@@ -113,6 +113,18 @@ async def test_where_pages_are_open_this_machine_alone_is_answered(database_url:
         assert (await decode(browser, origin="http://localhost:8234")).status_code == 403
         assert (await decode(browser, origin="http://evil.example")).status_code == 403
         # A name of somebody else's that leads here.
+        browser.headers["host"] = "evil.example"
+        assert (await decode(browser)).status_code == 403
+
+
+async def test_the_codec_alone_may_be_open_to_this_machine(database_url: str) -> None:
+    async with (
+        run_web(database_url, HOLDFAST_TEMPORAL_UI=UI, HOLDFAST_CODEC="open") as web,
+        stranger(web) as browser,
+    ):
+        assert (await decode(browser)).json() == payloads(PLAIN)
+        assert (await decode(browser, origin="http://evil.example")).status_code == 403
+        assert (await browser.get("/runs", headers={"accept": "text/html"})).status_code == 303
         browser.headers["host"] = "evil.example"
         assert (await decode(browser)).status_code == 403
 

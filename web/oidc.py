@@ -1,0 +1,318 @@
+"""OpenID Connect: people sign in at an identity provider, by the authorization code flow with PKCE, state and nonce."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import jwt
+from authlib.integrations.base_client import OAuthError  # type: ignore[import-untyped]
+from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]
+from authlib.oidc.core import CodeIDToken  # type: ignore[import-untyped]
+from joserfc.errors import JoseError
+from requests import RequestException
+
+from schemas.access import STAFF, Role
+from schemas.errors import HoldfastError, SettingError, UnavailableError
+from schemas.settings import Settings
+from web.problems import Forbidden
+from web.published_keys import (
+    PUBLISHED,
+    TIMEOUT_SECONDS,
+    UNREADABLE,
+    PublishedKeys,
+    check_safe_url,
+    is_safe_url,
+    read_json,
+)
+
+CALLBACK = "/sign-in/oidc/callback"
+LEEWAY_SECONDS = 60
+FLOW_SECONDS = 600
+# From the most powerful: whoever is in several groups has the role that may most.
+_BY_POWER: tuple[Role, ...] = ("admin", "ops", "csm")
+
+
+class IdentityError(Forbidden):
+    """The identity provider's answer isn't good."""
+
+    code = "HF163"
+    remedy = "Sign in again; if it stays, an admin finds more in the log of the web process."
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whom the provider vouches for; `role` None where its claims name none of ours. `email` is verified."""
+
+    issuer: str
+    subject: str
+    email: str | None
+    name: str
+    role: Role | None
+
+
+@dataclass(frozen=True)
+class _Provider:
+    authorize: str
+    token: str
+    userinfo: str | None
+    post: bool
+    keys: PublishedKeys
+
+
+class OidcProvider:
+    """One identity provider, as settings describe it and as its own discovery document does."""
+
+    READ_AGAIN_SECONDS = 3600.0
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        client: tuple[str, str | None],
+        redirect: str,
+        secret: bytes,
+        name: str,
+        roles: Mapping[str, Role],
+        role_claim: str | None,
+        default_role: Role | None,
+        domains: Sequence[str],
+    ) -> None:
+        self.issuer = issuer
+        self.name = name
+        self.default_role = default_role
+        self.maps_roles = role_claim is not None
+        self._client = client
+        self._redirect = redirect
+        self._secret = secret
+        self._roles = roles
+        self._role_claim = role_claim
+        self._domains = domains
+        self._provider: _Provider | None = None
+        self._read_at = float("-inf")
+
+    @classmethod
+    def read_settings(cls, settings: Settings, process_secret: str) -> OidcProvider | None:
+        """From HOLDFAST_OIDC_…; None without an issuer. Raises SettingError."""
+        given = settings.environ
+        issuer = given.get("HOLDFAST_OIDC_ISSUER")
+        if issuer is None:
+            return None
+        check_safe_url("HOLDFAST_OIDC_ISSUER", issuer)
+        client = given.get("HOLDFAST_OIDC_CLIENT_ID")
+        if client is None:
+            raise SettingError(
+                "HOLDFAST_OIDC_ISSUER is set, but not HOLDFAST_OIDC_CLIENT_ID.",
+                remedy=f"Register a web application there with {settings.public_url}{CALLBACK} as its redirect URI.",
+            )
+        default = given.get("HOLDFAST_OIDC_DEFAULT_ROLE")
+        claim = given.get("HOLDFAST_OIDC_ROLE_CLAIM")
+        if default is None and claim is None:
+            raise SettingError(
+                "Nothing says which role people have whom HOLDFAST_OIDC_ISSUER vouches for.",
+                remedy="Set HOLDFAST_OIDC_ROLE_CLAIM, or HOLDFAST_OIDC_DEFAULT_ROLE where everybody there may come in.",
+            )
+        return cls(
+            issuer=issuer,
+            client=(client, given.get("HOLDFAST_OIDC_CLIENT_SECRET")),
+            redirect=settings.public_url + CALLBACK,
+            secret=(settings.secret_key or process_secret).split()[0].encode(),
+            name=given.get("HOLDFAST_OIDC_NAME", urlsplit(issuer).hostname or issuer),
+            roles=_read_roles(given.get("HOLDFAST_OIDC_ROLES")),
+            role_claim=claim,
+            default_role=None if default is None else _staff("HOLDFAST_OIDC_DEFAULT_ROLE", default),
+            domains=[
+                part.strip().lower()
+                for part in given.get("HOLDFAST_OIDC_DOMAINS", "").split(",")
+                if part.strip()
+            ],
+        )
+
+    async def begin(self, onward: str) -> tuple[str, str]:
+        """Where to send the browser, and the cookie by which its return is known. Raises UnavailableError."""
+        provider = await self._discover()
+        flow = f"{int(time.time())}.{secrets.token_urlsafe(24)}.{_encode(onward.encode())}"
+        url, _ = self._session(provider).create_authorization_url(
+            provider.authorize,
+            state=self._derive("state", flow),
+            nonce=self._derive("nonce", flow),
+            code_verifier=self._derive("verifier", flow),
+        )
+        return cast(str, url), flow
+
+    async def finish(self, flow: str, answer: Mapping[str, str]) -> tuple[Identity, str]:
+        """Whom the provider vouches for, and where they wanted to go. Raises IdentityError, UnavailableError."""
+        began, _, onward = [*flow.split("."), "", ""][:3]
+        if not began.isdecimal() or not 0 <= time.time() - int(began) <= FLOW_SECONDS:
+            raise IdentityError("This browser didn't begin to sign in, or too long ago.")
+        if not hmac.compare_digest(
+            answer.get("state", "").encode("utf-8", "surrogatepass"), self._derive("state", flow).encode()
+        ):
+            raise IdentityError("This answer belongs to another browser's attempt.")
+        # RFC 9207: providers that say who they are can't be mixed up.
+        if answer.get("iss", self.issuer) != self.issuer:
+            raise IdentityError("The answer comes from another provider.")
+        if "code" not in answer:
+            raise IdentityError(f"The provider let nobody in: {answer.get('error', 'no code')[:80]}.")
+        provider = await self._discover()
+        token = await asyncio.to_thread(
+            self._exchange, provider, answer["code"], self._derive("verifier", flow)
+        )
+        claims = await self._verify(provider, token, self._derive("nonce", flow))
+        return self._identify(claims), base64.urlsafe_b64decode(onward + "==").decode()
+
+    async def _discover(self) -> _Provider:
+        if self._provider is None or time.monotonic() - self._read_at > self.READ_AGAIN_SECONDS:
+            url = self.issuer.rstrip("/") + "/.well-known/openid-configuration"
+            try:
+                found = await asyncio.to_thread(read_json, url)
+                self._provider = self._read(found)
+                self._read_at = time.monotonic()
+            except (*UNREADABLE, KeyError, TypeError) as error:
+                if self._provider is None:
+                    raise UnavailableError(
+                        "The identity provider can't be reached, or describes itself wrongly.",
+                        remedy="Check HOLDFAST_OIDC_ISSUER, and that this machine may reach it.",
+                    ) from error
+        return self._provider
+
+    def _read(self, found: Mapping[str, Any]) -> _Provider:
+        if found["issuer"] != self.issuer:
+            raise ValueError("it calls itself otherwise")
+        ways = found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        provider = _Provider(
+            authorize=found["authorization_endpoint"],
+            token=found["token_endpoint"],
+            userinfo=found.get("userinfo_endpoint"),
+            post="client_secret_basic" not in ways,
+            keys=PublishedKeys(found["jwks_uri"], "HOLDFAST_OIDC_ISSUER"),
+        )
+        if not all(is_safe_url(url) for url in (provider.authorize, provider.token, found["jwks_uri"])):
+            raise ValueError("an address of it isn't https")
+        return provider
+
+    def _session(self, provider: _Provider) -> Any:
+        client, secret = self._client
+        way = "none" if secret is None else "client_secret_post" if provider.post else "client_secret_basic"
+        return OAuth2Session(
+            client,
+            secret,
+            scope="openid email profile",
+            redirect_uri=self._redirect,
+            code_challenge_method="S256",
+            token_endpoint_auth_method=way,
+            default_timeout=TIMEOUT_SECONDS,
+        )
+
+    def _exchange(self, provider: _Provider, code: str, verifier: str) -> Mapping[str, Any]:
+        with self._session(provider) as session:
+            try:
+                token = dict(session.fetch_token(provider.token, code=code, code_verifier=verifier))
+                if provider.userinfo and is_safe_url(provider.userinfo) and "id_token" in token:
+                    told = jwt.decode(token["id_token"], options={"verify_signature": False})
+                    # Some keep their id tokens short; asked for only where the address is missing.
+                    if "email" not in told:
+                        token["userinfo"] = session.get(provider.userinfo).json()
+            except OAuthError as error:
+                raise IdentityError(f"The provider refused the code: {str(error.error)[:80]}.") from error
+            except (RequestException, ValueError, jwt.PyJWTError) as error:
+                raise UnavailableError(
+                    "The identity provider doesn't answer as it should.", remedy="Sign in again."
+                ) from error
+            return token
+
+    async def _verify(self, provider: _Provider, token: Mapping[str, Any], nonce: str) -> Mapping[str, Any]:
+        written = token.get("id_token")
+        if not isinstance(written, str):
+            raise IdentityError("The provider sent no id token.")
+        try:
+            header = jwt.get_unverified_header(written)
+            if header.get("alg") not in PUBLISHED:
+                raise IdentityError("The id token is signed by a method that isn't let in.")
+            key = await provider.keys.find(header.get("kid"))
+            if key is None or key.algorithm_name != header["alg"]:
+                raise IdentityError("No key that the provider publishes signed the id token.")
+            claims = jwt.decode(
+                written,
+                key,
+                algorithms=[header["alg"]],
+                audience=self._client[0],
+                issuer=self.issuer,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "iat", "iss", "sub", "aud"]},
+            )
+            CodeIDToken(
+                claims,
+                header,
+                {},
+                {"nonce": nonce, "client_id": self._client[0], "access_token": token.get("access_token")},
+            ).validate(leeway=LEEWAY_SECONDS)
+        except HoldfastError:
+            raise
+        except (jwt.PyJWTError, JoseError, ValueError, TypeError, OverflowError) as error:
+            raise IdentityError(f"The id token isn't good: {str(error)[:120].rstrip('.')}.") from error
+        more = token.get("userinfo")
+        return {**more, **claims} if isinstance(more, dict) and more.get("sub") == claims["sub"] else claims
+
+    def _identify(self, claims: Mapping[str, Any]) -> Identity:
+        email = claims.get("email")
+        verified = isinstance(email, str) and claims.get("email_verified") is True
+        if self._domains and not (verified and str(email).lower().rpartition("@")[2] in self._domains):
+            raise IdentityError(
+                "Only people of certain mail domains may come in here.", remedy="Ask an admin."
+            )
+        name = claims.get("name")
+        return Identity(
+            issuer=self.issuer,
+            subject=claims["sub"],
+            email=str(email) if verified else None,
+            name=name
+            if isinstance(name, str) and name.strip()
+            else str(email or claims["sub"]).partition("@")[0],
+            role=self._role(claims),
+        )
+
+    def _role(self, claims: Mapping[str, Any]) -> Role | None:
+        if self._role_claim is None:
+            return None
+        said: Any = claims
+        # A dot leads into an object, as in realm_access.roles, unless the claim itself is called so.
+        for part in [self._role_claim] if self._role_claim in claims else self._role_claim.split("."):
+            said = said.get(part) if isinstance(said, dict) else None
+        words = [said] if isinstance(said, str) else said if isinstance(said, list) else []
+        roles = {self._roles.get(word) for word in words if isinstance(word, str)}
+        return next((role for role in _BY_POWER if role in roles), None)
+
+    def _derive(self, purpose: str, flow: str) -> str:
+        # Nothing is kept here between leaving and coming back: all that is random is in the browser's own cookie.
+        return _encode(hmac.new(self._secret, f"oidc {purpose} {flow}".encode(), hashlib.sha256).digest())
+
+
+def _read_roles(written: str | None) -> Mapping[str, Role]:
+    """`cs-team=csm,cs-ops=ops`; without it, our own words for roles."""
+    if written is None:
+        return {role: role for role in STAFF}
+    pairs = [part.rpartition("=") for part in written.split(",") if part.strip()]
+    return {word.strip(): _staff("HOLDFAST_OIDC_ROLES", role.strip()) for word, _, role in pairs}
+
+
+def _staff(variable: str, role: str) -> Role:
+    if role not in STAFF:
+        raise SettingError(
+            f"{variable} names {role!r}, which is no role of people.",
+            remedy=f"Use {', '.join(STAFF)}"
+            + ("." if variable.endswith("ROLE") else ", as in cs-team=csm,cs-ops=ops."),
+        )
+    return role
+
+
+def _encode(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()

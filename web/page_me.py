@@ -1,0 +1,93 @@
+"""`/me`: the account of whoever is signed in: their browsers, their password."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.requests import Request
+
+from schemas.access import Principal
+from schemas.errors import InputError
+from store.people import load_person, set_password
+from store.sessions import Session, list_sessions
+from web.access import poster, reader, session_of
+from web.client_address import address_of
+from web.edge import EdgeHere
+from web.forms import read_form
+from web.local_accounts import WaitStill, check_account
+from web.passwords import SHORTEST, check_password, hash_password
+from web.problems import Forbidden
+from web.rendering import render
+from web.sign_in import let_in
+
+router = APIRouter(include_in_schema=False)
+Me = Annotated[Principal, Depends(reader("self"))]
+MyForm = Annotated[Principal, Depends(poster("self"))]
+
+
+@router.get("/me")
+async def account(request: Request, edge: EdgeHere, me: Me) -> HTMLResponse:
+    """Who one is here, and in which browsers one is signed in."""
+    here = await session_of(request)
+    if here is None:
+        return render(request, "me.html", person=None, sessions=(), here="", shortest=SHORTEST)
+    async with edge.database.transaction() as connection:
+        now = await edge.database.clock.read(connection)
+        return render(
+            request,
+            "me.html",
+            person=await load_person(connection, me.id),
+            sessions=await list_sessions(connection, me.id, now),
+            here=here.token_hash,
+            shortest=SHORTEST,
+        )
+
+
+@router.post("/me/sessions/end")
+async def end_others(request: Request, edge: EdgeHere, me: MyForm) -> RedirectResponse:
+    """Sign out everywhere else."""
+    here = await _here(request)
+    async with edge.database.transaction() as connection:
+        ended = await edge.sessions.end_all(connection, me.id, but=here.token_hash)
+    return _back(f"Signed out of {ended} other browser{'' if ended == 1 else 's'}.")
+
+
+@router.post("/me/password")
+async def change_password(request: Request, edge: EdgeHere, me: MyForm) -> Response:
+    """Another password, by whoever knows the present one; every browser but this one is signed out."""
+    await _here(request)
+    fields = await read_form(request)
+    async with edge.database.transaction() as connection:
+        person = await load_person(connection, me.id)
+    try:
+        written = check_password(fields.get("password", ""), email=person.email)
+    except InputError as error:
+        return _back(f"{error.message} {error.remedy}")
+    if fields.get("password") != fields.get("again"):
+        return _back("The two new passwords differ.")
+    known = await check_account(
+        edge, person.email, fields.get("current", ""), address_of(request, edge.settings.proxies)
+    )
+    if isinstance(known, WaitStill):
+        return _back(f"Too many failed attempts. Try again at {known.until:%H:%M:%S} UTC.")
+    if known is None:
+        return _back("That isn't your present password.")
+    hashed = await hash_password(written)
+    async with edge.database.transaction() as connection:
+        await set_password(connection, me, me.id, hashed)
+        await edge.sessions.end_all(connection, me.id)
+    return await let_in(request, edge, me.id, f"/me?{urlencode({'told': 'Your password is changed.'})}")
+
+
+async def _here(request: Request) -> Session:
+    session = await session_of(request)
+    if session is None:
+        raise Forbidden("Nobody is signed in in this browser.", remedy="Sign in at /sign-in.")
+    return session
+
+
+def _back(told: str) -> RedirectResponse:
+    return RedirectResponse(f"/me?{urlencode({'told': told})}", status_code=303)
