@@ -5,7 +5,7 @@ VENV := .venv
 WORKERS := 3
 STAMP := $(VENV)/.installed
 
-.PHONY: help dev test check bench soak lock install clean histories
+.PHONY: help dev test check bench soak fuzz lock install clean histories
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -14,8 +14,9 @@ help: ## this list
 dev: $(STAMP) ## everything running on this machine, demo data in; Ctrl-C stops it
 	@exec $(VENV)/bin/holdfast dev $(ARGS)
 
+# Compiled files are kept, whatever the environment says: the tests start hundreds of processes.
 test: $(STAMP) ## all tests but the long ones
-	@$(VENV)/bin/python -m pytest -m "not soak" -n $(WORKERS) --dist loadfile $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest -m "not soak" -n $(WORKERS) --dist loadfile --max-worker-restart 4 $(ARGS)
 
 check: $(STAMP) ## style, types, import rules, generated files
 	$(VENV)/bin/ruff check .
@@ -30,6 +31,11 @@ bench: $(STAMP) ## how fast it is, against stated rivals and limits
 soak: $(STAMP) ## the long tests, among them 300 kills; KILLS, PEOPLE and MINUTES change those
 	@HOLDFAST_SOAK_KILLS=$(KILLS) HOLDFAST_SOAK_PEOPLE=$(PEOPLE) HOLDFAST_SOAK_MINUTES=$(MINUTES) \
 	  $(VENV)/bin/python -m pytest -m soak --timeout 0 $(ARGS)
+
+fuzz: $(STAMP) ## the API against its own description, longer than the tests do; EXAMPLES and SEED change that
+	@HOLDFAST_FUZZ_EXAMPLES=$(or $(EXAMPLES),100) HOLDFAST_FUZZ_SEED=$(or $(SEED),$$(date +%s)) \
+	  HOLDFAST_FUZZ_PHASES=examples,coverage,fuzzing,stateful \
+	  $(VENV)/bin/python -m pytest tests/integration/test_schemathesis.py --timeout 0 $(ARGS)
 
 histories: $(STAMP) ## record the histories that every later workflow must replay
 	@HOLDFAST_RECORD_HISTORIES=tests/histories $(VENV)/bin/python -m pytest tests/integration/test_run.py tests/integration/test_course.py -q

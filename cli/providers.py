@@ -69,11 +69,19 @@ def unpark(provider: str, channel: str | None) -> None:
     Example:
       holdfast providers unpark twilio --channel sms
     """
+    from cli.actor import system_actor
+    from store.audit import record_change
     from store.database import LiveClock
     from store.providers import unpark_providers
 
     async def unpark_now(connection: Connection) -> list[ProviderState]:
-        return await unpark_providers(connection, provider, channel, await LiveClock().read(connection))
+        freed = await unpark_providers(connection, provider, channel, await LiveClock().read(connection))
+        for state in freed:
+            await record_change(
+                connection, system_actor(), "provider.unparked", object_kind="provider",
+                object_id=f"{state.channel}/{state.provider}", before={"state": state.state, "code": state.code},
+            )  # fmt: skip
+        return freed
 
     freed = asyncio.run(_with_database(unpark_now))
     for state in freed:

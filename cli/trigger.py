@@ -36,14 +36,23 @@ def command(playbook: str, customer: str, reason: str | None) -> None:
 
 
 async def _enter(url: str, playbook: str, customer: str, reason: str) -> str:
+    from cli.actor import system_actor
     from schemas.errors import UnavailableError
-    from store.database import Database
-    from store.entry_requests import request_entry
+    from store.audit import record_change
+    from store.database import Connection, Database
+    from store.entry_requests import EntryRequest, request_entry
     from store.faults import is_away
+
+    async def note(connection: Connection, request: EntryRequest) -> None:
+        after = {"request_id": request.id, "playbook": playbook, "reason_length": len(reason)}
+        await record_change(
+            connection, system_actor(), "intervention.triggered", object_kind="customer",
+            object_id=request.customer_id, after=after,
+        )  # fmt: skip
 
     database = Database(url, connections=1)
     try:
-        return await request_entry(database, playbook, customer, reason)
+        return await request_entry(database, playbook, customer, reason, asked_by=who(), note=note)
     except Exception as error:
         if not is_away(error):
             raise

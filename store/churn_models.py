@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import ConflictError, NotFoundError
+from store.audit import actor_called, record_change
 from store.database import encode
 
 # `model` is the churn model, `health` the health score alone, recalibrated.
@@ -119,6 +120,9 @@ async def promote(
         await _set_metrics(connection, kind, version, metrics)
     if state == "champion":
         return False
+    served = await connection.scalar(
+        text("SELECT version FROM churn_models WHERE kind = :kind AND state = 'champion'"), {"kind": kind}
+    )
     await connection.execute(
         text(
             "UPDATE churn_models SET state = 'retired', retired_at = :now WHERE kind = :kind AND state = 'champion'"
@@ -132,6 +136,10 @@ async def promote(
         ),
         {"kind": kind, "version": version, "now": now, "approved_by": approved_by, "reason": reason},
     )
+    await record_change(
+        connection, actor_called(approved_by), "model.promoted", object_kind="churn_model", object_id=kind,
+        before={"version": served} if served else None, after={"version": version},
+    )  # fmt: skip
     return True
 
 

@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.access import Principal
 from schemas.correction import Correction
 from schemas.errors import ConflictError, NotFoundError
 from schemas.facts import Event
+from store.audit import actor_called, record_change
 from store.customers import lock_customers
 from store.database import Database, encode
 from store.repairs import first_midnight, request_repairs
@@ -101,7 +103,9 @@ _INSERT = text(
 )
 
 
-async def record_correction(database: Database, correction: Correction, author: str) -> Corrected:
+async def record_correction(
+    database: Database, correction: Correction, author: str, *, actor: Principal | None = None
+) -> Corrected:
     """Record what is said of an event, and ask for the repair of its customer's past; committed on return.
 
     What this one doesn't speak of stays as an earlier correction left it. Raises InputError for what can't be recorded,
@@ -150,4 +154,15 @@ async def record_correction(database: Database, correction: Correction, author: 
         moments = [sent_at, *(one.occurred_at for one in before), occurred_at]
         since = first_midnight(min(moment for moment in moments if moment is not None))
         await request_repairs(connection, {customer_id: since}, now, whole=True, reason=correction.reason)
-        return Corrected(inserted.scalar_one(), user_id, name, sent_at, len(before))
+        number = inserted.scalar_one()
+        await record_change(
+            connection, actor or actor_called(author), "event.corrected", object_kind="customer", object_id=customer_id,
+            after={
+                "correction_id": number,
+                "event": name,
+                "retracted": correction.retract,
+                "corrected_before": len(before),
+                "reason_length": len(correction.reason),
+            },
+        )  # fmt: skip
+        return Corrected(number, user_id, name, sent_at, len(before))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,12 +22,18 @@ BELL = "holdfast_evaluate"
 
 @dataclass(frozen=True, slots=True)
 class EntryRequest:
-    """A request that nobody has decided on yet."""
+    """A request that nobody has decided on yet.
+
+    `customization`: what whoever asked wants said (message, timeline, special_offers), for the templates of the run.
+    """
 
     id: str
     customer_id: str
     playbook: str
     reason: str
+    priority: str | None = None
+    customization: Mapping[str, Any] = field(default_factory=dict)
+    asked_by: str = ""
 
 
 async def request_entry(
@@ -35,10 +42,15 @@ async def request_entry(
     external_id: str,
     reason: str,
     *,
+    priority: str | None = None,
+    customization: Mapping[str, Any] | None = None,
+    asked_by: str = "",
+    note: Callable[[AsyncConnection, EntryRequest], Awaitable[None]] | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> str:
     """Ask for a customer's entry into a playbook, whatever its trigger says; returns the run's id.
 
+    `note` is called in the transaction that puts the request.
     The other entry rules hold. Raises NotFoundError for an unknown customer or playbook, ConflictError with the reason if
     the entry is refused, UnavailableError if no worker decided in time (the request stays and is decided later).
     """
@@ -47,17 +59,20 @@ async def request_entry(
         customer = await find_customer(connection, external_id)
         if customer is None:
             raise NotFoundError(
-                f"There is no customer {external_id!r}.",
+                f"There is no customer {external_id[:200]!r}.",
                 remedy="Send an identify or track event for it first.",
             )
         if not await is_published(connection, playbook):
             raise NotFoundError(
-                f"There is no playbook {playbook!r}.",
+                f"There is no playbook {playbook[:200]!r}.",
                 remedy="The file's name in playbooks/ is its name; is it published?",
             )
         now = await database.clock.read(connection)
         await lock_customers(connection, [customer.id])
-        await put_request(connection, EntryRequest(request, customer.id, playbook, reason), now)
+        asked = EntryRequest(request, customer.id, playbook, reason, priority, customization or {}, asked_by)
+        await put_request(connection, asked, now)
+        if note is not None:
+            await note(connection, asked)
     await database.notify(BELL)
     return await _await_decision(database, request, playbook, patience_seconds)
 
@@ -72,8 +87,10 @@ async def put_request(connection: AsyncConnection, request: EntryRequest, now: d
     """Have the evaluator decide on it (its customer is locked by the caller); False if it was put before."""
     done = await connection.execute(
         text(
-            "INSERT INTO entry_requests (id, customer_id, playbook, reason, requested_at) "
-            "VALUES (:id, :customer, :playbook, :reason, :now) ON CONFLICT (id) DO NOTHING"
+            "INSERT INTO entry_requests"
+            " (id, customer_id, playbook, reason, requested_at, priority, customization, asked_by) VALUES"
+            " (:id, :customer, :playbook, :reason, :now, :priority, CAST(:customization AS jsonb), :asked_by)"
+            " ON CONFLICT (id) DO NOTHING"
         ),
         {
             "id": request.id,
@@ -81,6 +98,9 @@ async def put_request(connection: AsyncConnection, request: EntryRequest, now: d
             "playbook": request.playbook,
             "reason": request.reason,
             "now": now,
+            "priority": request.priority,
+            "customization": encode(request.customization),
+            "asked_by": request.asked_by,
         },
     )
     if not done.rowcount:
@@ -127,12 +147,17 @@ async def load_requests(connection: AsyncConnection, customer_ids: Sequence[str]
     """Undecided requests of these customers, oldest first."""
     rows = await connection.execute(
         text(
-            "SELECT id, customer_id, playbook, reason FROM entry_requests "
+            "SELECT id, customer_id, playbook, reason, priority, customization, asked_by FROM entry_requests "
             "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND decided_at IS NULL ORDER BY requested_at"
         ),
         {"ids": list(customer_ids)},
     )
-    return [EntryRequest(str(r.id), str(r.customer_id), r.playbook, r.reason) for r in rows]
+    return [
+        EntryRequest(
+            str(r.id), str(r.customer_id), r.playbook, r.reason, r.priority, r.customization, r.asked_by
+        )
+        for r in rows
+    ]
 
 
 async def answer_requests(

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import InputError, NotFoundError
 from schemas.shipped_health import SHIPPED_HEALTH, shipped_models
+from store.audit import Done, actor_called, record_changes
 from store.database import encode
 from store.health_models import load_models
 from store.publications import VersionRow
@@ -61,6 +62,20 @@ async def note_models(
             ),
             {"rows": encode(rows), "now": now},
         )
+        done = [
+            Done(
+                _ACTIONS[str(row["kind"])],
+                "health_model",
+                str(row["name"]),
+                None,
+                {"version": row["version"]},
+            )
+            for row in rows
+        ]
+        await record_changes(connection, actor_called(author), done)
+
+
+_ACTIONS = {"health": "health.published", "retired": "health.retired", "rollback": "health.rolled_back"}
 
 
 def _shipped_text(name: str, digest: str) -> str:

@@ -15,6 +15,7 @@ from schemas.errors import NotFoundError
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
 from store.announcements import announce
+from store.audit import Done, actor_called, record_changes
 from store.database import encode
 
 POLICY = "policy"
@@ -194,7 +195,23 @@ async def publish(
     for change in changes:
         if change.after:
             await announce(connection, change.before, change.after, now)
+    done = [_done(change, row) for change, row in zip(changes, rows, strict=True)]
+    await record_changes(connection, actor_called(author), done)
     return changes
+
+
+def _done(change: Change, row: Mapping[str, Any]) -> Done:
+    what = {"retired": "playbook.retired", "rollback": "playbook.rolled_back"}
+    after = {"version": row["version"], "status": row["status"], "change": change.kind}
+    if row["author"]:
+        after["author"] = row["author"]
+    return Done(
+        "policy.published" if change.kind == "policy" else what.get(row["kind"], "playbook.published"),
+        "policy" if change.kind == "policy" else "playbook",
+        change.name,
+        {"version": change.before.version, "status": change.before.status} if change.before else None,
+        after,
+    )
 
 
 def _digest(policy: Policy | None) -> str:

@@ -11,8 +11,10 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.access import Principal
 from schemas.errors import ConflictError, InputError, NotFoundError
 from store import inbox, run_steps
+from store.audit import actor_called, record_change
 from store.customers import lock_customers
 from store.database import Database
 from store.runs import NAMESPACE
@@ -110,7 +112,7 @@ async def load_task(connection: AsyncConnection, task: str, *, lock: bool = True
     try:
         uuid.UUID(task)
     except ValueError as error:
-        raise NotFoundError(f"{task!r} is not a task id.") from error
+        raise NotFoundError(f"{task[:60]!r} is not a task id.") from error
     row = (
         await connection.execute(
             text(f"SELECT {_FIELDS} FROM tasks WHERE id = :id" + (" FOR UPDATE" if lock else "")),
@@ -123,10 +125,18 @@ async def load_task(connection: AsyncConnection, task: str, *, lock: bool = True
 
 
 async def complete_task(
-    database: Database, task: str, outcome: str, *, notes: str = "", by: str, report: Report | None = None
+    database: Database,
+    task: str,
+    outcome: str,
+    *,
+    notes: str = "",
+    by: str,
+    report: Report | None = None,
+    actor: Principal | None = None,
 ) -> Task:
     """A person says how it went; the run that waits hears of it. Completing it again with the same outcome changes
-    nothing. A follow-up is put on the same person's list, due when it was said; no run waits for that.
+    nothing. A follow-up is put on the same person's list, due when it was said; no run waits for that. `actor`: whom the
+    audit log names, where that isn't `by` itself.
 
     Raises NotFoundError; InputError for an outcome that the step doesn't know; ConflictError when it is closed.
     """
@@ -169,7 +179,33 @@ async def complete_task(
             await inbox.post(
                 connection, found.run_id, "task", now, step=found.step, occurrence=found.occurrence, outcome=outcome,
             )  # fmt: skip
-        return await load_task(connection, task)
+        done = await load_task(connection, task)
+        await note_task(connection, actor or actor_called(by), "completed", found, done)
+        return done
+
+
+async def note_task(
+    connection: AsyncConnection, actor: Principal, what: str, before: Task, after: Task
+) -> None:
+    """Write down what somebody did with work (`taken`, `completed` …), as far as it changed."""
+    was, is_ = _state_of(before), _state_of(after)
+    if was != is_:
+        await record_change(
+            connection, actor, f"task.{what}", object_kind="task", object_id=after.id, before=was, after=is_
+        )
+
+
+def _state_of(task: Task) -> dict[str, Any]:
+    told = {
+        "state": task.state,
+        "holder": task.holder,
+        "due_at": task.due_at,
+        "starts_at": task.starts_at,
+        "outcome": task.outcome,
+        "notes_length": len(task.notes),
+        "satisfaction_rating": task.satisfaction_rating,
+    }
+    return {name: value for name, value in told.items() if value not in (None, 0)}
 
 
 def _follow_up(task: Task, report: Report, now: datetime) -> Task:

@@ -33,6 +33,7 @@ class RewardList(Answer):
 
     user_id: str
     rewards: Sequence[RewardRow]
+    next_cursor: str | None
 
 
 class FeatureRow(Row):
@@ -81,9 +82,10 @@ class Commanded(Answer):
 
 
 class Triggered(Answer):
-    """The run that was entered."""
+    """The run that was entered, and by which playbook it goes."""
 
     run_id: str
+    playbook: str
 
 
 class TaskDone(Answer):
@@ -121,6 +123,7 @@ class InAppList(Answer):
 
     user_id: str
     messages: Sequence[InAppMessage]
+    next_cursor: str | None
 
 
 class Seen(Answer):

@@ -10,8 +10,10 @@ from fastapi import APIRouter, Depends
 from pydantic import AwareDatetime, Field
 
 from rules.sending import CONSENT_CHANNELS, consented
+from schemas.access import Principal
 from schemas.errors import NotFoundError
 from schemas.message_part import NAME_PATTERN
+from store.audit import record_change
 from store.consent_history import load_consent_history
 from store.contact import declare_consents, load_suppressions, load_words, record_consent
 from store.customers import Customer, find_customer
@@ -21,10 +23,10 @@ from store.reading_rows import Row
 from web.answers import Answer
 from web.api_customers import UserId
 from web.api_runs import Limit
-from web.edge import EdgeHere, caller_of
+from web.edge import EdgeHere, own_or
 
-router = APIRouter(prefix="/api/customers", tags=["consents"], dependencies=[Depends(caller_of)])
-ConsentChannel = Literal["email", "sms", "whatsapp", "push", "in_app"]
+router = APIRouter(prefix="/api/customers", tags=["consents"])
+ConsentChannel = Literal["email", "sms", "whatsapp", "push", "voice", "in_app"]
 EvidenceName = Annotated[str, Field(max_length=100, pattern=r"^[^\x00]*$")]
 EvidenceText = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]
 # Nobody agreed to anything that we send before that, and PostgreSQL's calendar is longer than ours.
@@ -84,7 +86,11 @@ class ConsentWords(Row):
     source: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")] = "api"
 
 
-@router.get("/{userId:path}/consents", summary="A customer's consent and its history")
+@router.get(
+    "/{userId:path}/consents",
+    summary="A customer's consent and its history",
+    dependencies=[Depends(own_or("read"))],
+)
 async def read(edge: EdgeHere, user_id: UserId, limit: Limit = 50) -> ConsentList:
     """Where each channel and topic stands, and every yes and no with source, evidence and both times."""
     async with edge.database.transaction() as connection:
@@ -92,9 +98,12 @@ async def read(edge: EdgeHere, user_id: UserId, limit: Limit = 50) -> ConsentLis
 
 
 @router.put("/{userId:path}/consents", summary="Declare what a customer said")
-@router.post("/{userId:path}/consents", summary="Declare what a customer said", include_in_schema=False)
+@router.post("/{userId:path}/consents", summary="Declare what a customer said (as PUT)")
 async def declare(
-    edge: EdgeHere, user_id: UserId, said: ConsentWords, caller: str = Depends(caller_of)
+    edge: EdgeHere,
+    user_id: UserId,
+    said: ConsentWords,
+    caller: Annotated[Principal, Depends(own_or("act"))],
 ) -> ConsentList:
     """Words without `at` are said now, and stand over every earlier one. Nothing is sent after a no was answered.
 
@@ -104,7 +113,7 @@ async def declare(
         customer = await _find(connection, user_id)
         now = await edge.database.clock.read(connection)
         for word in said.consents:
-            evidence = {**word.evidence, "declared_by": caller}
+            evidence = {**word.evidence, "declared_by": caller.name}
             if word.at is None:
                 await declare_consents(
                     connection, customer.id, {(word.channel, word.topic): word.granted},
@@ -116,6 +125,16 @@ async def declare(
                     connection, customer.id, word.channel, word.topic, granted=word.granted, source=said.source,
                     at=min(word.at, now), evidence=evidence, received_at=now,
                 )  # fmt: skip
+        await record_change(
+            connection, caller, "consent.declared", object_kind="customer", object_id=customer.id,
+            after={
+                "source": said.source,
+                "consents": [
+                    {"channel": word.channel, "topic": word.topic, "granted": word.granted, "at": word.at}
+                    for word in said.consents
+                ],
+            },
+        )  # fmt: skip
         return await _read(connection, customer, 50)
 
 

@@ -25,7 +25,8 @@ from store.reading_decisions import list_playbooks
 from store.reading_rows import PlaybookRow, Row
 from web.answers import Answer
 from web.api_runs import Limit, Text
-from web.edge import Caller, EdgeHere, caller_of
+from web.audit import acting
+from web.edge import EdgeHere, Editor, caller_of
 
 router = APIRouter(prefix="/api/playbooks", tags=["playbooks"], dependencies=[Depends(caller_of)])
 DIGEST = r"^[0-9a-f]{1,64}$"
@@ -145,10 +146,10 @@ async def compare(
 
 
 @router.post("/{name}/rollback", summary="Make an earlier version live again")
-async def roll_back(edge: EdgeHere, caller: Caller, name: str, rollback: Rollback) -> RolledBack:
+async def roll_back(edge: EdgeHere, caller: Editor, name: str, rollback: Rollback) -> RolledBack:
     """Publish that version's text again, by the same checks; runs inside follow its `on_change`."""
     if edge.roll_back is None:
         raise UnavailableError("This process can't publish.", remedy="Use `holdfast rollback`.")
-    return RolledBack.model_validate(
-        dict(await edge.roll_back(name, rollback.version, rollback.by or caller))
-    )
+    async with acting(caller):
+        done = await edge.roll_back(name, rollback.version, rollback.by or caller.name)
+    return RolledBack.model_validate(dict(done))

@@ -7,13 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import AliasChoices, Field, model_validator
 
+from schemas.access import Principal
 from store.push_tokens import PushToken, forget_token, register_token
 from store.reading_rows import Row
 from web.answers import Answer
 from web.api_runs import Text
-from web.edge import EdgeHere, caller_of
+from web.edge import EdgeHere
+from web.permissions import check_own, own_named
 
-router = APIRouter(prefix="/api/push-tokens", tags=["push tokens"], dependencies=[Depends(caller_of)])
+router = APIRouter(prefix="/api/push-tokens", tags=["push tokens"])
+Own = Annotated[Principal, Depends(own_named("act"))]
 Token = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[!-~]+$")]
 Endpoint = Annotated[str, Field(max_length=2000, pattern=r"^https?://[!-~]+$")]
 Key = Annotated[str, Field(min_length=16, max_length=200, pattern=r"^[A-Za-z0-9_=-]+$")]
@@ -74,16 +77,18 @@ class Forgotten(Answer):
 
 
 @router.post("", summary="Register an app or a browser")
-async def register(edge: EdgeHere, registration: Registration) -> Registered:
+async def register(edge: EdgeHere, caller: Own, registration: Registration) -> Registered:
     """Repeating it is harmless, and tells that it is still in use. 404 for a customer whom nobody identified."""
+    check_own(caller, registration.user_id, "act")
     async with edge.database.transaction() as connection:
         await register_token(connection, registration.user_id, registration.push_token)
     return Registered()
 
 
 @router.post("/forget", summary="Forget an app or a browser")
-async def forget(edge: EdgeHere, forgetting: Forgetting) -> Forgotten:
+async def forget(edge: EdgeHere, caller: Own, forgetting: Forgetting) -> Forgotten:
     """The customer logged out there, or unsubscribed; other devices go on."""
+    check_own(caller, forgetting.user_id, "act")
     async with edge.database.transaction() as connection:
         known = await forget_token(connection, forgetting.user_id, forgetting.token)
     return Forgotten(known=known)

@@ -13,8 +13,9 @@ from store.reading_rows import Row
 from store.reading_runs import State, list_runs, list_steps, list_waits, read_run
 from store.reading_tasks import list_tasks
 from web.answers import Commanded, RunDetail, RunList
+from web.commands import command_run
 from web.cursors import read_moment_cursor, write_cursor
-from web.edge import Caller, EdgeHere, caller_of
+from web.edge import Actor, EdgeHere, caller_of
 
 router = APIRouter(prefix="/api/runs", tags=["runs"], dependencies=[Depends(caller_of)])
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
@@ -87,16 +88,15 @@ async def read(edge: EdgeHere, id: RunId) -> RunDetail:  # noqa: A002
 @router.post("/{id}/{verb}", summary="Pause, resume or stop a run")
 async def command(
     edge: EdgeHere,
-    caller: Caller,
+    caller: Actor,
     id: RunId,  # noqa: A002
     verb: Literal["pause", "resume", "stop"],
     request: Request | None = None,
 ) -> Commanded:
     """Ask the run's workflow; 409 when its state forbids it, 503 when no worker answers."""
     asked = request or Request()
-    async with edge.database.transaction() as connection:
-        run = await read_run(connection, id)
     sent = Command(
-        by=asked.by or caller, reason=asked.reason, outcome=asked.outcome if verb == "stop" else None
+        by=asked.by or caller.name, reason=asked.reason, outcome=asked.outcome if verb == "stop" else None
     )
-    return Commanded(run_id=run.id, answer=await edge.executions.command(run, verb, sent))
+    run, answer = await command_run(edge, caller, id, verb, sent)
+    return Commanded(run_id=run.id, answer=answer)

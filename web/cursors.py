@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 
 from schemas.errors import InputError
 
+# Lists without an order of their own are read anew from their beginning.
+DEEPEST = 10_000
 _REMEDY = "Use nextCursor of the page before as it is, or leave cursor out."
 
 
@@ -56,6 +58,16 @@ def read_number_cursor(cursor: str | None) -> int | None:
     if not 0 <= number < 2**63:
         raise InputError("cursor is none of ours.", remedy=_REMEDY)
     return number
+
+
+def read_offset_cursor(cursor: str | None) -> int:
+    """How many of a list that has no order of its own were told already. Raises InputError."""
+    offset = read_number_cursor(cursor) or 0
+    if offset > DEEPEST:
+        raise InputError(
+            f"This list goes no further than {DEEPEST} rows.", remedy="Narrow it by its filters."
+        )
+    return offset
 
 
 def _read(cursor: str, count: int) -> Sequence[str]:

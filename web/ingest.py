@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from store.shared_time import SharedTime
+from web.access import check_granted, of_key
 from web.gathering import Gatherer
 from web.keys import KeyRing, read_authorization
+from web.limits import Limits
 from web.problems import explain, respond
 from web.segment import KINDS, read_calls
 from web.segment_body import (
@@ -30,11 +34,14 @@ class Ingest:
     """One endpoint of the tracking API as a bare ASGI application: at its rates each layer counts.
 
     Answers 200 only after the commit; a call that can't be taken becomes a dead letter with its reason and
-    never fails the others. 401 without a good key, 413 over 500 KB, 400 when no call can be made out, 503
-    while the database is away.
+    never fails the others. 401 without a good key, 403 for one that may not send events, 413 over 500 KB, 429 over the
+    limit of events, 400 when no call can be made out, 503 while the database is away.
     """
 
-    def __init__(self, gatherer: Gatherer, keys: KeyRing, time: SharedTime, kind: str | None) -> None:
+    def __init__(
+        self, gatherer: Gatherer, keys: KeyRing, time: SharedTime, limits: Limits, kind: str | None
+    ) -> None:
+        self._limits = limits
         self._gatherer = gatherer
         self._keys = keys
         self._time = time
@@ -48,7 +55,9 @@ class Ingest:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a problem
             # Of a body that is too large the rest isn't read.
-            headers = {"Connection": "close"} if isinstance(error, BodyTooLargeError) else None
+            headers: Mapping[str, str] | None = getattr(error, "headers", None)
+            if isinstance(error, BodyTooLargeError):
+                headers = {"Connection": "close"}
             await respond(explain(error), headers)(scope, receive, send)
             return
         length = (b"content-length", str(len(body)).encode())
@@ -58,21 +67,28 @@ class Ingest:
     async def _take(self, request: Request) -> dict[str, object]:
         headers = request.headers
         shown = read_authorization(headers.get("authorization"))
-        source = await self._keys.identify(shown) if shown else None
+        source = await self._identify(shown) if shown else None
         received_at = await self._time.read()
         raw = decompress(await _read(request), headers.get("content-encoding", "").strip().lower())
         if source is None:
-            source = await self._keys.identify(*find_write_keys(raw))
+            source = await self._identify(*find_write_keys(raw))
         body = read_single(raw) if self._kind else read_batch(raw)
+        self._limits.take_events(source, len(body.calls))
         events, dead = read_calls(body, kind=self._kind, source=source, received_at=received_at)
         refused = await self._gatherer.take(events, dead)
         return {"success": True, "accepted": len(events) - refused, "rejected": len(dead) + refused}
 
+    async def _identify(self, *offered: str | None) -> str:
+        """The name of the key that is shown. Raises NoKeyError, and NotGrantedError where it may not send events."""
+        principal = of_key(await self._keys.find(*offered))
+        check_granted(principal, "ingest")
+        return principal.name
 
-def endpoints(gatherer: Gatherer, keys: KeyRing, time: SharedTime) -> dict[str, Ingest]:
+
+def endpoints(gatherer: Gatherer, keys: KeyRing, time: SharedTime, limits: Limits) -> dict[str, Ingest]:
     """Path to endpoint: `/v1/batch` and one for each kind of call."""
     kinds: dict[str, str | None] = {"batch": None} | {kind: kind for kind in KINDS}
-    return {f"/v1/{name}": Ingest(gatherer, keys, time, kind) for name, kind in kinds.items()}
+    return {f"/v1/{name}": Ingest(gatherer, keys, time, limits, kind) for name, kind in kinds.items()}
 
 
 async def _read(request: Request) -> bytes:

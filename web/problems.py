@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from schemas.errors import ConflictError, HoldfastError, NotFoundError, UnavailableError
 from store.faults import is_away
-from web.keys import NoKeyError
+from web.keys import NoKeyError, NotSignedInError
 from web.segment_body import BodyTooLargeError
 
 logger = logging.getLogger("holdfast.web")
@@ -50,12 +52,24 @@ class Forbidden(HoldfastError):  # noqa: N818 - a refusal, named as HTTP names i
     remedy = "Open the page under its own address and try again."
 
 
+class TooManyError(HoldfastError):
+    """More was asked than one may ask in a minute; `headers` say when to come back."""
+
+    code = "HF170"
+    remedy = "Wait as long as Retry-After says."
+
+    def __init__(self, message: str, headers: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.headers = headers
+
+
 _STATUS: Sequence[tuple[type[HoldfastError], int]] = (
     (NoKeyError, 401),
     (Forbidden, 403),
     (NotFoundError, 404),
     (ConflictError, 409),
     (BodyTooLargeError, 413),
+    (TooManyError, 429),
     (UnavailableError, 503),
 )
 
@@ -95,13 +109,28 @@ def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Respo
     return Response(body, problem.status, {**_headers(problem), **(headers or {})}, MEDIA_TYPE)
 
 
-def install(app: FastAPI, page: Callable[[Request, Problem], Response]) -> None:
-    """Make every error of `app` a problem: JSON for programs, a `page` for people."""
+def install(
+    app: FastAPI,
+    page: Callable[[Request, Problem], Response],
+    allowed: Callable[[Request], Sequence[str]],
+) -> None:
+    """Make every error of `app` a problem: JSON for programs, a `page` for people.
+
+    `allowed` says which methods there are where another one was asked for.
+    """
 
     async def answer(request: Request, error: Exception) -> Response:
         problem = explain(error)
+        if isinstance(error, NotSignedInError) and is_for_people(request):
+            return RedirectResponse(f"/sign-in?{urlencode({'next': _here(request)})}", status_code=303)
+        headers = getattr(error, "headers", None)
+        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers = {"Allow": ", ".join(allowed(request))}
+        if problem.status == HTTPStatus.UNAUTHORIZED and "sec-fetch-mode" in request.headers:
+            # A page's script asks: its browser is not to open a window of its own for a name and a password.
+            headers = {"WWW-Authenticate": "Bearer"}
         if not is_for_people(request):
-            return respond(problem, getattr(error, "headers", None))
+            return respond(problem, headers)
         response = page(request, problem)
         response.headers.update(_headers(problem))
         return response
@@ -116,6 +145,14 @@ def is_for_people(request: Request) -> bool:
         return True
     api = request.url.path.startswith(("/api/", "/v1/", "/healthz", "/openapi.json"))
     return not api and "text/html" in request.headers.get("accept", "")
+
+
+def _here(request: Request) -> str:
+    """Where somebody who signs in first wants to be: the page they asked for, or from which they sent a form."""
+    if request.method in ("GET", "HEAD"):
+        return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    came_from = urlsplit(request.headers.get("referer", ""))
+    return came_from.path if came_from.path and came_from.netloc == request.headers.get("host") else "/"
 
 
 def _headers(problem: Problem) -> dict[str, str]:

@@ -21,6 +21,7 @@ from schemas.facts import Event, Facts
 from schemas.loader import Loaded, load_playbooks
 from schemas.nesting import walk
 from schemas.plan import Act, CompiledPlaybook
+from schemas.policy import INTERVENTION_TYPES
 from scoring.replay import replay_customer
 from tests.unit import demo_base
 from tests.unit.demo_base import CATALOGUE, UNTIL
@@ -33,6 +34,12 @@ NAMES = (
     "rescue-declining-supplier",
     "unhappy-after-ticket",
 )
+# Nobody enters these by themselves: they are what types of interventions mean.
+BY_HAND = ("email-sequence", "feature-tour", "in-app-message", "personalized-support", "phone-call")
+WISHES: dict[str, Any] = {
+    "priority": "high", "message": "It can be in by tonight <script>", "timeline": "this week",
+    "special_offers": ["a session"],
+}  # fmt: skip
 LINKS = {
     "unsubscribe": "https://example.test/u/1",
     "preferences": "https://example.test/p/1",
@@ -76,7 +83,7 @@ def acts(playbook: CompiledPlaybook) -> Iterator[Act]:
 
 def message(playbook: CompiledPlaybook, act: Act, context: Mapping[str, Any]) -> str:
     """All that a customer or a CSM reads of one step."""
-    if act.word == "call":
+    if act.word in ("call", "task"):
         title = render_line(act.args["title"], context)
         return f"{title}\n{render_part(act.args['about'], context, html=False)}"
     parts = parts_of(playbook, act, act.word)
@@ -99,7 +106,7 @@ def context_of(facts: Facts, links: Mapping[str, str]) -> dict[str, Any]:
 
 def test_all_files_are_free_of_problems_and_live() -> None:
     assert shipped().problems == []
-    assert tuple(sorted(shipped().playbooks)) == NAMES
+    assert set(shipped().playbooks) == {*NAMES, *BY_HAND}
     assert {playbook.status for playbook in shipped().playbooks.values()} == {"live"}
 
 
@@ -107,7 +114,34 @@ def test_every_template_is_used_and_every_channel_of_this_version_too() -> None:
     used = {name for playbook in shipped().playbooks.values() for name in playbook.templates}
     assert used == set(shipped().templates)
     words = {act.word for playbook in shipped().playbooks.values() for act in acts(playbook)}
-    assert words == {"email", "sms", "in_app", "call", "reward"}
+    assert words == {"email", "sms", "in_app", "call", "task", "reward"}
+
+
+def test_every_type_of_intervention_means_a_playbook_that_ships_and_asks_for_no_trigger() -> None:
+    policy = shipped().policy
+    assert policy is not None
+    meant = {kind: shipped().playbooks[policy.playbook_for(kind)] for kind in INTERVENTION_TYPES}
+    assert {playbook.name for playbook in meant.values()} == set(BY_HAND)
+    assert all(playbook.enter is None and playbook.goal for playbook in meant.values())
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("wishes", [{}, WISHES], ids=["as it is", "in other words"])
+@pytest.mark.parametrize("links", [{}, LINKS], ids=["without links", "with links"])
+def test_what_is_asked_for_by_hand_reads_well_with_and_without_words_of_ones_own(
+    name: str, wishes: dict[str, Any], links: dict[str, str]
+) -> None:
+    playbook = shipped().playbooks[name]
+    facts = Facts(
+        "x", UNTIL, {"health_score": 45}, profile={"first_name": "Jonas", "business_name": "J & Co"}
+    )
+    context = context_of(facts, links) | {"run": {"reason": "he rang us", **wishes}}
+    texts = [message(playbook, act, context) for act in acts(playbook)]
+    for text in texts:
+        assert not re.search(r"None|\{\{|\}\}|\{%|undefined|nan", text), text
+        assert "<script>" not in text.partition("<p>")[2], text
+    if wishes:
+        assert any("tonight" in text for text in texts) or name == "personalized-support"
 
 
 @pytest.mark.parametrize("name", NAMES)

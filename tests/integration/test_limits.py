@@ -1,0 +1,153 @@
+"""How often one may ask, and not being sent again what one has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+
+from schemas.access import Principal
+from schemas.errors import SettingError
+from schemas.settings import Settings
+from store.api_keys import store_key
+from tests.integration.test_access_roles import TOKENS, token
+from tests.integration.web_edge import KEY, RunningWeb, furnish, run_web
+from web.keys import Key
+from web.limits import Limits, MovingWindow
+
+
+def test_the_window_moves_and_what_is_refused_doesnt_count() -> None:
+    window = MovingWindow()
+    assert [window.take("a", 3, at).allowed for at in (0.0, 10.0, 20.0, 30.0)] == [True, True, True, False]
+    refused = window.take("a", 3, 31.0)
+    assert (refused.remaining, refused.reset_seconds) == (0, 29)
+    # The first one is a minute old: there is room for one.
+    assert [window.take("a", 3, at).allowed for at in (60.0, 61.0)] == [True, False]
+    assert window.take("a", 3, 70.0).allowed
+    assert window.take("b", 3, 70.0).remaining == 2
+
+
+def test_many_at_once_count_as_many_and_more_than_the_limit_passes_alone() -> None:
+    window = MovingWindow()
+    assert window.take("a", 10, 0.0, 8).remaining == 2
+    refused = window.take("a", 10, 5.0, 3)
+    assert (refused.allowed, refused.remaining, refused.reset_seconds) == (False, 2, 55)
+    assert window.take("a", 10, 5.0, 2).allowed
+    # It could never be sent otherwise.
+    assert window.take("b", 10, 5.0, 50).allowed
+    assert not window.take("b", 10, 6.0, 1).allowed
+
+
+def test_whoever_is_gone_is_forgotten() -> None:
+    window = MovingWindow()
+    for number in range(1000):
+        window.take(f"customer {number}", 5, 0.0)
+    window.take("one more", 5, 200.0)
+    assert len(window._takers) == 1
+
+
+def test_limits_are_those_of_the_settings_and_of_the_key() -> None:
+    base = {"HOLDFAST_DATABASE_URL": "postgresql://x@y/z"}
+    limits = Limits.read(Settings.read(base))
+    key, person = Principal("key", "app", "app", "service"), Principal("person", "1", "Grace", "csm")
+    customer = Principal("token", "c1", "c1", "customer", "c1")
+    assert limits.of(key, Key("app", "service")) == 6000
+    assert limits.of(key, Key("app", "service", per_minute=7)) == 7
+    assert (limits.of(person, None), limits.of(customer, None)) == (600, 120)
+    assert limits.of(Principal("open", "pages", "pages", "admin"), None) == 0
+    assert limits.events == 0
+    less = Limits.read(Settings.read(base | {"HOLDFAST_RATE_PER_MINUTE": "10"}))
+    assert less.of(key, Key("app", "service")) == 10
+    with pytest.raises(SettingError, match="HOLDFAST_RATE_PER_MINUTE_PEOPLE"):
+        Limits.read(Settings.read(base | {"HOLDFAST_RATE_PER_MINUTE_PEOPLE": "many"}))
+
+
+@pytest.fixture
+async def web(database_url: str) -> AsyncIterator[RunningWeb]:
+    given = {
+        "HOLDFAST_TOKEN_SECRET": TOKENS,
+        "HOLDFAST_RATE_PER_MINUTE_CUSTOMERS": "2",
+        "HOLDFAST_EVENTS_PER_MINUTE": "5",
+    }
+    async with run_web(database_url, **given) as running:
+        async with running.other.transaction() as connection:
+            await store_key(connection, "slow", "slow-key-0123456789", now=datetime.now(UTC), per_minute=3)
+        yield running
+
+
+async def test_over_the_limit_is_a_problem_that_says_when_to_come_back(web: RunningWeb) -> None:
+    headers = {"Authorization": "Bearer slow-key-0123456789"}
+    left = []
+    for _ in range(3):
+        answer = await web.client.get("/api/providers", headers=headers)
+        assert answer.status_code == 200
+        assert answer.headers["ratelimit-limit"] == "3"
+        left.append(answer.headers["ratelimit-remaining"])
+    assert left == ["2", "1", "0"]
+    refused = await web.client.get("/api/providers", headers=headers)
+    assert refused.status_code == 429
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["ratelimit-remaining"] == "0"
+    assert (refused.json()["code"], refused.json()["success"]) == ("HF170", False)
+    # Another key isn't concerned, nor is what isn't the API.
+    assert (await web.client.get("/api/providers")).status_code == 200
+    assert (await web.client.get("/healthz", headers=headers)).status_code in (200, 503)
+
+
+async def test_a_refusal_for_want_of_permission_counts_as_well(web: RunningWeb) -> None:
+    headers = {"Authorization": f"Bearer {token('ada/1')}"}
+    told = [(await web.client.get("/api/runs", headers=headers)).status_code for _ in range(3)]
+    assert told == [403, 403, 429]
+
+
+async def test_events_have_a_limit_of_their_own(web: RunningWeb) -> None:
+    async def send(count: int) -> int:
+        batch = [
+            {"type": "track", "userId": "u", "event": "login", "messageId": str(uuid4())}
+            for _ in range(count)
+        ]
+        answer = await web.client.post("/v1/batch", json={"batch": batch})
+        if answer.status_code == 429:
+            assert int(answer.headers["retry-after"]) > 0
+        return answer.status_code
+
+    assert [await send(3), await send(2), await send(1)] == [200, 200, 429]
+    assert await web.count("events") == 5
+
+
+async def test_what_is_there_already_isnt_sent_again(web: RunningWeb) -> None:
+    ids = await furnish(web)
+    path = f"/api/runs/{ids['open']}"
+    first = await web.client.get(path)
+    assert first.headers["cache-control"] == "private, no-cache"
+    assert "Authorization" in first.headers["vary"]
+    for offered in (
+        first.headers["etag"],
+        f"W/{first.headers['etag']}",
+        f'"other", {first.headers["etag"]}',
+        "*",
+    ):
+        again = await web.client.get(path, headers={"If-None-Match": offered})
+        assert (again.status_code, again.content) == (304, b""), offered
+        assert again.headers["etag"] == first.headers["etag"]
+    await web.change("UPDATE runs SET step = 'steps[2]' WHERE id = CAST(:id AS uuid)", id=ids["open"])
+    changed = await web.client.get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != first.headers["etag"]
+    # Lists have theirs, too; refusals have none.
+    assert "etag" in (await web.client.get("/api/tasks")).headers
+    assert "etag" not in (await web.client.get("/api/runs/none")).headers
+    assert "etag" not in (await web.client.post(f"/api/messages/{ids['note']}/seen")).headers
+
+
+async def test_every_answer_says_by_which_name_it_is_called(web: RunningWeb) -> None:
+    named = await web.client.get("/api/runs", headers={"X-Request-Id": "abc-1"})
+    assert named.headers["x-request-id"] == "abc-1"
+    made = [(await web.client.get("/api/runs", headers={"X-Request-Id": "no name!"})).headers["x-request-id"]]
+    made.append((await web.client.get("/api/runs")).headers["x-request-id"])
+    assert len(set(made)) == 2
+    assert all(len(one) == 16 for one in made)
+    assert KEY not in str(made)
