@@ -20,6 +20,7 @@ from loops.notices import Notices
 from loops.repairing import BATCH as REPAIRED_AT_ONCE
 from loops.repairing import Repairing
 from loops.upkeep import Upkeep
+from schemas.metrics import LOOP_FAILURES
 from store.bells import until_rung
 from store.database import DATABASE_AWAY, Database, Waker
 
@@ -140,10 +141,12 @@ class Engine:
                 failures = 0
             except AWAY as error:
                 failures += 1
+                LOOP_FAILURES.labels(name).inc()
                 log.warning("%s: the database is away (%s); trying again", name, type(error).__name__)
                 more = False
             except Exception:
                 failures += 1
+                LOOP_FAILURES.labels(name).inc()
                 log.exception("%s met something that it didn't expect; trying again", name)
                 more = False
             if failures:

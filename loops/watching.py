@@ -19,6 +19,7 @@ from watchfiles import awatch
 from loops.publishing import BESIDE, Applied, Files, publish_files, read_directory
 from schemas.catalogue import Catalogue
 from schemas.errors import HoldfastError, Problem
+from store.bells import until_rung
 from store.database import DATABASE_AWAY, Database
 
 log = logging.getLogger(__name__)
@@ -73,8 +74,7 @@ class Watcher:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             while True:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._bell.wait(), LOOK_EVERY_SECONDS)
+                await until_rung(self._bell, LOOK_EVERY_SECONDS)
                 self._bell.clear()
                 try:
                     await self._look()

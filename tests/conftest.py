@@ -20,7 +20,9 @@ from loops.child import start, stop
 from loops.embedded_postgres import EmbeddedPostgres
 from loops.embedded_temporal import EmbeddedTemporal
 from loops.ports import choose_port
+from tests.deadlines import DeadlinePlugin
 from tests.quick_place import quick_place
+from tests.scheduling import SchedulingPlugin
 
 NO_SKIP = bool(os.environ.get("HOLDFAST_NO_SKIP"))
 # Tests may lose their data on a power cut; the durable way costs them a third of their time.
@@ -29,13 +31,22 @@ FOR_TESTS = {
     "max_wal_size": "256MB",
 }  # fmt: skip
 TEMPLATE = "migrated"
+DEADLINES = pytest.StashKey[DeadlinePlugin]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing goes on for ever, and files are run in an order that keeps all processes busy."""
+    config.stash[DEADLINES] = DeadlinePlugin()
+    config.pluginmanager.register(config.stash[DEADLINES])
+    config.pluginmanager.register(SchedulingPlugin())
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[EmbeddedPostgres]:
+def postgres_server(pytestconfig: pytest.Config) -> Iterator[EmbeddedPostgres]:
     """One PostgreSQL for the session."""
     # Not under pytest's own directory: the next session of the same user closes that to PostgreSQL's user.
     directory = Path(tempfile.mkdtemp(prefix="holdfast-tests-", dir=quick_place()))
+    pytestconfig.stash[DEADLINES].deadlines.remains.append(directory)
     server = EmbeddedPostgres(directory / "postgres", choose_port(0), directory / "postgres.log", FOR_TESTS)
     server.prepare()
     child = server.child()
@@ -121,13 +132,13 @@ def pytest_make_collect_report(
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """Have the process end without taking the interpreter down: after Temporal's SDK that may abort.
 
     Registered last, called first, when pytest has closed everything and printed its last line. What goes
     wrong after this point (pytest looks for leaks while it closes) must still end in a failure.
     """
-    status = int(exitstatus)
+    status = int(session.exitstatus)
     report = sys.excepthook
 
     def fail(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
+from store.bells import until_rung
 from store.database import Database
 from store.faults import is_away
 from store.reading_changes import CHANNEL, list_changes
@@ -54,7 +55,8 @@ class Changes:
                 yield change
             while not self._closed and queue in self._listeners:
                 try:
-                    change_or_end = await asyncio.wait_for(queue.get(), 15)
+                    async with asyncio.timeout(15):
+                        change_or_end = await queue.get()
                 except TimeoutError:
                     yield None
                     continue
@@ -63,6 +65,11 @@ class Changes:
                 yield change_or_end
         finally:
             self._listeners.discard(queue)
+
+    @property
+    def listeners(self) -> int:
+        """How many follow."""
+        return len(self._listeners)
 
     async def close(self) -> None:
         """End every stream, then stop looking."""
@@ -124,8 +131,7 @@ class Changes:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self.PAUSE_SECONDS)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._bell.wait(), self.INTERVAL_SECONDS)
+            await until_rung(self._bell, self.INTERVAL_SECONDS)
             self._bell.clear()
             if self._listeners:
                 await self._try_look(tell=True)

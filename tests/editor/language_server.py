@@ -65,8 +65,8 @@ class LanguageServer:
     ) -> None:
         if self._process.poll() is None:
             self._process.kill()
-        self._process.wait()
-        self._reader.join()
+        self._process.wait(10)
+        self._reader.join(10)
         for stream in (self._process.stdin, self._process.stdout):
             if stream:
                 stream.close()

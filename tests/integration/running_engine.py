@@ -32,6 +32,7 @@ from scoring.moving import make_mover
 from store.database import Database, Waker
 from store.intake import take_in
 from store.playbooks import publish
+from tests.deadlines import end
 from tests.standins.smtp import SmtpStandIn
 from tests.standins.twilio import TwilioStandIn
 from workflows.payloads import make_data_converter
@@ -133,13 +134,10 @@ async def run_engine(
     dispatcher = Dispatcher(database, client, versions)
     engine = Engine(database, opening, dispatcher)
     async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        for channel in channels.values():
+            stack.push_async_callback(channel.close)
         for worker in make_workers(client, opening, channels, settle_seconds=settle_seconds):
             await stack.enter_async_context(worker)
-        loops = asyncio.create_task(engine.run())
+        stack.push_async_callback(end, asyncio.create_task(engine.run()))
         yield RunningEngine(database, client, dispatcher)
-        loops.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await loops
-    for channel in channels.values():
-        await channel.close()
-    await database.close()

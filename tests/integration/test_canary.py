@@ -197,7 +197,12 @@ async def run_dev(directory: Path, checkout: Path) -> AsyncIterator[Dev]:
         finally:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
-            await process.wait()
+            try:
+                async with asyncio.timeout(60):
+                    await process.wait()
+            finally:
+                if process.returncode is None:
+                    process.kill()
 
 
 async def live_through_it(dev: Dev) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from schemas.catalogue import load_catalogue
 from schemas.plan import CompiledPlaybook, Elapsed, Goal, Split, Variant, Wait, WaitFor
 from schemas.plan import EventMatch as Event
 from schemas.run import MigrateCall
+from tests.deadlines import end
 from tests.integration.plans import DAY, ada, call, email, playbook
 from tests.integration.running_engine import House
 
@@ -243,9 +243,7 @@ async def test_a_file_that_says_paused_and_then_live_again_holds_those_inside_me
     file.write_text(FILE)
     await house.engine.until(ENDED)
     assert subjects(house) == ["greet", "later"]
-    watching.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await watching
+    await end(watching)
 
 
 FILE = """\

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from loops.watching import Watcher
 from schemas.catalogue import load_catalogue
 from store.database import Database
 from store.playbooks import compare
+from tests.deadlines import end
 from tests.integration.running_engine import eventually
 
 PLAYBOOK = """\
@@ -79,9 +79,7 @@ async def desk(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatc
     await watcher.publish_all()
     watching = asyncio.create_task(watcher.run())
     yield desk
-    watching.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await watching
+    await end(watching)
     await database.close()
 
 

@@ -8,18 +8,23 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
 from sqlalchemy import Table, insert, text
 
+from cli.workbench import make_workbench
 from loops.assessing import assess_customer
+from loops.explaining import explain_entries
+from loops.previewing import preview_entries
 from schemas.catalogue import load_catalogue
 from schemas.errors import Problem
 from schemas.settings import Settings
 from scoring.moving import make_mover
 from store import tables
 from store.database import Database, Waker
+from tests.deadlines import end
 from web.application import BELL, build_application
 from web.edge import RollBack
 from web.serving import WebServer, bind
@@ -27,6 +32,7 @@ from web.serving import WebServer, bind
 # As the engine of tests has it (running_engine.SECRET).
 SECRET = "s" * 32
 KEY = "test-key-0123456789abcdef"
+START_SECONDS = 30.0
 
 
 @dataclass
@@ -72,12 +78,16 @@ async def run_web(
         **environ,
     }
     database, other = Database(database_url), Database(database_url, connections=2)
+    settings, catalogue = Settings.read(given), load_catalogue()
     app = build_application(
-        Settings.read(given),
+        settings,
         database,
         move=make_mover(load_catalogue()),
         find_problems=lambda: problems,
         roll_back=roll_back,
+        workbench=make_workbench(settings, database, catalogue),
+        preview=lambda playbook, names: preview_entries(database, playbook, names),
+        explain=lambda name: explain_entries(database, name),
         assess=lambda name, record: assess_customer(
             database, load_catalogue(), name, bell=Waker(database, BELL) if record else None
         ),
@@ -91,18 +101,17 @@ async def run_web(
 
     server = WebServer(app, listening=tell)
     serving = asyncio.create_task(server.serve([bind("127.0.0.1", 0)]))
-    await asyncio.wait(
-        [serving, asyncio.ensure_future(listening.wait())], return_when=asyncio.FIRST_COMPLETED
-    )
     try:
+        waiting = asyncio.create_task(listening.wait())
+        await asyncio.wait([serving, waiting], timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        assert addresses, f"the application doesn't listen: {serving}"
         headers = {"Authorization": f"Bearer {KEY}"}
         async with httpx.AsyncClient(
             base_url=addresses[0], headers=headers, timeout=30, trust_env=False
         ) as client:
             yield RunningWeb(addresses[0], client, other, server)
     finally:
-        server.should_exit = True
-        await serving
+        await end(serving, ask=partial(setattr, server, "should_exit", True))
         await database.close()
         await other.close()
 
