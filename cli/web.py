@@ -40,10 +40,19 @@ def command(host: str, port: int) -> None:
 
 async def _serve(settings: Settings, host: str, port: int) -> None:
     from activities.registry import find_step_types
+    from cli.workbench import make_workbench
+    from channels.outcome import Channel
+    from channels.registry import close_channels, make_channels
+    from channels.settings import ChannelSettings
     from loops.assessing import assess_customer
+    from loops.explaining import explain_entries
+    from loops.looking_up import look_up_delivery
+    from loops.previewing import preview_entries
     from loops.rollback import roll_back as put_back
+    from schemas.access import Principal
     from schemas.catalogue import load_catalogue
     from schemas.compiled_cache import open_cache
+    from schemas.errors import SettingError, UnavailableError
     from schemas.loader import load_playbooks
     from scoring.assessment import Assessment
     from scoring.moving import make_mover
@@ -52,6 +61,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     from web.serving import WebServer, bind, mark_ready
 
     catalogue = load_catalogue()
+    channels: dict[str, Channel] = {}
     steps = find_step_types()
 
     def find_problems() -> Sequence[Problem]:
@@ -62,6 +72,17 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     async def roll_back(playbook: str, version: str, author: str) -> Mapping[str, Any]:
         done = await put_back(database, settings.playbooks, catalogue, playbook, version, author=author)
         return {**vars(done), "written": str(done.written) if done.written else None}
+
+    async def look_up(delivery: str, actor: Principal) -> str:
+        """Providers are connected to when somebody first asks for one."""
+        if not channels:
+            try:
+                channels.update(make_channels(ChannelSettings.from_environ(settings.environ)))
+            except SettingError as error:
+                raise UnavailableError(
+                    f"Providers can't be asked: {error.message}", remedy=error.remedy
+                ) from error
+        return (await look_up_delivery(database, channels, delivery, actor)).told
 
     async def assess(external_id: str, record: bool) -> Assessment:
         return await assess_customer(database, catalogue, external_id, bell=bell if record else None)
@@ -83,8 +104,12 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
             move=make_mover(catalogue),
             find_problems=find_problems,
             roll_back=roll_back,
+            look_up=look_up,
             assess=assess,
+            workbench=make_workbench(settings, database, catalogue),
+            preview=lambda playbook, names: preview_entries(database, playbook, names),
+            explain=lambda name: explain_entries(database, name),
         )
-        await WebServer(app, listening=tell).serve([listener])
+        await WebServer(app, listening=tell, drain_seconds=settings.drain_seconds).serve([listener])
     finally:
         await database.close()

@@ -104,6 +104,16 @@ def decide_entry(candidate: Candidate, *, now: datetime) -> EntryDecision:
     return next(_objections(candidate, now), None) or _draw(candidate, now)
 
 
+def list_objections(candidate: Candidate, *, now: datetime) -> list[EntryDecision]:
+    """Everything against this entry, the weightiest first; without any, `draw_arm` says what it comes to."""
+    return list(_objections(candidate, now))
+
+
+def draw_arm(candidate: Candidate, *, now: datetime) -> EntryDecision:
+    """What the entry of an eligible customer comes to: treated, held out, a shadow, or waiting for another day."""
+    return _draw(candidate, now)
+
+
 def decide_entries(candidates: Sequence[Candidate], *, now: datetime) -> list[EntryDecision]:
     """Decide on all candidates of one customer in one evaluation; answers in the order given.
 

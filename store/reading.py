@@ -25,13 +25,6 @@ _CUSTOMERS = """
     FROM customers c LEFT JOIN signals s ON s.customer_id = c.id
     """
 
-_BY_RISK = text(
-    """
-    SELECT coalesce(s.risk_level, 'unscored') AS risk, count(*) AS n
-    FROM customers c LEFT JOIN signals s ON s.customer_id = c.id GROUP BY 1
-    """
-)
-
 _BY_STATE = text(
     """
     SELECT state, count(*) AS n FROM deliveries
@@ -44,7 +37,8 @@ _COUNTS = text(
     SELECT (SELECT count(*) FROM tasks WHERE state = 'open') AS tasks_open,
         (SELECT count(*) FROM tasks WHERE state = 'open' AND due_at < clock_timestamp()) AS tasks_late,
         (SELECT count(*) FROM dead_letters WHERE received_at > clock_timestamp() - interval '1 day') AS dead,
-        (SELECT count(*) FROM evaluations) AS waiting
+        (SELECT count(*) FROM evaluations) AS waiting,
+        (SELECT count(*) FROM alerts WHERE resolved_at IS NULL) AS alerts
     """
 )
 
@@ -66,16 +60,16 @@ class CustomerView:
 class Totals:
     """How the whole stands.
 
-    Customers by risk (`unscored` where nothing is known), open tasks, messages of the last day by state, dead
-    letters of the last day, customers that wait to be evaluated.
+    Open tasks, messages of the last day by state, dead letters of the last day, customers that wait to be evaluated, open
+    alerts.
     """
 
-    customers: Mapping[str, int]
     tasks_open: int
     tasks_late: int
     messages: Mapping[str, int]
     dead_letters: int
     waiting: int
+    alerts: int
 
 
 async def read_customer(connection: AsyncConnection, user_id: str, *, events: int = 20) -> CustomerView:
@@ -141,14 +135,13 @@ async def list_customers(
 
 async def read_totals(connection: AsyncConnection) -> Totals:
     """How the whole stands now, by the database's clock."""
-    customers = await connection.execute(_BY_RISK)
     messages = await connection.execute(_BY_STATE)
     counts = (await connection.execute(_COUNTS)).one()
     return Totals(
-        customers={row.risk: row.n for row in customers},
         tasks_open=counts.tasks_open,
         tasks_late=counts.tasks_late,
         messages={row.state: row.n for row in messages},
         dead_letters=counts.dead,
         waiting=counts.waiting,
+        alerts=counts.alerts,
     )

@@ -1,33 +1,52 @@
-"""Pages from templates: what a page may call, and how moments and numbers are written."""
+"""Pages from templates: what a page may call, and how moments, numbers and amounts are written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from schemas.access import Permission, Principal
+from web import charts
+from web.access import csrf_of
+
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
+NOTHING = "–"
 
 # What each word on a badge means for its colour.
 TONES: Mapping[str, str] = {
     word: tone
     for tone, words in {
-        "good": "on_time healthy success accepted sent live done reached converted seen entered true granted set asked",
+        "good": "on_time healthy success accepted sent live done reached converted seen entered true granted set asked "
+        "improving achieved celebrated active low resolved ready paid delivered",
         "warn": "due_soon at_risk starting retrying unknown held_quiet_hours capped paused shadow observed held_out "
-        "overdue expired rescheduled no_answer warning",
-        "bad": "critical failed lost declined late unreachable suppressed no_consent error",
-        "busy": "running open claimed waiting",
+        "overdue expired rescheduled no_answer warning medium declining past_due stale waiting_for_worker bounced "
+        "abandoned trialing acknowledged",
+        "bad": "critical failed lost declined late unreachable suppressed no_consent error high cancelled immediate "
+        "urgent blocked call_required email_bounce billing_issue",
+        "busy": "running open claimed waiting trial info new_user draft monitor feature_abandonment",
     }.items()
     for word in words.split()
 }
+
+# Where the navigation leads, by group; and what else belongs to an entry.
+NAVIGATION: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    ("Customers", (("/", "Overview"), ("/customers", "Customers"), ("/churn", "Churn"), ("/onboarding", "Onboarding"))),
+    ("Team", (("/tasks", "Work"), ("/team", "Team"))),
+    ("Engine", (("/playbooks", "Playbooks"), ("/runs", "Runs"), ("/outbox", "Outbox"))),
+    ("System", (("/alerts", "Alerts"), ("/audit", "Audit"), ("/people", "People"))),
+)  # fmt: skip
+# Not everybody may open these.
+_NEEDED: Mapping[str, Permission] = {"/audit": "audit", "/people": "manage"}
 
 
 def distance(at: datetime, now: datetime) -> str:
@@ -42,26 +61,81 @@ def distance(at: datetime, now: datetime) -> str:
 
 def _moment(value: datetime | None) -> Markup | str:
     if value is None:
-        return "–"
+        return NOTHING
     at = value.astimezone(UTC)
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+    return Markup('<time datetime="{}" title="{}" data-ago>{}</time>').format(
         at.isoformat(timespec="seconds"), f"{at:%Y-%m-%d %H:%M:%S} UTC", distance(at, datetime.now(UTC))
     )
 
 
 def _stamp(value: datetime | None) -> Markup | str:
     if value is None:
-        return "–"
+        return NOTHING
     at = value.astimezone(UTC)
     return Markup('<time datetime="{}">{}</time>').format(
         at.isoformat(timespec="seconds"), f"{at:%b %d, %H:%M:%S}"
     )
 
 
+def _day(value: date | datetime | None) -> Markup | str:
+    if value is None:
+        return NOTHING
+    year = "" if value.year == datetime.now(UTC).year else f", {value:%Y}"
+    return Markup('<time datetime="{}">{}</time>').format(
+        f"{value:%Y-%m-%d}", f"{value:%b} {value.day}{year}"
+    )
+
+
+def count(value: float | None) -> str:
+    """12,345; a number that isn't whole keeps at most one digit after the point; – for None."""
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 1000 else f"{value:,.1f}"
+
+
+def money(value: float | None) -> str:
+    """$1,234; below 1,000 with cents where there are any; – for None."""
+    if value is None:
+        return NOTHING
+    cents = abs(value) < 1000 and round(value, 2) != round(value)
+    sign = "−" if round(value, 2) < 0 else ""
+    return f"{sign}${abs(value):,.2f}" if cents else f"{sign}${abs(value):,.0f}"
+
+
+def money_short(value: float | None) -> str:
+    """$21.5M, $340k: an amount to be taken in at a glance; below 10,000 in full."""
+    if value is None or abs(value) < 10_000:
+        return money(value)
+    sizes = ((1_000_000_000, "B"), (1_000_000, "M"), (1000, "k"))
+    size, unit = next(one for one in sizes if abs(value) >= one[0] * 0.9995)
+    told = (
+        f"{abs(value) / size:,.1f}".removesuffix(".0")
+        if abs(value) < 100 * size
+        else f"{abs(value) / size:,.0f}"
+    )
+    return f"{'−' if value < 0 else ''}${told}{unit}"
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """A share (0–1) as 73 %; – for None."""
+    if value is None:
+        return NOTHING
+    told = f"{100 * value:,.{digits}f}"
+    return f"{told.replace('-', '−')}\N{NO-BREAK SPACE}%"
+
+
+def signed(value: float | None) -> str:
+    """+5, −3, ±0: a change; – for None."""
+    if value is None:
+        return NOTHING
+    told = count(abs(value))
+    return f"±{told}" if told == "0" else f"+{told}" if value > 0 else f"−{told}"
+
+
 def _plain(value: object) -> str:
     """A value as a person would write it."""
     if value is None:
-        return "–"
+        return NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -71,15 +145,17 @@ def _plain(value: object) -> str:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, list | tuple):
-        return ", ".join(_plain(part) for part in value) or "–"
+        return ", ".join(_plain(part) for part in value) or NOTHING
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_plain(part)}" for key, part in value.items()) or "–"
+        return ", ".join(f"{key}: {_plain(part)}" for key, part in value.items()) or NOTHING
     return str(value)
 
 
-def _badge(word: object) -> Markup:
+def _badge(word: object, tone: str | None = None) -> Markup:
     told = _plain(word)
-    return Markup('<span class="badge {}">{}</span>').format(TONES.get(told, "plain"), told.replace("_", " "))
+    return Markup('<span class="badge {}">{}</span>').format(
+        tone or TONES.get(told, "plain"), told.replace("_", " ")
+    )
 
 
 def _environment() -> Environment:
@@ -90,14 +166,63 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(moment=_moment, stamp=_stamp, plain=_plain, badge=_badge)
+    environment.filters.update(
+        moment=_moment, ago=_moment, stamp=_stamp, day=_day, plain=_plain, badge=_badge,
+        count=count, money=money, money_short=money_short, percent=percent, signed=signed,
+    )  # fmt: skip
+    environment.globals.update(
+        spark=charts.spark, line_chart=charts.line_chart, diverging=charts.diverging, percent_of=percent
+    )
     return environment
 
 
 _templates = _environment()
 
 
+def linker(path: str, query: Mapping[str, Any]) -> Callable[..., str]:
+    """A function that gives this page's address with some of its query changed; what is None or empty falls away.
+
+    What a page was told and where in its list it stood don't come along.
+    """
+
+    def link(**changes: Any) -> str:
+        wanted = {key: value for key, value in query.items() if key not in ("told", "cursor")} | changes
+        pairs = urlencode(
+            {key: value for key, value in wanted.items() if value not in (None, "", [])}, doseq=True
+        )
+        return f"{path}?{pairs}" if pairs else path
+
+    return link
+
+
+def _navigation(path: str, me: Principal | None) -> list[tuple[str, list[tuple[str, str, bool]]]]:
+    def current(where: str) -> bool:
+        return path == where or (where != "/" and path.startswith(f"{where}/"))
+
+    return [
+        (group, [(where, name, current(where)) for where, name in entries
+                 if me is None or where not in _NEEDED or me.may(_NEEDED[where])])
+        for group, entries in NAVIGATION
+    ]  # fmt: skip
+
+
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """One page. Everything in `values` is escaped."""
-    page = _templates.get_template(template).render(path=request.url.path, **values)
+    """One page. Everything in `values` is escaped.
+
+    Every template also has `me` (who looks, or None), `may(permission)`, `csrf` for its forms, `link(**changes)` to
+    itself with another query, `now`, and `flash`: what the last action told, unless the page shows `told` itself.
+    """
+    me: Principal | None = getattr(request.state, "principal", None)
+    query = {key: request.query_params.getlist(key) for key in request.query_params}
+    given: dict[str, Any] = {
+        "path": request.url.path,
+        "me": me,
+        "csrf": csrf_of(request),
+        "may": lambda permission: me is not None and me.may(permission),
+        "link": linker(request.url.path, query),
+        "navigation": _navigation(request.url.path, me),
+        "now": datetime.now(UTC),
+        "flash": "" if "told" in values else request.query_params.get("told", "")[:500],
+    }
+    page = _templates.get_template(template).render(given | values)
     return HTMLResponse(page, status)

@@ -44,6 +44,7 @@ customers = Table(
     Index("customers_phone_idx", "phone"),
     Index("customers_email_idx", text("lower(email)")),
     Index("customers_csm_idx", "csm"),
+    Index("customers_name_idx", text("lower(coalesce(business_name, first_name, external_id))"), "id"),
 )
 
 # The catalogue's core signals have typed columns; others live in `custom`. A test keeps this list and the
@@ -89,6 +90,7 @@ signals = Table(
     CheckConstraint("churn_probability BETWEEN 0 AND 1", name="churn_probability_range"),
     Index("signals_risk_level_idx", "risk_level", "health_score", "customer_id"),
     Index("signals_health_score_idx", "health_score", "customer_id"),
+    Index("signals_monthly_price_idx", "monthly_price", "customer_id"),
     Index("signals_ltv_at_risk_idx", "ltv_at_risk"),
     Index("signals_churn_probability_idx", "churn_probability", postgresql_include=["ltv_at_risk"]),
     Index("signals_predicted_churn_date_idx", "predicted_churn_date", "customer_id"),

@@ -110,9 +110,14 @@ alerts = Table(
     Column("severity", Text, nullable=False, server_default="warning"),
     Column("acknowledged_at", instant()),
     Column("acknowledged_by", Text),
-    # When the alert webhook took it.
+    # When the alert webhook took it last, what it was told then, and when what is to be told next is tried again.
     Column("told_at", instant()),
+    Column("told_as", Text, nullable=False, server_default=""),
+    Column("tell_attempts", Integer, nullable=False, server_default=text("0")),
+    Column("tell_next_at", instant()),
     one_of("severity", "severity", "info", "warning", "critical"),
+    one_of("told_as", "told_as", "", "info", "warning", "critical", "resolved"),
+    Index("alerts_over_idx", "id", postgresql_where=text("resolved_at IS NOT NULL AND told_as <> 'resolved'")),
     Index("alerts_open_idx", "at", postgresql_where=text("resolved_at IS NULL")),
 )
 

@@ -52,6 +52,8 @@ hook_requests = Table(
     Column("error", Text),
     UniqueConstraint("source", "request_id", name="hook_requests_source_key"),
     Index("hook_requests_open_idx", "next_at", postgresql_where=text("done_at IS NULL")),
+    Index("hook_requests_received_at_idx", "received_at"),
+    Index("hook_requests_given_up_idx", "done_at", postgresql_where=text("error IS NOT NULL")),
 )
 
 # What customers wrote to us; `keyword` is what it was understood as: stop, start, help.

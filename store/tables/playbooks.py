@@ -36,7 +36,7 @@ publications = Table(
     "publications",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    # A playbook's or a health model's name, or `policy`.
+    # A playbook's or a health model's name, `policy` or `milestones`.
     Column("name", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("version", Text, nullable=False),
@@ -45,7 +45,7 @@ publications = Table(
     Column("author", Text, nullable=False),
     Column("note", Text, nullable=False, server_default=""),
     Column("at", instant(), nullable=False),
-    one_of("kind", "kind", "playbook", "policy", "health", "retired", "rollback"),
+    one_of("kind", "kind", "playbook", "policy", "health", "milestones", "retired", "rollback"),
     Index("publications_name_idx", "name", "id"),
 )
 

@@ -130,7 +130,18 @@ ALTER TABLE alerts
   ADD COLUMN acknowledged_at TIMESTAMP WITH TIME ZONE,
   ADD COLUMN acknowledged_by TEXT,
   ADD COLUMN told_at TIMESTAMP WITH TIME ZONE,
-  ADD CONSTRAINT alerts_severity_check CHECK (severity IN ('info', 'warning', 'critical'));
+  ADD COLUMN told_as TEXT DEFAULT '' NOT NULL,
+  ADD COLUMN tell_attempts INTEGER DEFAULT 0 NOT NULL,
+  ADD COLUMN tell_next_at TIMESTAMP WITH TIME ZONE,
+  ADD CONSTRAINT alerts_severity_check CHECK (severity IN ('info', 'warning', 'critical')),
+  ADD CONSTRAINT alerts_told_as_check CHECK (told_as IN ('', 'info', 'warning', 'critical', 'resolved'));
+CREATE INDEX alerts_over_idx ON alerts (id) WHERE resolved_at IS NOT NULL AND told_as <> 'resolved';
+
+CREATE INDEX deliveries_state_idx ON deliveries (state, created_at) WHERE state <> 'accepted';
+CREATE INDEX deliveries_status_idx ON deliveries (status, created_at) WHERE status NOT IN ('', 'delivered');
+CREATE INDEX deliveries_channel_idx ON deliveries (channel, created_at);
+CREATE INDEX hook_requests_received_at_idx ON hook_requests (received_at);
+CREATE INDEX hook_requests_given_up_idx ON hook_requests (done_at) WHERE error IS NOT NULL;
 
 CREATE TABLE erasures (
   id UUID DEFAULT gen_random_uuid() NOT NULL,
@@ -206,11 +217,17 @@ CREATE INDEX signals_ltv_at_risk_idx ON signals (ltv_at_risk);
 CREATE INDEX signals_churn_probability_idx ON signals (churn_probability) INCLUDE (ltv_at_risk);
 CREATE INDEX signals_predicted_churn_date_idx ON signals (predicted_churn_date, customer_id);
 CREATE INDEX churn_predictions_day_idx ON churn_predictions (prediction_date, source, customer_id);
+CREATE INDEX signals_monthly_price_idx ON signals (monthly_price, customer_id);
 CREATE INDEX customers_csm_idx ON customers (csm);
+CREATE INDEX customers_name_idx ON customers (lower(coalesce(business_name, first_name, external_id)), id);
 CREATE INDEX customer_health_day_idx ON customer_health (day, customer_id);
 
 ALTER TABLE entry_requests ADD COLUMN batch UUID;
 CREATE INDEX entry_requests_batch_idx ON entry_requests (batch) WHERE batch IS NOT NULL;
+
+ALTER TABLE publications DROP CONSTRAINT publications_kind_check;
+ALTER TABLE publications ADD CONSTRAINT publications_kind_check
+  CHECK (kind IN ('playbook', 'policy', 'health', 'milestones', 'retired', 'rollback'));
 """
 
 

@@ -1,0 +1,265 @@
+"""The health overview as people feel it: pages of 100,000 customers by HTTP and in a browser, and many open dashboards.
+
+Each page is set beside what its list's query alone takes on a connection of its own: no page as fresh can be quicker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+
+from bench.pages_base import make_customers
+from bench.system import Say, System, percentile, run_system
+from store.database import Connection, Database
+from store.reading_overview import OverviewFilter, list_overview
+
+CUSTOMERS = 100_000
+REPEATS = 40
+DASHBOARDS = 100
+ROWS_LIMIT_MS, FILTER_LIMIT_MS, MEMORY_LIMIT_MB = 1500.0, 300.0, 500.0
+_CHROMIUM = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+# What is measured: the path, and the filter and order that the same list asks the database for.
+_PAGES: tuple[tuple[str, str, OverviewFilter, str, bool], ...] = (
+    ("customers, least healthy first", "/customers?view=all", OverviewFilter(), "health", False),
+    ("filter: risk", "/customers?risk=at_risk", OverviewFilter({"risk": ("at_risk",)}), "health", False),
+    (
+        "filter: CSM, segment, plan, trend",
+        "/customers?csm=anna@example.com&segment=power_user&plan=pro&trend=declining",
+        OverviewFilter(
+            {"csm": ("anna@example.com",), "segment": ("power_user",), "plan": ("pro",), "trend": ("declining",)}
+        ),
+        "health",
+        False,
+    ),
+    ("filter: last change", "/customers?change=declining", OverviewFilter({"change": ("declining",)}), "health", False),
+    ("search", "/customers?search=barn+123", OverviewFilter(search="barn 123"), "health", False),
+    ("sorted by last login", "/customers?sort=login", OverviewFilter(), "login", False),
+    ("sorted by revenue", "/customers?sort=-revenue", OverviewFilter(), "revenue", True),
+    ("sorted by change", "/customers?sort=change", OverviewFilter(), "change", False),
+    ("sorted by name", "/customers?sort=name", OverviewFilter(), "name", False),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PageTimes:
+    """How long one page took by HTTP, in ms, and how long its list alone takes the database."""
+
+    p50_ms: float
+    p99_ms: float
+    database_p50_ms: float
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Times of pages by what they show; `browser_ms` is until the rows are there, empty without a browser.
+
+    Memory is the web process's, in MB: at rest, and the most with the dashboards open, each loading its page whenever
+    something changed. `first_ms` is the first page after the start, counts included.
+    """
+
+    customers: int
+    dashboards: int
+    pages: Mapping[str, PageTimes] = field(default_factory=dict)
+    first_ms: float = 0.0
+    overview: PageTimes | None = None
+    browser_ms: Mapping[str, float] = field(default_factory=dict)
+    at_rest_mb: float = 0.0
+    open_mb: float = 0.0
+    loads: int = 0
+
+
+async def measure(
+    say: Say, *, customers: int = CUSTOMERS, repeats: int = REPEATS, dashboards: int = DASHBOARDS
+) -> Pages:
+    """Make the customers, then look at their pages again and again."""
+    prepare = partial(make_customers, customers=customers, today=datetime.now(UTC).date())
+    async with run_system(say, prepare=prepare) as system:
+        database = Database(system.database_url, connections=2)
+        try:
+            async with _client(system) as client:
+                begun = time.perf_counter()
+                (await client.get("/customers?view=all")).raise_for_status()
+                first = 1000 * (time.perf_counter() - begun)
+                pages = {}
+                for what, path, wanted, sort, descending in _PAGES:
+                    query = partial(_list, wanted=wanted, sort=sort, descending=descending)
+                    pages[what] = await _time(client, database, path, query, repeats)
+                    say(
+                        f"  {what}: {pages[what].p50_ms:.0f} ms, of which the database "
+                        f"{pages[what].database_p50_ms:.0f} ms"
+                    )
+                most = partial(_list, wanted=OverviewFilter(), sort="ltv", descending=True, limit=15)
+                overview = await _time(client, database, "/", most, repeats)
+            browser = await _browse(system, say)
+            at_rest, most_mb, loads = await _watch(system, dashboards, 20 if dashboards >= 20 else 2, say)
+        finally:
+            await database.close()
+    return Pages(customers, dashboards, pages, first, overview, browser, at_rest, most_mb, loads)
+
+
+def _client(system: System, connections: int = 4) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{system.port}",
+        headers={"Accept": "text/html"},
+        auth=(system.api_key, ""),
+        timeout=60,
+        trust_env=False,
+        limits=httpx.Limits(max_connections=connections),
+    )
+
+
+async def _list(
+    connection: Connection, *, wanted: OverviewFilter, sort: str, descending: bool, limit: int = 51
+) -> None:
+    await list_overview(connection, wanted, datetime.now(UTC), sort=sort, descending=descending, limit=limit)
+
+
+async def _time(
+    client: httpx.AsyncClient,
+    database: Database,
+    path: str,
+    query: Callable[[Connection], Awaitable[None]],
+    repeats: int,
+) -> PageTimes:
+    """One after the other in turn, so that both see the same machine."""
+    took, alone = [], []
+    for turn in range(repeats + 2):
+        begun = time.perf_counter()
+        (await client.get(path)).raise_for_status()
+        between = time.perf_counter()
+        async with database.transaction() as connection:
+            await query(connection)
+        if turn >= 2:
+            took.append(1000 * (between - begun))
+            alone.append(1000 * (time.perf_counter() - between))
+    return PageTimes(percentile(took, 50), percentile(took, 99), percentile(alone, 50))
+
+
+async def _browse(system: System, say: Say) -> dict[str, float]:
+    """Until the rows are there in a real browser whose cache is warm, and after a click on a filter; medians."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        say("  no browser is here")
+        return {}
+    from playwright.async_api import async_playwright
+
+    address = f"http://127.0.0.1:{system.port}"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=list(_CHROMIUM))
+        key = base64.b64encode(f"{system.api_key}:".encode()).decode()
+        page = await browser.new_page(extra_http_headers={"Authorization": f"Basic {key}"})
+        shown: dict[str, list[float]] = {
+            "overview, rows in the browser": [],
+            "customers, rows in the browser": [],
+        }
+        clicked = []
+        for turn in range(8):
+            for what, path in zip(shown, ("/", "/customers?view=all"), strict=True):
+                begun = time.perf_counter()
+                await page.goto(address + path, wait_until="commit")
+                await page.locator("tbody tr").first.wait_for()
+                if turn:
+                    shown[what].append(1000 * (time.perf_counter() - begun))
+            took = await page.evaluate(
+                """() => new Promise((done) => {
+                    const first = document.querySelector("tbody tr").dataset.key;
+                    const begun = performance.now();
+                    new MutationObserver((_, watch) => {
+                        const row = document.querySelector("tbody tr");
+                        if (row && row.dataset.key !== first) { watch.disconnect(); done(performance.now() - begun); }
+                    }).observe(document.querySelector("main"), { subtree: true, childList: true });
+                    [...document.querySelectorAll("nav.chips a")].find((one) => one.href.includes("healthy")).click();
+                })"""
+            )
+            if turn:
+                clicked.append(took)
+        await browser.close()
+    found = {what: percentile(times, 50) for what, times in shown.items()}
+    return {**found, "a filter clicked, rows in the browser": percentile(clicked, 50)}
+
+
+async def _watch(system: System, dashboards: int, seconds: int, say: Say) -> tuple[float, float, int]:
+    """Memory of the web process at rest and at most while dashboards are open and something changes every second."""
+    pid = system.development.supervisor.pid("web")
+    assert pid is not None
+    web = psutil.Process(pid)
+    at_rest = web.memory_info().rss / 2**20
+    most, loads = at_rest, 0
+    over = asyncio.Event()
+
+    async with _client(system, connections=2 * dashboards + 4) as client:
+
+        async def look() -> None:
+            nonlocal loads
+            async with client.stream("GET", "/changes") as answer:
+                async for line in answer.aiter_lines():
+                    if over.is_set():
+                        return
+                    if line.startswith("data:"):
+                        begun = time.monotonic()
+                        (await client.get("/customers?view=all")).raise_for_status()
+                        loads += 1
+                        # As live.js paces itself.
+                        await asyncio.sleep(max(0.25, 3 * (time.monotonic() - begun)))
+
+        watchers = [asyncio.create_task(look()) for _ in range(dashboards)]
+        for turn in range(seconds):
+            await asyncio.sleep(1)
+            await system.rows(
+                "SELECT pg_notify('holdfast_scores', json_build_array(json_build_array('health_changed', id::text, "
+                "external_id, 'critical', clock_timestamp()))::text) FROM customers OFFSET %s LIMIT 1",
+                turn,
+            )
+            most = max(most, web.memory_info().rss / 2**20)
+        over.set()
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+    say(
+        f"  {dashboards} dashboards: {most:.0f} MB at most, {at_rest:.0f} MB at rest, {loads} pages in {seconds} s"
+    )
+    return at_rest, most, loads
+
+
+def rows_of(found: Pages) -> list[tuple[str, str, str, float | None, bool | None]]:
+    """Lines of the report: what, measured, wanted, ratio, whether it holds."""
+    lines: list[tuple[str, str, str, float | None, bool | None]] = []
+    named = {f"overview of {found.customers:,} customers": found.overview, **found.pages}
+    for what, times in named.items():
+        if times is None:
+            continue
+        limit = FILTER_LIMIT_MS if what.startswith(("filter", "search", "sorted")) else ROWS_LIMIT_MS
+        lines.append(
+            (
+                f"{what}, p99", f"{times.p99_ms:.0f} ms (p50 {times.p50_ms:.0f})", f"under {limit:.0f} ms",
+                times.p99_ms / limit, times.p99_ms < limit,
+            )
+        )  # fmt: skip
+        if times.database_p50_ms:
+            lines.append(
+                (
+                    "  p50, against its list's query alone", f"{times.p50_ms:.0f} ms",
+                    f"{times.database_p50_ms:.0f} ms", times.p50_ms / times.database_p50_ms, None,
+                )
+            )  # fmt: skip
+    lines.append(("  the first page after the start", f"{found.first_ms:.0f} ms", "", None, None))
+    for what, took in found.browser_ms.items():
+        limit = FILTER_LIMIT_MS if "filter" in what else ROWS_LIMIT_MS
+        lines.append((what, f"{took:.0f} ms", f"under {limit:.0f} ms", took / limit, took < limit))
+    lines.append(
+        (
+            f"{found.dashboards} open dashboards, memory of the web process",
+            f"{found.open_mb:.0f} MB ({found.at_rest_mb:.0f} at rest)", f"under {MEMORY_LIMIT_MB:.0f} MB",
+            found.open_mb / MEMORY_LIMIT_MB, found.open_mb < MEMORY_LIMIT_MB,
+        )
+    )  # fmt: skip
+    return lines

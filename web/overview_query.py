@@ -1,0 +1,159 @@
+"""What a list of customers is asked for: filters, order, columns and place, as a query says them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from starlette.datastructures import QueryParams
+
+from schemas.errors import InputError
+from store.overview_rows import Place
+from store.reading_overview import DIMENSIONS, NONE, SORTS, OverviewFilter
+
+# The columns that may be shown, with their headers; the business's name always is.
+COLUMNS: Mapping[str, str] = {
+    "health": "Health", "change": "Change", "risk": "Risk", "churn": "Churn", "urgent": "Urgent",
+    "revenue": "Revenue", "plan": "Plan", "login": "Last login", "interaction": "Last contact", "ltv": "LTV at risk",
+    "csm": "CSM", "segment": "Segment", "runs": "Open runs",
+}  # fmt: skip
+SHOWN = ("health", "risk", "churn", "urgent", "revenue", "plan", "login", "interaction")
+LONGEST = 200
+MOST_VALUES = 50
+_KEPT = ("search", "sort", "columns", *DIMENSIONS)
+
+
+@dataclass(frozen=True)
+class OverviewQuery:
+    """One list: which customers, in which order, with which columns, from where on."""
+
+    wanted: OverviewFilter
+    sort: str = "health"
+    descending: bool = False
+    columns: Sequence[str] = SHOWN
+    after: Place | None = None
+
+    @property
+    def sorted_by(self) -> str:
+        """The order as a query says it."""
+        return f"-{self.sort}" if self.descending else self.sort
+
+    @property
+    def filtered(self) -> bool:
+        """Whether not everybody is asked for."""
+        return bool(self.wanted.search) or any(self.wanted.values.values())
+
+    def pairs(self) -> dict[str, list[str]]:
+        """The query that asks for this list from its beginning, without what is usual."""
+        pairs = {name: list(values) for name, values in self.wanted.values.items() if values}
+        if self.wanted.search:
+            pairs["search"] = [self.wanted.search]
+        if self.sorted_by != "health":
+            pairs["sort"] = [self.sorted_by]
+        if tuple(self.columns) != SHOWN:
+            pairs["columns"] = list(self.columns)
+        return pairs
+
+    def encoded(self) -> str:
+        """The same as a query string."""
+        return urlencode(self.pairs(), doseq=True)
+
+
+def read_query(given: QueryParams | Mapping[str, Any], *, cursor: str | None = None) -> OverviewQuery:
+    """The list that a query asks for; what is empty is as if it weren't there. Raises InputError.
+
+    Names are those of DIMENSIONS, `search`, `sort` (see SORTS, with a minus for descending), `columns` (several, or one
+    with commas) and `cursor`, unless it is given.
+    """
+    values: dict[str, tuple[str, ...]] = {}
+    for name in DIMENSIONS:
+        # "unscored" is what links from elsewhere call a risk that isn't known.
+        chosen = [NONE if (name, one) == ("risk", "unscored") else one for one in _all(given, name) if one]
+        if chosen:
+            values[name] = tuple(dict.fromkeys(chosen))[:MOST_VALUES]
+    written = next(iter(_all(given, "sort")), "") or "health"
+    sort = written.removeprefix("-")
+    if sort not in SORTS:
+        raise InputError(f"There is no order {sort!r}.", remedy=f"Use one of {', '.join(SORTS)}.")
+    columns = [one for part in _all(given, "columns") for one in part.split(",") if one]
+    if unknown := next((one for one in columns if one not in COLUMNS), None):
+        raise InputError(f"There is no column {unknown!r}.", remedy=f"Use some of {', '.join(COLUMNS)}.")
+    query = OverviewQuery(
+        OverviewFilter(values, next(iter(_all(given, "search")), "").strip()),
+        sort,
+        written.startswith("-"),
+        tuple(name for name in COLUMNS if name in columns) or SHOWN,
+    )
+    if cursor is None:
+        cursor = next(iter(_all(given, "cursor", longest=1000)), "")
+    return replace(query, after=_read_place(cursor, query.sorted_by)) if cursor else query
+
+
+def kept_pairs(given: QueryParams | Mapping[str, Any]) -> dict[str, list[str]]:
+    """What a saved view keeps of a query."""
+    return {name: found for name in _KEPT if (found := [one for one in _all(given, name) if one])}
+
+
+def _all(given: QueryParams | Mapping[str, Any], name: str, longest: int = LONGEST) -> list[str]:
+    if isinstance(given, QueryParams):
+        found = given.getlist(name)
+    else:
+        value: Any = given.get(name, [])
+        found = [value] if isinstance(value, str) else list(value)
+    for one in found:
+        if not isinstance(one, str) or len(one) > longest or "\x00" in one:
+            raise InputError(
+                f"{name} can't be read.", remedy=f"At most {longest} characters, none of them NUL."
+            )
+    return found
+
+
+def write_place(place: Place, sorted_by: str) -> str:
+    """A cursor: where the next page begins, in this order."""
+    value = place.value.isoformat() if isinstance(place.value, datetime) else place.value
+    return base64.urlsafe_b64encode(msgspec.json.encode([sorted_by, value, place.id])).decode().rstrip("=")
+
+
+def _read_place(cursor: str, sorted_by: str) -> Place:
+    refused = InputError(
+        "cursor is none of ours, or of another order.",
+        remedy="Use nextCursor of the page before as it is, with the same sort, or leave cursor out.",
+    )
+    try:
+        written = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        order, value, id_ = msgspec.json.decode(written, type=tuple[str, float | str | None, str])
+        kind = SORTS[sorted_by.removeprefix("-")][1]
+        place = Place(_typed(value, kind), str(uuid.UUID(id_)))
+    except (ValueError, OverflowError, binascii.Error, msgspec.MsgspecError):
+        raise refused from None
+    if order != sorted_by:
+        raise refused
+    return place
+
+
+def _typed(value: float | str | None, kind: str) -> float | datetime | str | None:
+    if value is None:
+        return None
+    if kind == "text":
+        if not isinstance(value, str) or "\x00" in value:
+            raise ValueError(value)
+        return value
+    if kind == "timestamptz":
+        if not isinstance(value, str):
+            raise ValueError(value)
+        return datetime.fromisoformat(value).astimezone(UTC)
+    if isinstance(value, str) or not math.isfinite(value):
+        raise ValueError(value)
+    if kind == "integer":
+        if not -(2**31) <= value < 2**31:
+            raise ValueError(value)
+        return int(value)
+    return value
