@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,8 @@ from typing import Any
 
 import click
 
+from loops import event_loop
+from schemas import tracing
 from schemas.errors import Problem
 from schemas.log_lines import set_up_logging
 from schemas.settings import Settings
@@ -33,17 +34,21 @@ def command(host: str, port: int) -> None:
     set_up_logging(logging.WARNING)
     settings = Settings.read(os.environ)
     settings.require_database_url()
+    tracing.set_up(os.environ, "holdfast-web")
     if not settings.api_keys:
         click.echo("HOLDFAST_API_KEY is not set: only keys in the database are let in.", err=True)
-    asyncio.run(_serve(settings, host, port))
+    try:
+        event_loop.run(_serve(settings, host, port))
+    finally:
+        tracing.finish()
 
 
 async def _serve(settings: Settings, host: str, port: int) -> None:
     from activities.registry import find_step_types
-    from cli.workbench import make_workbench
     from channels.outcome import Channel
     from channels.registry import close_channels, make_channels
     from channels.settings import ChannelSettings
+    from cli.workbench import make_workbench
     from loops.assessing import assess_customer
     from loops.explaining import explain_entries
     from loops.looking_up import look_up_delivery
@@ -112,4 +117,5 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
         )
         await WebServer(app, listening=tell, drain_seconds=settings.drain_seconds).serve([listener])
     finally:
+        await close_channels(channels)
         await database.close()

@@ -17,13 +17,15 @@ from schemas.catalogue import Catalogue
 from schemas.compiled_cache import open_cache
 from schemas.errors import Problem
 from schemas.health_model import HealthModel
-from schemas.loader import HEALTH, POLICY_FILE, TEMPLATES, load_paths, load_playbooks
+from schemas.loader import HEALTH, MILESTONES_FILE, POLICY_FILE, TEMPLATES, load_paths, load_playbooks
+from schemas.milestones import Milestones
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
 from store.database import DATABASE_AWAY, Connection, Database
 from store.evaluations import request_everything
 from store.health_models import compare_models, load_active_model, publish_models
 from store.health_versions import PREFIX, note_models
+from store.milestones import MILESTONES, differs, publish_milestones
 from store.playbooks import POLICY, Change, compare, publish
 from store.publications import save_file_problems
 
@@ -42,7 +44,8 @@ class Files:
 
     `gone` is to be retired (None: whatever is published and isn't here). `looked_at` are the files (named as in
     `directory`) that were meant; None: all. `invalid` names playbooks whose files can't be used, `broken_health` such
-    models; `whole_health`: a model that is published and isn't here is gone.
+    models; `whole_health`: a model that is published and isn't here is gone. `milestones` are the good milestones;
+    `milestones_gone`: there is no file of them any more.
     """
 
     directory: Path
@@ -57,6 +60,8 @@ class Files:
     health: Mapping[str, HealthModel] = field(default_factory=dict)
     broken_health: Collection[str] = frozenset()
     whole_health: bool = False
+    milestones: Milestones | None = None
+    milestones_gone: bool = False
 
     @property
     def errors(self) -> list[Problem]:
@@ -79,6 +84,8 @@ def read_directory(directory: Path, catalogue: Catalogue) -> Files:
     return Files(
         directory, loaded.playbooks, loaded.sources, loaded.policy, _read_text(policy_file) or "", loaded.problems,
         loaded.invalid, health=loaded.health, broken_health=loaded.broken_health, whole_health=True,
+        milestones=loaded.milestones,
+        milestones_gone=loaded.milestones is None and not loaded.broken_milestones,
     )  # fmt: skip
 
 
@@ -100,9 +107,9 @@ def _read_named(home: Path, named: Sequence[Path], catalogue: Catalogue) -> File
     if home in named:
         files = read_directory(home, catalogue)
         looked_at = {file_name(problem.file) for problem in files.problems}
-        looked_at |= {f"{name}.yaml" for name in files.playbooks} | {POLICY_FILE}
+        looked_at |= {f"{name}.yaml" for name in files.playbooks} | {POLICY_FILE, MILESTONES_FILE}
         looked_at |= {f"{beside}/{path.name}" for beside in BESIDE for path in (home / beside).glob("*.yaml")}
-        return replace(files, gone=(), looked_at=looked_at, whole_health=False)
+        return replace(files, gone=(), looked_at=looked_at, whole_health=False, milestones_gone=False)
     templates = {path.stem for path in named if path.parent.name == TEMPLATES}
     if home / TEMPLATES in named:
         templates |= {path.stem for path in (home / TEMPLATES).glob("*.yaml")}
@@ -132,6 +139,7 @@ def _read_named(home: Path, named: Sequence[Path], catalogue: Catalogue) -> File
         gone=(),
         looked_at=looked_at,
         health={name: model for name, model in loaded.health.items() if name in models},
+        milestones=loaded.milestones if home / MILESTONES_FILE in named else None,
     )
 
 
@@ -210,7 +218,18 @@ async def compare_files(connection: Connection, files: Files) -> list[Change]:
     models = await compare_models(
         connection, files.health, broken=files.broken_health, whole=files.whole_health
     )
-    return changes + [_model_change(name) for name in models]
+    other = await _milestones_differ(connection, files)
+    return changes + [_model_change(name) for name in models] + _milestone_changes(other)
+
+
+async def _milestones_differ(connection: Connection, files: Files) -> bool:
+    if files.milestones is None and not files.milestones_gone:
+        return False
+    return await differs(connection, files.milestones)
+
+
+def _milestone_changes(other: bool) -> list[Change]:
+    return [Change(MILESTONES, "milestones")] if other else []
 
 
 def _model_change(name: str) -> Change:
@@ -260,9 +279,13 @@ async def publish_within(
     )
     sources = {name: _read_text(files.directory / HEALTH / f"{name}.yaml") or "" for name in models}
     await note_models(connection, models, sources, now, author=author, authors=authors, note=note)
-    if (await load_active_model(connection)).digest != scored_by.digest:
+    other = await _milestones_differ(connection, files) and await publish_milestones(
+        connection, files.milestones, _read_text(files.directory / MILESTONES_FILE) or "", now,
+        author=(authors or {}).get(MILESTONES, author), note=note,
+    )  # fmt: skip
+    if other or (await load_active_model(connection)).digest != scored_by.digest:
         await request_everything(connection, now)
-    return changes + [_model_change(name) for name in models]
+    return changes + [_model_change(name) for name in models] + _milestone_changes(other)
 
 
 def _written_in(files: Files, changes: Sequence[Change]) -> dict[str, list[Path]]:
@@ -271,6 +294,9 @@ def _written_in(files: Files, changes: Sequence[Change]) -> dict[str, list[Path]
     for change in changes:
         if change.name == POLICY and change.kind == "policy":
             written[change.name] = [files.directory / POLICY_FILE]
+            continue
+        if change.name == MILESTONES and change.kind == "milestones":
+            written[change.name] = [files.directory / MILESTONES_FILE]
             continue
         written[change.name] = [files.directory / f"{change.name}.yaml"]
         if change.before and change.after:

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from channels.hook_sources import make_sources
 from schemas.errors import Problem
@@ -20,38 +20,80 @@ from store.hooks import BELL as HOOKS_BELL
 from store.intake import take_in
 from store.shared_time import SharedTime
 from web import (
+    api_audit,
     api_consents,
     api_corrections,
     api_customers,
+    api_editing,
     api_health,
     api_interventions,
+    api_keys,
+    api_onboarding,
+    api_overview,
+    api_people,
     api_performance,
     api_playbooks,
+    api_privacy,
     api_providers,
     api_push_tokens,
     api_records,
     api_runs,
     api_success,
+    api_system,
     api_tasks,
     booking,
     codec,
     hooks,
-    page_forms,
-    pages,
+    metrics,
+    page_alerts,
+    page_backtests,
+    page_bulk,
+    page_churn,
+    page_customer,
+    page_customer_forms,
+    page_editor,
+    page_log,
+    page_me,
+    page_oidc,
+    page_onboarding,
+    page_outbox,
+    page_overview,
+    page_people,
+    page_playbooks,
+    page_runs,
+    page_team,
+    page_views,
+    page_work,
     problems,
+    sign_in,
     stream,
     unsubscribing,
 )
 from web.changes import Changes
+from web.churn_counts import ChurnCounter
+from web.cohorts import CohortCounter
 from web.description import PROBLEM_RESPONSES, describe_api
-from web.edge import Assess, Edge, RollBack
+from web.edge import Assess, Edge, Explain, LookUp, Preview, RollBack
+from web.etags import EntityTags
 from web.executions import Executions
 from web.gathering import Gatherer
 from web.headers import SafeHeaders
-from web.ingest import Ingest, endpoints
+from web.ingest import endpoints
 from web.keys import KeyRing
+from web.limits import Limits, RateHeaders, limit_rate
+from web.methods import methods_of
+from web.metrics import RequestTimes
+from web.oidc import OidcProvider
+from web.overview_facets import FacetCounter
 from web.rendering import STATIC, render
+from web.request_ids import RequestIds
+from web.risk_totals import RiskCounter
+from web.sessions import Sessions
 from web.settings import WebSettings
+from web.temporal_state import TemporalWatch
+from web.tracing import RequestTraces
+from web.user_tokens import UserTokens
+from web.workbench import Workbench
 
 # Rung after events were stored, and after a run's inbox got something.
 BELL = "holdfast_evaluate"
@@ -60,7 +102,7 @@ BELL = "holdfast_evaluate"
 class Application(FastAPI):
     """FastAPI with the tracking API in front, whose thousand calls a second pass none of its layers."""
 
-    tracking: Mapping[str, Ingest] = {}
+    tracking: Mapping[str, ASGIApp] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer tracking calls at once, and hand on the rest."""
@@ -79,18 +121,24 @@ def build_application(
     find_problems: Callable[[], Sequence[Problem]] = tuple,
     roll_back: RollBack | None = None,
     assess: Assess | None = None,
+    preview: Preview | None = None,
+    explain: Explain | None = None,
+    look_up: LookUp | None = None,
+    workbench: Workbench | None = None,
 ) -> Application:
     """The ASGI application. It closes what it opened, but not `database`, when the server ends its lifespan.
 
     `move` says what events make of signals; `find_problems` reads the playbook files and says what is wrong
     with them; `roll_back` makes an earlier version of a playbook live again, `assess` scores one customer on
-    demand. Raises SettingError. Call it inside a running event loop.
+    demand, `preview` says who would enter a playbook, `explain` what keeps a customer out of each,
+    `look_up` asks a provider about a message. Raises
+    SettingError. Call it inside a running event loop.
     """
 
     async def store(events: Sequence[IncomingEvent], dead: Sequence[DeadLetter]) -> TakenIn:
         return await take_in(database, events, dead, move=move)
 
-    chosen = WebSettings.read(settings)
+    chosen, limits = WebSettings.read(settings), Limits.read(settings)
     bell = Waker(database, BELL)
     edge = Edge(
         settings=chosen,
@@ -98,6 +146,7 @@ def build_application(
         database=database,
         gatherer=Gatherer(store, committed=bell.ring),
         keys=KeyRing(database, chosen.api_keys),
+        sessions=Sessions(database, chosen.public_url),
         executions=Executions(settings),
         changes=Changes(database),
         bell=bell,
@@ -105,15 +154,22 @@ def build_application(
         find_problems=find_problems,
         roll_back=roll_back,
         assess=assess,
+        preview=preview,
+        explain=explain,
+        look_up=look_up,
+        workbench=workbench,
         move=move,
         hooks=make_sources(settings.environ, settings.public_url),
         help_text=settings.environ.get("HOLDFAST_HELP_TEXT", ""),
+        tokens=UserTokens.read_settings(settings),
+        oidc=OidcProvider.read_settings(settings, chosen.process_secret),
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await edge.changes.close()
+        await edge.backtests.close()
         # The requests behind what still waits were cut off already, and their senders repeat them.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(edge.gatherer.close(), 1)
@@ -125,41 +181,87 @@ def build_application(
         redoc_url=None,
         lifespan=lifespan,
         responses=PROBLEM_RESPONSES,
+        dependencies=[Depends(limit_rate)],
         separate_input_output_schemas=False,
     )
     app.state.edge = edge
     app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
-    app.tracking = endpoints(edge.gatherer, edge.keys, SharedTime(database))
+    app.state.limits = limits
+    app.state.facets = FacetCounter(database)
+    app.state.temporal_watch = TemporalWatch(edge.executions)
+    app.state.churn = ChurnCounter(database)
+    app.state.cohorts = CohortCounter(database)
+    app.state.risk_totals = RiskCounter(database)
+    tracking = endpoints(edge.gatherer, edge.keys, SharedTime(database), limits)
+    app.tracking = {
+        path: RequestIds(RequestTraces(RequestTimes(take, path), path)) for path, take in tracking.items()
+    }
     for path, endpoint in app.tracking.items():
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     for part in (
         api_health.router,
+        metrics.router,
         api_runs.router,
         # Before the customer's own path, which takes in every longer one.
         api_consents.router,
+        api_privacy.router,
+        api_overview.router,
         api_customers.router,
         api_corrections.router,
+        api_onboarding.router,
         api_success.router,
         api_tasks.router,
         api_performance.router,
         api_interventions.router,
+        api_editing.router,
         api_playbooks.router,
         api_providers.router,
         api_push_tokens.router,
         api_records.router,
+        api_people.router,
+        api_keys.router,
+        api_audit.router,
+        api_system.router,
         stream.api,
         stream.pages,
         unsubscribing.router,
         booking.router,
         hooks.router,
         codec.router,
-        page_forms.router,
-        pages.router,
+        sign_in.router,
+        page_oidc.router,
+        page_me.router,
+        page_people.router,
+        page_editor.router,
+        page_playbooks.router,
+        page_backtests.router,
+        page_onboarding.router,
+        page_work.router,
+        page_team.router,
+        page_overview.router,
+        page_views.router,
+        page_bulk.router,
+        page_churn.router,
+        page_customer_forms.router,
+        page_customer.router,
+        page_runs.router,
+        page_outbox.router,
+        page_alerts.router,
+        page_log.router,
     ):
         app.include_router(part)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    problems.install(app, _page)
-    app.add_middleware(SafeHeaders)
+    problems.install(app, _page, lambda request: methods_of(app, request.url.path))
+    app.add_middleware(EntityTags)
+    app.add_middleware(RateHeaders)
+    app.add_middleware(
+        SafeHeaders,
+        secure=chosen.public_url.startswith("https:"),
+        identity_provider=edge.oidc.issuer if edge.oidc else None,
+    )
+    app.add_middleware(RequestTimes)
+    app.add_middleware(RequestTraces)
+    app.add_middleware(RequestIds)
     return app
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Request
 
 from channels.hook_sources import HookSource
+from schemas.access import Principal
 from schemas.entry_outlook import EntryOutlook
 from schemas.errors import Problem
 from schemas.incoming import Mover
@@ -55,6 +56,7 @@ __all__ = [
     "Editor",
     "EditorPoster",
     "Explain",
+    "LookUp",
     "Manager",
     "ManagerPoster",
     "ManagerReader",
@@ -79,6 +81,9 @@ Assess = Callable[[str, bool], Awaitable[Assessment]]
 Preview = Callable[[str, Sequence[str]], Awaitable[Sequence[EntryPreview]]]
 # The customer that the caller calls so before the door of every playbook. Raises NotFoundError.
 Explain = Callable[[str], Awaitable[Sequence[EntryOutlook]]]
+# Asks the provider of a message what became of it, for whoever wants to know now; says what came of that.
+# Raises NotFoundError, ConflictError, UnavailableError.
+LookUp = Callable[[str, Principal], Awaitable[str]]
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,8 @@ class Edge:
     preview: Preview | None = None
     # Says of every playbook what keeps a customer out of it.
     explain: Explain | None = None
+    # Asks providers about messages, where this process has their settings.
+    look_up: LookUp | None = None
     # What events make of signals, for what happens to customers here.
     move: Mover | None = None
     hooks: Mapping[str, HookSource] = field(default_factory=dict)

@@ -26,7 +26,7 @@ from store import tables
 from store.database import Database, Waker
 from tests.deadlines import end
 from web.application import BELL, build_application
-from web.edge import RollBack
+from web.edge import LookUp, RollBack
 from web.serving import WebServer, bind
 
 # As the engine of tests has it (running_engine.SECRET).
@@ -67,6 +67,7 @@ async def run_web(
     *,
     problems: Sequence[Problem] = (),
     roll_back: RollBack | None = None,
+    look_up: LookUp | None = None,
     **environ: str,
 ) -> AsyncIterator[RunningWeb]:
     """Serve on a free port; everything is closed at the end. Without `temporal` there is none."""
@@ -85,6 +86,7 @@ async def run_web(
         move=make_mover(load_catalogue()),
         find_problems=lambda: problems,
         roll_back=roll_back,
+        look_up=look_up,
         workbench=make_workbench(settings, database, catalogue),
         preview=lambda playbook, names: preview_entries(database, playbook, names),
         explain=lambda name: explain_entries(database, name),

@@ -1,0 +1,258 @@
+"""A playbook as a picture: who enters, what is done in which order and on which way, and what ends it; nested boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from rules.wording import sentence
+from schemas.condition import Condition
+from schemas.form import format_duration
+from schemas.graph import act_words, wait_words
+from schemas.outcome_compiler import GUARD_SUFFIX
+from schemas.plan import (
+    Act,
+    Branch,
+    Choose,
+    CompiledPlaybook,
+    EventMatch,
+    Reaction,
+    Repeat,
+    Split,
+    Step,
+    Steps,
+    Stop,
+    Together,
+    Wait,
+    WaitFor,
+)
+from store.reading_playbooks import StepFigures
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way on from a box: what leads into it, and the boxes on it; without any it just goes on."""
+
+    label: str
+    nodes: Sequence[Node]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One box. `kind` is how it looks: message, work, act, wait, choice, experiment, repeat, together, stop.
+
+    `step` is the step's id, `line` where it stands in its file; `lines` say what it does, `after` what follows some of
+    its outcomes. Where `open` runs stand and what was sent is in `figures`.
+    """
+
+    kind: str
+    step: str
+    word: str
+    lines: Sequence[str] = ()
+    line: int | None = None
+    ways: Sequence[Way] = ()
+    after: Sequence[str] = ()
+    figures: StepFigures | None = None
+
+
+@dataclass(frozen=True)
+class End:
+    """What ends a run wherever it is: the goal or an exit."""
+
+    outcome: str
+    title: str
+    lines: Sequence[str]
+    line: int | None
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The whole picture. `last` is what becomes of who comes to the end of the steps."""
+
+    title: str
+    enter: Sequence[str]
+    enter_line: int | None
+    limits: Sequence[str]
+    nodes: Sequence[Node]
+    last: str
+    ends: Sequence[End]
+
+
+def make_flow(
+    playbook: CompiledPlaybook,
+    lines: Mapping[str, int] | None = None,
+    figures: Mapping[str, StepFigures] | None = None,
+) -> Flow:
+    """The picture of a playbook; `lines` has the line of each step's id in the file, `figures` what came of it."""
+    return _Painter(playbook, lines or {}, figures or {}).paint()
+
+
+class _Painter:
+    def __init__(
+        self, playbook: CompiledPlaybook, lines: Mapping[str, int], figures: Mapping[str, StepFigures]
+    ) -> None:
+        self._playbook, self._lines, self._figures = playbook, lines, figures
+
+    def paint(self) -> Flow:
+        playbook = self._playbook
+        enter, goal = playbook.enter, playbook.goal
+        last = f"expired, {format_duration(goal.within_seconds)} after entry" if goal else "completed"
+        ends = []
+        if goal:
+            told = [*_conditions(goal.when), *_event(goal.event)]
+            ends.append(End("success", f"goal {goal.name}", told, self._lines.get("goal")))
+        for index, one in enumerate(playbook.exits):
+            told = [*_conditions(one.when), *_event(one.event)]
+            ends.append(End(one.outcome, "exit", told, self._lines.get(f"exit[{index}]")))
+        return Flow(
+            title=playbook.title,
+            enter=_conditions(enter.when) if enter else ["started by hand, by the API or by `start`"],
+            enter_line=self._lines.get("enter"),
+            limits=_limits(playbook),
+            nodes=self._nodes(playbook.steps),
+            last=last,
+            ends=ends,
+        )
+
+    def _nodes(self, steps: Steps) -> list[Node]:
+        return [self._node(step) for step in steps]
+
+    def _node(self, step: Step) -> Node:
+        match step:
+            case Act():
+                return self._act(step)
+            case Wait():
+                after, ways = self._reactions(step.outcomes)
+                return self._make(step, "wait", "wait", [wait_words(step.spec)], ways, after)
+            case WaitFor():
+                what = _event(step.event) or _conditions(step.when)
+                told = [*what, f"at most {format_duration(step.for_seconds)}"]
+                ways = [Way("then", self._nodes(step.then)), Way("else", self._nodes(step.otherwise))]
+                return self._make(step, "wait", "wait for", told, _meant(ways))
+            case Branch():
+                ways = [Way("then", self._nodes(step.then)), Way("else", self._nodes(step.otherwise))]
+                return self._make(step, "choice", "if", _conditions(step.when), _meant(ways))
+            case Choose():
+                ways = [Way(sentence(case.when), self._nodes(case.steps)) for case in step.cases]
+                return self._make(
+                    step,
+                    "choice",
+                    "choose",
+                    ["the first that is true"],
+                    [*ways, Way("else", self._nodes(step.otherwise))],
+                )
+            case Repeat():
+                told = [
+                    f"at most {step.at_most} rounds",
+                    *([f"until {sentence(step.until)}"] if step.until else []),
+                ]
+                return self._make(
+                    step, "repeat", "repeat", told, [Way("each round", self._nodes(step.steps))]
+                )
+            case Together():
+                ways = [
+                    Way(f"branch {number}", self._nodes(branch))
+                    for number, branch in enumerate(step.branches, start=1)
+                ]
+                return self._make(step, "together", "together", ["goes on when all are done"], ways)
+            case Split():
+                total = sum(arm.weight for arm in step.variants.values()) or 1
+                ways = [
+                    Way(f"{name}: {100 * arm.weight / total:.3g} %", self._nodes(arm.steps))
+                    for name, arm in step.variants.items()
+                ]
+                return self._make(step, "experiment", "experiment", [step.experiment], ways)
+            case Stop():
+                return self._make(step, "stop", "stop", [step.outcome])
+
+    def _act(self, step: Act) -> Node:
+        after, ways = self._reactions(step.outcomes)
+        kind = "work" if step.human else "message" if step.sends or step.word == "in_app" else "act"
+        word, *told = act_words(step)
+        node = self._make(step, kind, word.replace("_", "-"), told, ways, after)
+        if step.guard is None:
+            return node
+        guard = step.id + GUARD_SUFFIX
+        return Node(
+            "choice", guard, "if", _conditions(step.guard), self._line(step.id),
+            [Way("then", [node])], figures=self._figures.get(guard),
+        )  # fmt: skip
+
+    def _reactions(self, outcomes: Mapping[str, Reaction]) -> tuple[list[str], list[Way]]:
+        """What follows outcomes, in words, where it isn't just the next step; and the ways of fallbacks."""
+        after: dict[str, list[str]] = {}
+        ways = []
+        for name, reaction in outcomes.items():
+            told = name.replace("_", " ")
+            if reaction.do == "stop":
+                after.setdefault("the run stops", []).append(told)
+            elif reaction.do == "goto":
+                after.setdefault(f"goes on at {reaction.goto}", []).append(told)
+            elif reaction.do == "fallback":
+                ways.append(Way(f"if {told}", self._nodes(reaction.steps)))
+        return [f"{', '.join(names)}: {what}" for what, names in after.items()], ways
+
+    def _make(
+        self,
+        step: Step,
+        kind: str,
+        word: str,
+        lines: Sequence[str],
+        ways: Sequence[Way] = (),
+        after: Sequence[str] = (),
+    ) -> Node:
+        return Node(
+            kind, step.id, word, [line for line in lines if line], self._line(step.id), ways, after,
+            self._figures.get(step.id),
+        )  # fmt: skip
+
+    def _line(self, step: str) -> int | None:
+        return self._lines.get(step.removesuffix(GUARD_SUFFIX))
+
+
+def walk_nodes(nodes: Sequence[Node]) -> Sequence[Node]:
+    """Every box, those on ways included, in the order of the file."""
+    found: list[Node] = []
+    for node in nodes:
+        found.append(node)
+        for way in node.ways:
+            found += walk_nodes(way.nodes)
+    return found
+
+
+def _meant(ways: Sequence[Way]) -> list[Way]:
+    """Ways that differ: where none has a step on it, there is nothing to choose from."""
+    return list(ways) if any(way.nodes for way in ways) else []
+
+
+def _conditions(condition: Condition | None) -> list[str]:
+    if condition is None:
+        return []
+    items: Sequence[Condition] = condition.items if condition.kind == "all" else (condition,)
+    return [sentence(item) for item in items]
+
+
+def _event(event: EventMatch | None) -> list[str]:
+    if event is None:
+        return []
+    return [f"event {event.name}" + (f" where {sentence(event.where)}" if event.where else "")]
+
+
+def _limits(playbook: CompiledPlaybook) -> list[str]:
+    enter = playbook.enter
+    if enter is None:
+        return []
+    again: Callable[[], str] = {
+        "after": lambda: f"again after {format_duration(enter.again.seconds)}",
+        "never": lambda: "never again",
+        "always": lambda: "again at any time",
+        "times": lambda: f"at most {enter.again.times} times in {format_duration(enter.again.seconds)}",
+    }[enter.again.kind]
+    told = [again()]
+    if enter.at_most_per_day is not None:
+        told.append(f"at most {enter.at_most_per_day} a day")
+    if enter.holdout_percent:
+        told.append(f"{enter.holdout_percent:g} % held out")
+    if playbook.group:
+        told.append(f"group {playbook.group}, priority {playbook.priority}")
+    return told
