@@ -11,7 +11,17 @@ TEMPLATES = Path(__file__).parents[2] / "web" / "templates"
 # Whoever has the link may: customers, and people who aren't signed in yet.
 FOR_STRANGERS = {"book.html", "preferences.html", "sign_in.html", "unsubscribe.html", "welcome.html"}
 FORM = re.compile(r"<form\b[^>]*>.*?</form>", re.DOTALL)
-TOKEN = re.compile(r'name="csrf" value="\{\{ csrf \}\}"|\{\{ token\(')
+FIELD = r'name="csrf" value="\{\{ csrf \}\}"'
+# Macros that write the field, by whatever name templates gave them.
+MACROS = {
+    found[1]
+    for path in TEMPLATES.glob("*.html")
+    for found in re.finditer(
+        r"\{% macro (\w+)\([^)]*\) %\}(.*?)\{% endmacro %\}", path.read_text("utf-8"), re.DOTALL
+    )
+    if re.match(rf"\s*<input type=\"hidden\" {FIELD}", found[2])
+}
+TOKEN = re.compile(rf"{FIELD}|\{{\{{ (\w+\.)?({'|'.join(sorted(MACROS))})\(")
 FORMS = [
     (path.name, form)
     for path in sorted(TEMPLATES.glob("*.html"))

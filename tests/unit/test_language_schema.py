@@ -75,7 +75,11 @@ def test_every_signal_and_every_step_type_can_be_completed() -> None:
 
 def test_every_playbook_that_ships_fits_the_schema() -> None:
     validator = Draft202012Validator(playbook_schema())
-    files = [path for path in (ROOT / "playbooks").glob("*.yaml") if path.name != "policy.yaml"]
+    files = [
+        path
+        for path in (ROOT / "playbooks").glob("*.yaml")
+        if path.name not in ("policy.yaml", "milestones.yaml")
+    ]
     assert files
     for path in files:
         assert list(validator.iter_errors(load_yaml(path.read_text(encoding="utf-8"), str(path)).data)) == []
