@@ -17,6 +17,7 @@ from typing import Literal
 
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from activities.links import LinkMaker
 from activities.steps import StepOpening
@@ -25,15 +26,19 @@ from channels.outcome import Channel
 from channels.registry import make_channels
 from channels.settings import ChannelSettings, parse_sender
 from loops import bulletin
+from loops.alerting import Alerting, AlertWebhook
 from loops.dispatcher import Dispatcher
 from loops.engine import Engine
 from loops.erasing import Erasing
+from loops.metrics import TEMPORAL_PORT, Readiness, WorkerPort, read_place
 from loops.notices import Notices
 from loops.population_starting import PopulationStarting
 from loops.publishing import publish_directory
 from loops.stuck_runs import StuckRuns
 from loops.temporal_workers import make_batch_workers, make_workers
+from loops.tracing import make_interceptors
 from loops.watching import Watcher
+from schemas import tracing
 from schemas.catalogue import Catalogue, load_catalogue
 from schemas.log_lines import set_up_logging
 from schemas.settings import Settings
@@ -54,11 +59,14 @@ Part = Literal["live", "batch", "all"]
 async def connect(settings: Settings) -> Client:
     """The client of the Temporal server that the environment names (address, profile, TLS), as soon as it answers."""
     patience_seconds = 0.2
+    runtime = _make_runtime(settings)
     while True:
         profile = ClientConfig.load_client_connect_config(override_env_vars=dict(settings.environ))
         profile.setdefault("target_host", settings.temporal_address)
         try:
-            return await Client.connect(**profile, **choose_manner(settings))
+            return await Client.connect(
+                **profile, **choose_manner(settings), runtime=runtime, interceptors=make_interceptors()
+            )
         except RuntimeError as error:
             reason = str(error).split(": tonic")[0]
             log.warning(
@@ -66,6 +74,20 @@ async def connect(settings: Settings) -> Client:
             )
         await asyncio.sleep(patience_seconds)
         patience_seconds = min(patience_seconds * 2, 5.0)
+
+
+def _make_runtime(settings: Settings) -> Runtime | None:
+    """One that tells Prometheus of Temporal's SDK, on a port of its own, where one is named."""
+    place = read_place(settings.environ, TEMPORAL_PORT)
+    if place is None:
+        return None
+    host, port = place
+    bound = PrometheusConfig(bind_address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    try:
+        return Runtime(telemetry=TelemetryConfig(metrics=bound))
+    except (RuntimeError, ValueError) as error:
+        log.error("metrics: %s:%d can't be listened on: %s", host, port, error)  # noqa: TRY400 - it says it all
+        return None
 
 
 async def publish_first(database: Database, directory: Path, catalogue: Catalogue) -> None:
@@ -123,6 +145,9 @@ async def run_worker(
     opening = StepOpening(database, catalogue, Versions(), LinkMaker.of(settings))
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
+        if place := read_place(settings.environ):
+            # Before anything is waited for: whoever keeps this process running asks from its beginning.
+            await stack.enter_async_context(WorkerPort(Readiness(database, ready, stop)).listen(*place))
         going: list[asyncio.Task[None]] = []
         if part == "batch":
             client = await connect(settings)
@@ -167,6 +192,7 @@ async def _go_live(
         asyncio.create_task(PopulationStarting(database, client).run()),
         asyncio.create_task(StuckRuns(database, client).run()),
         asyncio.create_task(Erasing(opening, client).run()),
+        asyncio.create_task(Alerting(database, AlertWebhook.read(settings)).run()),
     ]
     if watcher:
         going.append(asyncio.create_task(watcher.run()))
@@ -196,6 +222,7 @@ async def main(environ: Mapping[str, str] = os.environ, *, watch: bool = False, 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     settings = Settings.read(environ)
+    tracing.set_up(environ, "holdfast-batch" if part == "batch" else "holdfast-worker")
     if part == "batch":
         stand_back()
     ready = asyncio.Event()
@@ -208,8 +235,11 @@ async def main(environ: Mapping[str, str] = os.environ, *, watch: bool = False, 
             await asyncio.wait([running], timeout=STOP_SECONDS)
         running.cancel()
     stopping.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    finally:
+        await asyncio.to_thread(tracing.finish)
 
 
 if __name__ == "__main__":

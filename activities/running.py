@@ -10,10 +10,11 @@ from temporalio import activity
 from activities.facts import Known, load_known
 from activities.interruptions import find_interruption
 from activities.steps import StepOpening
+from schemas.metrics import RUNS_ENDED, bound_playbook
 from schemas.policy import Policy
 from schemas.run import EndCall, InboxCall, InboxEntry, RunEnd
 from scoring.churn import LIFETIME_MONTHS
-from store import deliveries, executions, inbox, runs, tasks
+from store import claiming, executions, inbox, runs, tasks
 from store.customers import lock_customers
 from store.database import Connection
 from store.playbooks import load_policy
@@ -72,7 +73,7 @@ async def close_run(
             end = RunEnd(outcome=found.outcome, reason=found.reason, at=found.at)
     await runs.end_run(connection, run.id, end.outcome, end.reason, end.at)
     await tasks.cancel_tasks(connection, run.id, now)
-    await deliveries.drop_unsent(connection, run.id, now)
+    await claiming.drop_unsent(connection, run.id, now)
     policy = await load_policy(connection)
     await executions.record_execution(
         connection,
@@ -85,6 +86,7 @@ async def close_run(
         cost=await _cost(connection, run, policy),
         retention_value=_retention_value(run, known) if end.outcome == "success" else None,
     )
+    RUNS_ENDED.labels(bound_playbook(run.playbook), end.outcome).inc()
     return end
 
 

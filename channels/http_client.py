@@ -17,6 +17,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
+from schemas import tracing
+
 DEADLINE_SECONDS = 10.0
 CONNECT_SECONDS = 3.0
 BODY_LIMIT_BYTES = 1_000_000
@@ -101,8 +103,15 @@ class HttpClient:
             method, self._move(url), params=params, data=data, content=content, headers=headers,
             extensions={"trace": trace} | ({"sni_hostname": server_name} if server_name else {}),
         )  # fmt: skip
+        with tracing.span(f"HTTP {method}", kind="client", server__address=request.url.host) as span:
+            return await self._send(request, exchange, auth, span)
+
+    async def _send(
+        self, request: httpx.Request, exchange: Exchange, auth: tuple[str, str] | None, span: tracing.Spot
+    ) -> Answer:
         async with asyncio.timeout(self._deadline_seconds):
             response = await self._client.send(request, auth=auth, stream=True)
+            span.set(http__response__status_code=response.status_code)
             try:
                 exchange.status = response.status_code
                 exchange.retry_after_seconds = _read_retry_after(response.headers.get("Retry-After"))

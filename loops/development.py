@@ -23,7 +23,7 @@ from loops.provider_reports import SECRET_VARIABLE, make_secret
 from loops.push_sink import make_account
 from loops.supervisor import Supervisor
 from schemas.errors import UnavailableError
-from schemas.settings import Settings
+from schemas.settings import Settings, without_ports
 
 DEFAULT_PORTS: Mapping[str, int] = {
     "web": 8080, "temporal": 7233, "temporal_ui": 8233, "smtp": 2525, "sms": 2526, "postgres": 15432,
@@ -182,7 +182,11 @@ class Development:
             argv=(*self._command(name, command), *arguments),
             log=self._log(name),
             ready=ready,
-            environ={**self.environ, "HOLDFAST_READY_FILE": str(ready_file)},
+            environ={
+                # A port is one process's, and here that is the worker's.
+                **(self.environ if name == "worker" else without_ports(self.environ)),
+                "HOLDFAST_READY_FILE": str(ready_file),
+            },
             clear=lambda: ready_file.unlink(missing_ok=True),
             pid_file=self._pid_file(name),
         )
@@ -214,6 +218,8 @@ class Development:
             environ["HOLDFAST_API_KEY"] = self._settings.api_keys[0]
         environ.setdefault("HOLDFAST_PUBLIC_URL", f"http://{HOST}:{self.ports['web']}")
         environ.setdefault("HOLDFAST_MAIL_FROM", DEMO_MAIL_FROM)
+        # People read these logs.
+        environ.setdefault("HOLDFAST_LOGS", "text")
         environ["HOLDFAST_OUTBOX"] = str(self.data.outbox)
         environ["HOLDFAST_DATA"] = str(self.data.path)
         if self.embeds_temporal:

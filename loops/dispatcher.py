@@ -23,6 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.versions import Version, Versions
 from rules.resumption import waits_behind
+from schemas import tracing
 from schemas.errors import NotFoundError
 from schemas.run import RUN_QUEUE, WORKFLOW_NAME, Resumption, RunInput, key_of
 from store import inbox, run_steps, starts
@@ -64,7 +65,14 @@ class Dispatcher:
             starting = await starts.lease_starts(connection, now, BATCH)
             bells = await inbox.lease_doorbells(connection, now, BATCH)
             inputs = [(run, await self._input(connection, run)) for run in starting]
-        started = await asyncio.gather(*(self._start(run, start, now) for run, start in inputs))
+            traces = (
+                await starts.load_traces(connection, [run.id for run in starting])
+                if tracing.is_on() and starting
+                else {}
+            )
+        started = await asyncio.gather(
+            *(self._start_traced(run, start, now, traces.get(run.id)) for run, start in inputs)
+        )
         rung = await asyncio.gather(*(self._ring(workflow_id) for _, _, workflow_id in bells))
         if started or rung:
             async with self._database.transaction() as connection:
@@ -102,6 +110,15 @@ class Dispatcher:
             clock=self._clock,
             resume=resume,
         )
+
+    async def _start_traced(
+        self, run: Run, start: RunInput | None, now: datetime, parent: str | None
+    ) -> bool:
+        if parent is None:
+            return await self._start(run, start, now)
+        about = {"holdfast__playbook": run.playbook, "holdfast__run_id": run.id}
+        with tracing.span("dispatch", kind="producer", parent=parent, **about):
+            return await self._start(run, start, now)
 
     async def _start(self, run: Run, start: RunInput | None, now: datetime) -> bool:
         """Start the run's workflow; True also if it has been started before."""

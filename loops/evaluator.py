@@ -6,9 +6,10 @@ marks on open runs, inbox entries, decisions with their reasons, and when time a
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
@@ -22,12 +23,17 @@ from activities.scores import save_scores
 from activities.steps import StepOpening
 from activities.versions import Version
 from activities.waiting import satisfied
-from loops.entries import Entries, Entry, ask, hold
+from loops.entries import Entries
+from loops.entry import Entry, ask, hold
+from loops.milestones import MilestoneWatch
 from loops.newcomers import Newcomers
 from loops.score_telling import ScoreTelling
 from loops.triggers import Triggers, prepare_triggers
+from rules.needs import Needs
 from rules.reference import explain
 from rules.waits import end_of_wait
+from schemas import tracing
+from schemas.metrics import EVALUATED, EVALUATION_LAG, EVALUATION_SECONDS, RUNS_STARTED, bound_playbook
 from schemas.plan import BeforeDate, Wait, WaitFor
 from schemas.policy import Policy
 from schemas.run import RunEnd
@@ -36,6 +42,7 @@ from scoring.predictors import Predictors
 from store import decisions, entry_requests, evaluations, inbox, run_steps, runs, signals, waits
 from store.database import Connection
 from store.evaluations import Request
+from store.milestones import load_milestones
 from store.playbooks import Published, load_published, read_stamp
 from store.repairs import REPAIRED
 from store.runs import Run
@@ -79,6 +86,7 @@ class Evaluator:
         self._opening = opening
         self._database = opening.database
         self._triggers: Triggers | None = None
+        self._milestones: MilestoneWatch | None = None
         self._scorer: Scorer | None = None
         self._predictors: Predictors | None = None
         # What is live and was not yet compared with what customers have been looked at for.
@@ -104,11 +112,13 @@ class Evaluator:
 
     async def _look(self, limit: int) -> Evaluated:
         known: dict[str, Known] = {}
+        begun = time.perf_counter()
         async with self._database.transaction() as connection:
             requests = await evaluations.take_requests(connection, limit)
             triggers = await self._refresh(connection)
             if not requests:
                 return Evaluated()
+            requests, looks = _begin_spans(requests)
             # Read after the locks: nothing that happened to these customers before is missed.
             batch = _Batch(await self._database.clock.read(connection))
             ids = [request.customer_id for request in requests]
@@ -144,6 +154,9 @@ class Evaluator:
             await self._write(connection, batch, requests, known, triggers)
             done = Evaluated(len(requests), sum(entry.run is not None for entry in entered), batch.rung)
         self._telling.tell(known.values())
+        for look in looks:
+            look.end()
+        _measure(requests, entered, batch.now, time.perf_counter() - begun)
         return done
 
     async def _know(
@@ -164,7 +177,7 @@ class Evaluator:
             connection,
             ids,
             now,
-            triggers.needs,
+            triggers.needs | (self._milestones.needs if self._milestones else Needs()),
             self._opening.catalogue,
             more=inside,
             past=self._past,
@@ -179,6 +192,7 @@ class Evaluator:
         if self._triggers is None or self._triggers.published.stamp != stamp:
             self._uncompared = await load_published(connection)
             self._scorer = await load_scorer(connection)
+            self._milestones = MilestoneWatch(await load_milestones(connection))
             self._triggers = prepare_triggers(self._uncompared, self._opening.catalogue)
         return self._triggers
 
@@ -281,6 +295,27 @@ class Evaluator:
         await decisions.clear_standings(connection, [gone for gone in batch.cleared if gone in standing])
         await decisions.count_decisions(connection, batch.now.date(), batch.counts)
         await evaluations.set_due(connection, batch.due, partly=batch.partly)
+        if self._milestones is not None:
+            # Their events move signals on from what was saved above.
+            await self._milestones.attend(connection, requests, known, batch.now, move=self._opening.move)
+
+
+def _begin_spans(requests: list[Request]) -> tuple[list[Request], list[tracing.Spot]]:
+    """The requests under spans of their own, where their changes have traces; what is never ended isn't sent."""
+    if not tracing.is_on():
+        return requests, []
+    looks = [tracing.begin("evaluate", parent=request.traceparent) for request in requests]
+    return [replace(r, traceparent=s.traceparent) for r, s in zip(requests, looks, strict=True)], looks
+
+
+def _measure(requests: Sequence[Request], entered: Sequence[Entry], now: datetime, seconds: float) -> None:
+    EVALUATION_SECONDS.observe(seconds)
+    EVALUATED.inc(len(requests))
+    for request in requests:
+        EVALUATION_LAG.observe(max(0.0, (now - request.since).total_seconds()))
+    for entry in entered:
+        if entry.run is not None:
+            RUNS_STARTED.labels(bound_playbook(entry.run.playbook)).inc()
 
 
 async def _follow_date(

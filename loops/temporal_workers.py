@@ -10,7 +10,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.carrying import StepCarrying
-from activities.delivery import SETTLE_SECONDS, MessageDelivery
+from activities.claims import SETTLE_SECONDS
+from activities.delivery import MessageDelivery
 from activities.entries import EntryAsking
 from activities.marks import Marks
 from activities.migrating import Migrating
@@ -21,6 +22,7 @@ from activities.steps import StepOpening
 from activities.tasks import HumanTasks
 from activities.waiting import Waiting
 from channels.outcome import Channel
+from loops.run_context import RunContext
 from schemas.population_run import BATCH_QUEUE
 from schemas.run import RUN_QUEUE, SEND_QUEUE
 from workflows.playbook_run import PlaybookRun
@@ -69,7 +71,7 @@ def make_workers(
         ],
         max_concurrent_activities=20,
         max_cached_workflows=2000,
-        interceptors=[ResultLimit()],
+        interceptors=[RunContext(), ResultLimit()],
         graceful_shutdown_timeout=GRACEFUL,
     )
     sends = Worker(
@@ -77,7 +79,7 @@ def make_workers(
         task_queue=SEND_QUEUE,
         activities=[delivery.send, StepCarrying(opening, settle_seconds=settle_seconds).carry_out],
         max_concurrent_activities=20,
-        interceptors=[ResultLimit()],
+        interceptors=[RunContext(), ResultLimit()],
         graceful_shutdown_timeout=GRACEFUL,
     )
     return [runs, sends]
@@ -112,7 +114,7 @@ def make_batch_workers(client: Client, opening: StepOpening, *, at_once: int = B
                 training.decide,
             ],
             max_concurrent_activities=at_once,
-            interceptors=[ResultLimit()],
+            interceptors=[RunContext(), ResultLimit()],
             graceful_shutdown_timeout=GRACEFUL,
         )
     ]

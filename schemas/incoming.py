@@ -28,6 +28,8 @@ class IncomingEvent:
     day: date | None = None
     properties: Mapping[str, Any] = field(default_factory=dict)
     traits: Mapping[str, Any] = field(default_factory=dict)
+    # The trace that it came by (W3C Trace Context), where there is one.
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """What may stand in a log, decided in one place: one escaped line per record, no secrets, nobody's data.
 
+For people it is text, for what collects logs JSON lines (HOLDFAST_LOGS); the same is left out of both.
+
 An exception is told by its type and where it came from. Its message only where its type is known to quote no data: what
 another library says of a value that it couldn't take holds the value, and a log is read, copied and kept by many. In
 Temporal's histories the whole message stands, sealed. HOLDFAST_LOG_ERRORS=full tells messages here, too.
@@ -7,14 +9,18 @@ Temporal's histories the whole message stands, sealed. HOLDFAST_LOG_ERRORS=full 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
+import sys
 import traceback
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from schemas.errors import PlaybookError, SettingError, UnavailableError
+from schemas.log_context import read_context
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 WITHHELD = "(message withheld)"
@@ -116,9 +122,40 @@ class LogLines(logging.Formatter):
         return lines
 
 
+class JsonLines(LogLines):
+    """The same as one JSON object per record: time, level, logger, message, what `log_context` knows, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of ASCII, whatever anybody's name is made of."""
+        told: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": self.hide(self._message_of(record)),
+        }
+        told |= {name: self.hide(value) for name, value in read_context().items()}
+        if record.exc_info and record.exc_info[1] is not None:
+            told["exception"] = [self.hide(line.strip()) for line in self.describe(record.exc_info[1])]
+        return json.dumps(told).replace("\x7f", "\\u007f")
+
+
+def choose_lines(environ: Mapping[str, str]) -> LogLines:
+    """As HOLDFAST_LOGS says, json or text; without it text for a terminal, JSON for whatever else reads it.
+
+    Raises SettingError.
+    """
+    chosen = environ.get("HOLDFAST_LOGS") or ("text" if sys.stderr.isatty() else "json")
+    if chosen not in ("json", "text"):
+        raise SettingError(f"HOLDFAST_LOGS is {chosen!r}.", remedy="Set it to json or text, or leave it out.")
+    return LogLines(environ) if chosen == "text" else JsonLines(environ)
+
+
 def set_up_logging(level: int, environ: Mapping[str, str] = os.environ) -> None:
-    """Have this process's records, warnings and uncaught exceptions told to stderr so; again replaces the first."""
-    lines = LogLines(environ)
+    """Have this process's records, warnings and uncaught exceptions told to stderr so; again replaces the first.
+
+    Raises SettingError where HOLDFAST_LOGS is neither json nor text.
+    """
+    lines = choose_lines(environ)
     handler = logging.StreamHandler()
     handler.setFormatter(lines)
     logging.basicConfig(level=level, handlers=[handler], force=True)

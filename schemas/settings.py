@@ -15,6 +15,9 @@ from schemas.errors import SettingError
 RulesEngine = Literal["reference", "generated", "columns", "durable_rules"]
 RULES_ENGINES: tuple[RulesEngine, ...] = get_args(RulesEngine)
 
+# Where a worker tells metrics: a port is one process's.
+METRICS_PORTS = ("HOLDFAST_METRICS_PORT", "HOLDFAST_TEMPORAL_METRICS_PORT")
+
 SHORTEST_SECRET = 32
 SHORTEST_API_KEY = 16
 
@@ -39,6 +42,7 @@ class Settings:
     data: Path = Path(".holdfast")
     ready_file: Path | None = None
     settle_seconds: float = 30.0
+    drain_seconds: float = 0.0
     rules_engine: RulesEngine = "generated"
     seal_payloads: bool = True
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -74,6 +78,7 @@ class Settings:
             data=_directory("HOLDFAST_DATA", given.get("HOLDFAST_DATA")) or cls.data,
             ready_file=Path(given["HOLDFAST_READY_FILE"]) if "HOLDFAST_READY_FILE" in given else None,
             settle_seconds=_seconds("HOLDFAST_SETTLE_SECONDS", given, cls.settle_seconds),
+            drain_seconds=_seconds("HOLDFAST_DRAIN_SECONDS", given, cls.drain_seconds),
             rules_engine=_rules_engine(given.get("HOLDFAST_RULES_ENGINE", cls.rules_engine)),
             seal_payloads=_is_on("HOLDFAST_SEAL_PAYLOADS", given, cls.seal_payloads),
             environ=given,
@@ -161,6 +166,11 @@ def _booking_url(value: str | None) -> str | None:
             remedy="Write it like https://calendar.example.com/customer-success.",
         )
     return value
+
+
+def without_ports(environ: Mapping[str, str]) -> dict[str, str]:
+    """The same environment for a process beside the one that has the ports of metrics."""
+    return {name: value for name, value in environ.items() if name not in METRICS_PORTS}
 
 
 def is_web_address(value: str) -> bool:

@@ -12,6 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.database import encode
 
+# Kinds, or how they begin, that somebody must look at today; others can wait for a while.
+CRITICAL = ("model_critical", "runs:stuck", "marketing_parked:", "channel_down:")
+
+
+def severity_of(kind: str) -> str:
+    """How grave alerts of this kind are, where whoever raises them doesn't say."""
+    return "critical" if kind.startswith(CRITICAL) else "warning"
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:
@@ -30,9 +38,10 @@ async def raise_alert(
     """Open an alert."""
     await connection.execute(
         text(
-            "INSERT INTO alerts (kind, message, detail, at) VALUES (:kind, :message, CAST(:detail AS jsonb), :at)"
+            "INSERT INTO alerts (kind, severity, message, detail, at) "
+            "VALUES (:kind, :severity, :message, CAST(:detail AS jsonb), :at)"
         ),
-        {"kind": kind, "message": message, "detail": encode(dict(detail)), "at": at},
+        {"kind": kind, "severity": severity_of(kind), "message": message, "detail": encode(dict(detail)), "at": at},
     )
 
 

@@ -169,3 +169,12 @@ async def list_runs(
 async def last_day(connection: AsyncConnection) -> date | None:
     """The day of the latest run; None before the first."""
     return (await connection.execute(text("SELECT max(day) FROM population_runs"))).scalar()
+
+
+async def last_scored_at(connection: AsyncConnection) -> datetime | None:
+    """When the last run that is finished was finished; before the first, when it was first tried."""
+    found = await connection.execute(
+        text("SELECT coalesce(max(finished_at), min(started_at)) FROM population_runs")
+    )
+    at: datetime | None = found.scalar()
+    return at

@@ -69,6 +69,8 @@ class NewRun:
     churn_at_entry: float | None
     entered_at: datetime
     goal_by: datetime | None
+    # The trace that led to it (W3C Trace Context), where there is one.
+    traceparent: str | None = None
 
 
 # Temporal refuses ids of more than 1,000 characters; a longer key is told from others by its digest.

@@ -24,6 +24,17 @@ async def lease_starts(connection: AsyncConnection, now: datetime, limit: int) -
     return [read_run(row) for row in rows]
 
 
+async def load_traces(connection: AsyncConnection, run_ids: Sequence[str]) -> dict[str, str]:
+    """The traces that led to these runs, of those that have one."""
+    rows = await connection.execute(
+        text(
+            "SELECT id::text, traceparent FROM runs WHERE id = ANY(CAST(:ids AS uuid[])) AND traceparent IS NOT NULL"
+        ),
+        {"ids": list(run_ids)},
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 async def mark_started(connection: AsyncConnection, run_ids: Sequence[str]) -> None:
     """These runs have their workflow."""
     await connection.execute(

@@ -1,15 +1,19 @@
-"""`/healthz`: 200 only when everything that this process needs is up."""
+"""Whether this process is well: `/healthz` for people, `/livez` and `/readyz` for whoever keeps it running.
+
+Ready is who can answer: its database is there with the right tables, and it isn't stopping. Temporal may be away
+meanwhile, as pages and events need none of it; `/healthz` tells of that, too.
+"""
 
 from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from schemas.errors import HoldfastError
 from store.faults import is_away
 from store.reading_health import newest_revision, read_revision
-from web.answers import Health, Part
+from web.answers import Alive, Health, Part, Readiness
 from web.edge import Edge, EdgeHere
 
 router = APIRouter(tags=["health"])
@@ -23,6 +27,26 @@ async def health(edge: EdgeHere, response: Response) -> Health:
     well = database.ok and migrations.ok and temporal.ok
     response.status_code = 200 if well else 503
     return Health(success=well, database=database, migrations=migrations, temporal=temporal)
+
+
+@router.get("/livez", summary="Whether this process lives")
+async def live() -> Alive:
+    """Needs no key, and asks nobody: a database that is away is no reason to start this process anew."""
+    return Alive()
+
+
+@router.get("/readyz", summary="Whether this process can answer", responses={503: {"model": Readiness}})
+async def ready(request: Request, edge: EdgeHere, response: Response) -> Readiness:
+    """Needs no key. 503 while it stops, while the database is away, or where its tables are another version's."""
+    if getattr(request.app.state, "draining", False):
+        response.status_code = 503
+        return Readiness(success=False, detail="it is stopping")
+    database, migrations = await _database(edge)
+    well = database.ok and migrations.ok
+    response.status_code = 200 if well else 503
+    return Readiness(
+        success=well, detail="ready" if well else (migrations if database.ok else database).detail
+    )
 
 
 async def _database(edge: Edge) -> tuple[Part, Part]:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -70,7 +71,8 @@ class Gatherer:
         self._count += len(events) + len(dead)
         self._arrived.set()
         if self._worker is None:
-            self._worker = asyncio.create_task(self._work())
+            # It works for all requests: what is told of the first one isn't told of the others.
+            self._worker = asyncio.create_task(self._work(), context=Context())
         return await job.done
 
     async def close(self) -> None:

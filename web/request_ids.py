@@ -7,6 +7,7 @@ import secrets
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from schemas import log_context
 from store.audit import current_request
 
 HEADER = b"x-request-id"
@@ -34,7 +35,9 @@ class RequestIds:
             await send(message)
 
         token = current_request.set(named.decode())
+        logged = log_context.enter(request_id=named.decode())
         try:
             await self._app(scope, receive, tell)
         finally:
+            log_context.leave(logged)
             current_request.reset(token)

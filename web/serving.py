@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import socket
@@ -21,7 +22,9 @@ GRACE_SECONDS = 1
 class WebServer(uvicorn.Server):
     """uvicorn that ends event streams before it waits for connections, and obeys signals silently."""
 
-    def __init__(self, app: FastAPI, *, listening: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, app: FastAPI, *, listening: Callable[[str], None] = lambda _: None, drain_seconds: float = 0.0
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -39,6 +42,7 @@ class WebServer(uvicorn.Server):
         )
         self._app = app
         self._listening = listening
+        self._drain_seconds = drain_seconds
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then tell where."""
@@ -48,8 +52,15 @@ class WebServer(uvicorn.Server):
             self._listening(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Streams have no end of their own, so they are ended first."""
+        """Streams have no end of their own, so they are ended first.
+
+        Before that it answers for `drain_seconds`, and says that it isn't ready: load balancers take it off their
+        lists.
+        """
         edge: Edge = self._app.state.edge
+        self._app.state.draining = True
+        if self._drain_seconds and not self.force_exit:
+            await asyncio.sleep(self._drain_seconds)
         edge.changes.end_streams()
         await super().shutdown(sockets)
 

@@ -14,6 +14,8 @@ evaluations = Table(
     Column("since", instant(), nullable=False),
     Column("changed", ARRAY(Text), nullable=False),
     Column("everything", Boolean, nullable=False, server_default=text("false")),
+    # The trace that asked for it (W3C Trace Context), where there is one.
+    Column("traceparent", Text),
     Index("evaluations_since_idx", "since"),
 )
 

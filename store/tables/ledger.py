@@ -69,6 +69,7 @@ deliveries = Table(
     Index("deliveries_state_idx", "state", "created_at", postgresql_where=text("state <> 'accepted'")),
     Index("deliveries_status_idx", "status", "created_at", postgresql_where=text("status NOT IN ('', 'delivered')")),
     Index("deliveries_channel_idx", "channel", "created_at"),
+    Index("deliveries_critical_idx", "created_at", postgresql_where=text("critical")),
 )
 
 tasks = Table(
@@ -122,6 +123,8 @@ tasks = Table(
     ),
     Index("tasks_customer_id_idx", "customer_id", "created_at"),
     Index("tasks_closed_at_idx", "closed_at"),
+    # The order of work lists: what is open by when it is due, then what is closed, the latest first.
+    Index("tasks_pressing_idx", text("closed_at DESC"), "due_at", "id"),
     Index("tasks_assignee_idx", "assignee", "due_at", postgresql_where=text("state = 'open'")),
     Index(
         "tasks_remind_at_idx",

@@ -49,6 +49,8 @@ runs = Table(
     Column("outcome", Text),
     Column("reason", Text),
     Column("ended_at", instant()),
+    # The trace that led to it (W3C Trace Context), where there is one.
+    Column("traceparent", Text),
     CheckConstraint("(ended_at IS NULL) = (state <> 'ended')", name="ended"),
     one_of("arm", "arm", "treated", "held_out", "shadow"),
     one_of("state", "state", "starting", "running", "observed", "ended"),

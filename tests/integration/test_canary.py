@@ -167,6 +167,8 @@ async def run_dev(directory: Path, checkout: Path) -> AsyncIterator[Dev]:
         environ = {n: v for n, v in plain_environ(os.environ).items() if not n.startswith(ours)} | {
             "PYTHONPATH": f"{directory}{os.pathsep}{checkout}",
             "HOLDFAST_PLAYBOOKS": str(playbooks),
+            # As what collects logs gets them; what text leaves out is tested line by line elsewhere.
+            "HOLDFAST_LOGS": "json",
             "HOLDFAST_SECRET_KEY": f"{SECRETS['secret_key']} {SECRETS['older_secret_key']}",
             "HOLDFAST_API_KEY": SECRETS["api_key"],
             "HOLDFAST_WEBHOOK_HOSTS": receiver.host,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
 from collections.abc import Callable
+from datetime import datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,8 +18,9 @@ from sqlalchemy.exc import IntegrityError
 from temporalio.exceptions import ApplicationError
 
 from channels.outcome import RecipientError
+from schemas import log_context
 from schemas.errors import NotFoundError, SettingError, UnavailableError
-from schemas.log_lines import LogLines, quiet_unconfigured, set_up_logging
+from schemas.log_lines import JsonLines, LogLines, choose_lines, quiet_unconfigured, set_up_logging
 
 ENVIRON = {
     "HOLDFAST_SECRET_KEY": "the-first-secret-key another-secret-key",
@@ -141,12 +145,76 @@ def test_a_process_and_a_command_tell_all_their_records_so(monkeypatch: pytest.M
         assert logging.lastResort is not None
         logging.lastResort.setStream(stream)  # type: ignore[attr-defined]
         logging.getLogger("some.library").warning("a\nb %s", ValueError("Ada"))
+        set_up_logging(logging.INFO, {**ENVIRON, "HOLDFAST_LOGS": "text"})
+        logging.getLogger("some.library").info("token-of-twilio")
+        # What isn't a terminal gets JSON.
         set_up_logging(logging.INFO, ENVIRON)
         logging.getLogger("some.library").info("token-of-twilio")
     finally:
         logging.captureWarnings(False)
         root.handlers[:], logging.lastResort = before, last
         root.setLevel(level)
-    first, second = stream.getvalue().splitlines()
+    first, second, third = stream.getvalue().splitlines()
     assert first == "WARNING some.library a\\nb ValueError (message withheld)"
     assert second.endswith("INFO some.library …")
+    told = json.loads(third)
+    assert (told["level"], told["logger"], told["message"]) == ("INFO", "some.library", "…")
+    assert datetime.fromisoformat(told["time"]).tzinfo is not None
+
+
+def tell_json(message: object, *args: object, error: BaseException | None = None) -> dict[str, Any]:
+    info = (type(error), error, error.__traceback__) if error else None
+    record = logging.LogRecord("x", logging.ERROR, "f.py", 1, message, args, info)
+    line = JsonLines(ENVIRON).format(record)
+    assert line.isascii()
+    assert line.isprintable()
+    told = json.loads(line)
+    assert isinstance(told, dict)
+    return told
+
+
+def test_json_leaves_out_the_same_and_cannot_be_forged() -> None:
+    said = 'Ada\n{"level": "INFO"}\x7f\u202e ada@example.com +49 1512 3987406 token-of-twilio'
+    told = tell_json("customer %s", said)
+    assert told["message"] == 'customer Ada\n{"level": "INFO"}\x7f\u202e …@… +… …'
+    assert told["level"] == "ERROR"
+    assert tell_json("shard: %s", ValueError("Ada"))["message"] == "shard: ValueError (message withheld)"
+
+
+def test_json_tells_an_exception_line_by_line_without_the_value_that_it_quotes() -> None:
+    def trip() -> None:
+        try:
+            int(" ".join(("Ada", "Lovelace")))
+        except ValueError as error:
+            raise RuntimeError from error
+
+    told = tell_json("it failed", error=raised(trip))
+    assert "Ada Lovelace" not in json.dumps(told)
+    assert [line for line in told["exception"] if "withheld" in line] == [
+        "ValueError (message withheld)", "RuntimeError (message withheld)",
+    ]  # fmt: skip
+    assert any("in trip" in line for line in told["exception"])
+
+
+def test_records_name_the_request_the_run_and_the_trace() -> None:
+    assert "request_id" not in tell_json("x")
+    outer = log_context.enter(request_id="req-1")
+    inner = log_context.enter(run_id="1ca80729", playbook="care", step="steps[0].email")
+    log_context.tell_traces(lambda: "4bf92f35")
+    try:
+        told = tell_json("x")
+        assert {name: told.get(name) for name in ("request_id", "run_id", "playbook", "trace_id")} == {
+            "request_id": "req-1", "run_id": "1ca80729", "playbook": "care", "trace_id": "4bf92f35",
+        }  # fmt: skip
+    finally:
+        log_context.tell_traces(str)
+        log_context.leave(inner)
+        log_context.leave(outer)
+    assert set(tell_json("x")) == {"time", "level", "logger", "message"}
+
+
+def test_what_logs_are_made_of_is_json_or_text() -> None:
+    assert type(choose_lines({"HOLDFAST_LOGS": "text"})) is LogLines
+    assert type(choose_lines({"HOLDFAST_LOGS": "json"})) is JsonLines
+    with pytest.raises(SettingError, match="HOLDFAST_LOGS"):
+        choose_lines({"HOLDFAST_LOGS": "xml"})

@@ -140,6 +140,7 @@ CREATE INDEX alerts_over_idx ON alerts (id) WHERE resolved_at IS NOT NULL AND to
 CREATE INDEX deliveries_state_idx ON deliveries (state, created_at) WHERE state <> 'accepted';
 CREATE INDEX deliveries_status_idx ON deliveries (status, created_at) WHERE status NOT IN ('', 'delivered');
 CREATE INDEX deliveries_channel_idx ON deliveries (channel, created_at);
+CREATE INDEX deliveries_critical_idx ON deliveries (created_at) WHERE critical;
 CREATE INDEX hook_requests_received_at_idx ON hook_requests (received_at);
 CREATE INDEX hook_requests_given_up_idx ON hook_requests (done_at) WHERE error IS NOT NULL;
 
@@ -219,8 +220,12 @@ CREATE INDEX signals_predicted_churn_date_idx ON signals (predicted_churn_date, 
 CREATE INDEX churn_predictions_day_idx ON churn_predictions (prediction_date, source, customer_id);
 CREATE INDEX signals_monthly_price_idx ON signals (monthly_price, customer_id);
 CREATE INDEX customers_csm_idx ON customers (csm);
+CREATE INDEX tasks_pressing_idx ON tasks (closed_at DESC, due_at, id);
 CREATE INDEX customers_name_idx ON customers (lower(coalesce(business_name, first_name, external_id)), id);
 CREATE INDEX customer_health_day_idx ON customer_health (day, customer_id);
+
+ALTER TABLE evaluations ADD COLUMN traceparent TEXT;
+ALTER TABLE runs ADD COLUMN traceparent TEXT;
 
 ALTER TABLE entry_requests ADD COLUMN batch UUID;
 CREATE INDEX entry_requests_batch_idx ON entry_requests (batch) WHERE batch IS NOT NULL;
