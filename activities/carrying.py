@@ -25,7 +25,7 @@ from schemas.errors import HoldfastError
 from schemas.plan import Act
 from schemas.run import StepCall, StepResult
 from schemas.step_type import CARRY_OUT, CarryOut, Done, StepType, StepTypes, Work
-from store import deliveries
+from store import claiming, deliveries
 from store.database import DATABASE_AWAY, Connection
 from store.deliveries import Delivery, delivery_id
 
@@ -97,7 +97,7 @@ class StepCarrying:
             if isinstance(state, _Claimed):
                 # The claim may stand though its commit wasn't answered, and nobody is going to use it.
                 claimed = state.delivery
-                await self._opening.write_surely(lambda connection: deliveries.release(connection, claimed))
+                await self._opening.write_surely(lambda connection: claiming.release(connection, claimed))
             raise
         if isinstance(state, StepResult):
             return state
@@ -130,13 +130,13 @@ class StepCarrying:
         try:
             args = render_arguments(step_type.arguments, step.args, context)
         except RenderError as error:
-            await deliveries.record_skipped(
+            await claiming.record_skipped(
                 connection, **_about(call, opened, step), state="failed", reason="template",
                 detail=error.message, now=now,
             )  # fmt: skip
             await note(connection, call, step.word, "failed", now, error.message)
             return StepResult(outcome="failed", at=now, detail="template")
-        claimed = await deliveries.claim(
+        claimed = await claiming.claim(
             connection,
             **_about(call, opened, step),
             address_hash=None,
@@ -144,7 +144,7 @@ class StepCarrying:
             now=now,
         )
         if opened.run.arm == "shadow":
-            await deliveries.settle(
+            await claiming.settle(
                 connection, key, claimed.attempt, "skipped", now,
                 error_code="shadow", error="a shadow run does nothing",
             )  # fmt: skip
@@ -176,7 +176,7 @@ class StepCarrying:
                 next_retry_delay=over_at - now + timedelta(seconds=0.1),
             )
         told = "the attempt ended without a word of how it went"
-        await deliveries.settle(connection, row.id, row.attempt, "unknown", now, error=told)
+        await claiming.settle(connection, row.id, row.attempt, "unknown", now, error=told)
         if step_type.repeatable:
             return None
         return await note(connection, call, row.channel, "unknown", now, told)
@@ -217,7 +217,7 @@ class StepCarrying:
             now = await self._opening.read_now(connection, call)
             over = verdict.final or _waited(call, now) >= GIVE_UP
             state = verdict.state if verdict.final or not over else verdict.outcome
-            await deliveries.settle(
+            await claiming.settle(
                 connection, delivery.id, delivery.attempt, state, now, provider=claimed.word, error_code=verdict.code,
                 error=verdict.detail if state != "accepted" else None, reconciled=state == "unknown",
             )  # fmt: skip

@@ -13,6 +13,9 @@ from channels.pool import Provider
 from schemas.run import StepCall
 from store.deliveries import Delivery
 
+# A provider is given 10 s; SETTLE later a claim without a word from its sender is lost, and looked up.
+PROVIDER_SECONDS = 10.0
+SETTLE_SECONDS = 30.0
 # A message that could not leave for so long is no longer timely.
 GIVE_UP = timedelta(hours=6)
 

@@ -22,7 +22,7 @@ from schemas.signal_value import WrongType
 from scoring.health import Scorer
 from scoring.predictors import RULES_ONLY, Predictors
 from scoring.signals import Derived, Tally, ages, derive
-from store import contact, events, signals
+from store import contact, events, signals, suppressions
 from store.customers import Customer, load_customers
 from store.database import Connection
 from store.serving import Serving
@@ -200,7 +200,7 @@ async def load_reachability(connection: Connection, known: Mapping[str, Known]) 
     if not known:
         return {}
     consents = await contact.load_consents(connection, list(known))
-    suppressed = await contact.load_suppressions(
+    suppressed = await suppressions.load_suppressions(
         connection, {id_: k.customer.profile for id_, k in known.items()}
     )
     return {

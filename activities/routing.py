@@ -23,16 +23,10 @@ from rules.best_channel import (
 )
 from rules.best_time import ACTIVITY_DAYS, count_visits
 from rules.budget import goes_first
+from rules.consent import CONSENT_CHANNELS, consented
 from rules.instants import span
 from rules.reaching import choose_channel, order_channels
-from rules.sending import (
-    CONSENT_CHANNELS,
-    SendDecision,
-    SendRequest,
-    consented,
-    decide_send,
-    valid_seconds,
-)
+from rules.sending import SendDecision, SendRequest, decide_send, valid_seconds
 from rules.silence import NO_CONTACT, REPLY_EVENT, Contact
 from rules.whereabouts import country_of, zone_of
 from rules.zones import zone_or_default
@@ -42,7 +36,7 @@ from schemas.policy import Policy
 from schemas.run import StepCall
 from schemas.sent import Sent, Waiting
 from store.activity import load_presence
-from store.contact import address_of
+from store.addresses import address_of
 from store.database import Connection
 from store.deliveries import delivery_id, load_recent_sends
 from store.message_history import load_contact, load_waiting

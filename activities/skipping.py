@@ -10,7 +10,7 @@ from typing import Any
 from activities.messages import ANY_CHANNEL
 from activities.routing import DueMessage, Route, topic_of
 from schemas.run import StepCall, StepResult
-from store import deliveries, run_steps
+from store import claiming, run_steps
 from store.database import Connection
 from store.message_history import CAPPED
 
@@ -48,7 +48,7 @@ class Skipping:
         content: Mapping[str, Any] | None = None,
     ) -> StepResult:
         """In the ledger as `state` (skipped, failed) for this reason, and in the run's record."""
-        await deliveries.record_skipped(
+        await claiming.record_skipped(
             connection, **self.about, state=state, reason=reason, detail=detail, now=now, content=content
         )
         said = outcome or state

@@ -1,5 +1,5 @@
-"""From a claim to its settlement: one request to a provider, the next one where it surely wasn't taken, the record, and
-the look-up after a loss.
+"""From a claim to its settlement: one request to a provider, the next one where it surely wasn't taken, and the look-up
+after a loss.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from temporalio.exceptions import ApplicationError
 
 from activities.claims import GIVE_UP, Claimed, Tries, Unsettled, is_given_up, waited
 from activities.line_up import LineUp, ProviderBook
-from activities.messages import ANY_CHANNEL, choice_of, is_free, word_of
+from activities.messages import ANY_CHANNEL, is_free, word_of
+from activities.settlement import Settlement
 from activities.steps import StepOpening
-from channels.outcome import UNANSWERABLE, Channel, ChannelError, Receipt, Unanswerable
+from channels.outcome import UNANSWERABLE, Channel, ChannelError, OutgoingMessage, Receipt, Unanswerable
 from channels.pool import Provider, moves_on
 from channels.twilio_codes import WINDOW_CLOSED
+from schemas import tracing
+from schemas.metrics import ACCEPT_SECONDS, REQUEST_SECONDS
 from schemas.run import StepCall, StepResult
-from store import deliveries, push_tokens, run_steps
-from store.contact import suppress
-from store.customers import lock_customers
+from store import claiming, deliveries
 from store.database import Connection
-from store.deliveries import Delivery, hash_address
+from store.deliveries import Delivery
 from store.providers import note_provider
 
 RETRY_SECONDS = (2.0, 5.0, 15.0, 60.0, 300.0)
@@ -39,6 +40,7 @@ class Transmission:
         self._opening = opening
         self._database = opening.database
         self._book = ProviderBook(channels)
+        self._settlement = Settlement(opening, self._book)
         self._settle = timedelta(seconds=settle_seconds)
 
     def repeats(self, call: StepCall, row: Delivery, now: datetime) -> bool:
@@ -55,14 +57,14 @@ class Transmission:
 
     async def release(self, claimed: Claimed) -> None:
         """Give a claim back whose commit wasn't answered: it may stand, and nobody is going to use it."""
-        await self._opening.write_surely(lambda connection: deliveries.release(connection, claimed.delivery))
+        await self._opening.write_surely(lambda connection: claiming.release(connection, claimed.delivery))
 
     async def transmit(self, call: StepCall, claimed: Claimed) -> StepResult:
         """One request to a provider, and to the next one for as long as it surely wasn't taken; then the record."""
         delivery, tries = claimed.delivery, Tries()
         if time.monotonic() > claimed.usable_until:
             # The commit took so long that somebody may look this claim up before the provider answers.
-            await self._settle_surely(
+            await self._settlement.settle_surely(
                 call, delivery, "retrying", "retrying", error="the claim came too late to be used"
             )
             raise ApplicationError("the claim came too late to be used", type="LateClaim")
@@ -70,7 +72,7 @@ class Transmission:
             if tries.failed and not await self._turn_to(call, claimed, provider, tries):
                 break
             try:
-                receipt = await provider.channel.send(claimed.message)
+                receipt = await request(delivery.channel, provider, claimed.message)
             except ChannelError as error:
                 tries.failed.append((provider, error))
                 tries.gone += error.gone
@@ -79,15 +81,15 @@ class Transmission:
                 continue
             tries.gone += receipt.gone
             return await self._accept(call, claimed, provider, receipt, tries)
-        await self._forget_gone(delivery, tries)
+        await self._settlement.forget_gone(delivery, tries)
         return await self._fail(call, claimed, tries)
 
     async def _turn_to(self, call: StepCall, claimed: Claimed, provider: Provider, tries: Tries) -> bool:
         """The last one surely hasn't got it: note whose turn it is before it is. False where it's too late for that."""
 
         async def note(connection: Connection) -> bool:
-            moment = await self._read_now(connection, call)
-            await self._note_failures(connection, claimed, tries, moment)
+            moment = await self._settlement.read_now(connection, call)
+            await self._settlement.note_failures(connection, claimed, tries, moment)
             return await note_provider(
                 connection, claimed.delivery.id, claimed.delivery.attempt, provider.name
             )
@@ -104,28 +106,16 @@ class Transmission:
         self, call: StepCall, claimed: Claimed, provider: Provider, receipt: Receipt, tries: Tries
     ) -> StepResult:
         if not tries.failed and self._book.is_clean(claimed.delivery.channel, provider):
-            result = await self._settle_sent(call, claimed, receipt)
+            result = await self._settlement.settle_sent(call, claimed, receipt)
         else:
-            result = await self._settle_surely(
+            result = await self._settlement.settle_surely(
                 call, claimed.delivery, "accepted", "sent", provider=receipt.provider,
                 provider_id=receipt.provider_id, cost=claimed.cost, took=provider,
             )  # fmt: skip
-        await self._forget_gone(claimed.delivery, tries)
+        since_claim = time.monotonic() - claimed.usable_until + self._settle.total_seconds() / 2
+        ACCEPT_SECONDS.labels(claimed.delivery.channel).observe(max(0.0, since_claim))
+        await self._settlement.forget_gone(claimed.delivery, tries)
         return result
-
-    async def _settle_sent(self, call: StepCall, claimed: Claimed, receipt: Receipt) -> StepResult:
-        """As `_settle_surely`, for the message that the first provider took, which is nearly all of them."""
-        delivery, told = claimed.delivery, choice_of(claimed.delivery)
-        fixed = call.at if call.played else self._database.clock.fixed()
-
-        async def settle(connection: Connection) -> datetime:
-            return await deliveries.settle_sent(
-                connection, delivery, at=call.at, now=fixed and max(fixed, call.at), word=word_of(delivery),
-                detail=told, provider=receipt.provider, provider_id=receipt.provider_id, cost=claimed.cost,
-            )  # fmt: skip
-
-        at = await self._opening.write_surely(settle, single=True)
-        return StepResult(outcome="sent", at=at, detail=told)
 
     async def _fail(self, call: StepCall, claimed: Claimed, tries: Tries) -> StepResult:
         delivery = claimed.delivery
@@ -135,7 +125,7 @@ class Transmission:
         }  # fmt: skip
         pause = RETRY_SECONDS[min(delivery.attempt, len(RETRY_SECONDS)) - 1]
         if error.klass in ("transient", "account") and not claimed.line_up.repeated:
-            result = await self._settle_surely(
+            result = await self._settlement.settle_surely(
                 call, delivery, "retrying", "retrying", error=error.message, may_give_up=True, **told
             )
             if result.outcome == "failed":
@@ -147,8 +137,12 @@ class Transmission:
             )
         if error.klass in ("unknown", "transient", "account"):
             # What was repeated may have been sent before, whatever became of the repetition.
-            await self._settle_surely(call, delivery, "unknown", "unknown", error=error.message, **told)
-            again = self._book.repeats(replace(delivery, provider=provider.name), await self._now(call))
+            await self._settlement.settle_surely(
+                call, delivery, "unknown", "unknown", error=error.message, **told
+            )
+            again = self._book.repeats(
+                replace(delivery, provider=provider.name), await self._settlement.now(call)
+            )
             # Asking at once would be too early: what a provider took may not be listed yet.
             wait = timedelta(seconds=error.retry_after_seconds or pause) if again else self._settle
             raise ApplicationError(
@@ -158,7 +152,9 @@ class Transmission:
             )
         if told["error_code"] == WINDOW_CLOSED and is_free(delivery):
             # WhatsApp counts the customer's 24 hours itself: what it takes now is the approved template.
-            await self._settle_surely(call, delivery, "retrying", "retrying", error=error.message, **told)
+            await self._settlement.settle_surely(
+                call, delivery, "retrying", "retrying", error=error.message, **told
+            )
             raise ApplicationError(
                 "WhatsApp's window is closed; the approved template is sent instead",
                 type="WindowClosed",
@@ -169,7 +165,7 @@ class Transmission:
             outcome = "suppressed" if error.klass == "consent" else "failed"
             if word_of(delivery) == ANY_CHANNEL and not claimed.line_up.repeated:
                 # It surely didn't reach the customer this way: what may take another one is decided anew.
-                await self._settle_surely(
+                await self._settlement.settle_surely(
                     call, delivery, "retrying", "retrying", error=error.message,
                     suppress_as=(claimed.message.recipient, reason), failed_as=outcome, **told,
                 )  # fmt: skip
@@ -178,38 +174,20 @@ class Transmission:
                     type="NextChannel",
                     next_retry_delay=timedelta(seconds=0.1),
                 )
-            return await self._settle_surely(
+            return await self._settlement.settle_surely(
                 call, delivery, "failed", outcome, error=error.message,
                 suppress_as=(claimed.message.recipient, reason), **told,
             )  # fmt: skip
-        return await self._settle_surely(call, delivery, "failed", "failed", error=error.message, **told)
-
-    async def _forget_gone(self, delivery: Delivery, tries: Tries) -> None:
-        """Tokens that a provider no longer knows aren't used again. In a transaction of its own: settling locks the
-        delivery, and whoever locks both takes the customer first.
-        """
-        if not tries.gone:
-            return
-
-        async def forget(connection: Connection) -> None:
-            await lock_customers(connection, [delivery.customer_id])
-            now = await self._database.clock.read(connection)
-            await push_tokens.mark_gone(connection, delivery.customer_id, tries.gone, now)
-
-        await self._opening.write_surely(forget)
-
-    async def _note_failures(
-        self, connection: Connection, claimed: Claimed, tries: Tries, now: datetime
-    ) -> None:
-        for provider, error in tries.failed[tries.noted :]:
-            await self._book.note_failure(connection, claimed.delivery.channel, provider, error, now)
+        return await self._settlement.settle_surely(
+            call, delivery, "failed", "failed", error=error.message, **told
+        )
 
     async def reconcile(self, call: StepCall, unsettled: Unsettled) -> StepResult:
         """Ask the provider what became of a claim; where it can't be asked it stays visibly unknown."""
         delivery = unsettled.delivery
-        if delivery.state == "claimed" and self.repeats(call, delivery, await self._now(call)):
+        if delivery.state == "claimed" and self.repeats(call, delivery, await self._settlement.now(call)):
             # Whether it may still be sent is decided anew before it is.
-            await self._settle_surely(
+            await self._settlement.settle_surely(
                 call, delivery, "unknown", "unknown", error="its sender ended without a word"
             )
             raise ApplicationError(
@@ -224,107 +202,49 @@ class Transmission:
             try:
                 found = await asked.channel.look_up(unsettled.message, since)
             except ChannelError as error:
-                if await self._now(call) < (delivery.claimed_at or call.due_at) + GIVE_UP:
+                if await self._settlement.now(call) < (delivery.claimed_at or call.due_at) + GIVE_UP:
                     raise ApplicationError(
                         f"{error.provider} can't be asked now",
                         type="LookUpFailed",
                         next_retry_delay=timedelta(seconds=30),
                     ) from error
         if isinstance(found, Receipt) and not await self._is_anothers(found, delivery):
-            return await self._settle_surely(
+            return await self._settlement.settle_surely(
                 call, delivery, "accepted", "sent", provider=found.provider, provider_id=found.provider_id,
                 reconciled=True, cost=unsettled.cost,
             )  # fmt: skip
         if found is None:
-            await self._settle_surely(call, delivery, "retrying", "retrying")
+            await self._settlement.settle_surely(call, delivery, "retrying", "retrying")
             raise ApplicationError(
                 "the provider never got the message; it is sent again",
                 type="Absent",
                 next_retry_delay=timedelta(seconds=0.1),
             )
-        return await self._settle_surely(
+        return await self._settlement.settle_surely(
             call, delivery, "unknown", "unknown", error=delivery.error or "the provider can't be asked",
             error_code=delivery.error_code, reconciled=True, cost=unsettled.cost,
         )  # fmt: skip
-
-    async def _now(self, call: StepCall) -> datetime:
-        async with self._database.transaction() as connection:
-            return await self._read_now(connection, call)
-
-    async def _read_now(self, connection: Connection, call: StepCall) -> datetime:
-        return await self._opening.read_now(connection, call) + waited(call)
 
     async def _is_anothers(self, found: Receipt, delivery: Delivery) -> bool:
         """Whether what was found is known to be another delivery, with the same text to the same address."""
         async with self._database.transaction() as connection:
             return await deliveries.is_anothers(connection, found.provider, found.provider_id, delivery.id)
 
-    async def _settle_surely(
-        self,
-        call: StepCall,
-        delivery: Delivery,
-        state: str,
-        outcome: str,
-        *,
-        reconciled: bool = False,
-        suppress_as: tuple[str, str] | None = None,
-        failed_as: str | None = None,
-        may_give_up: bool = False,
-        took: Provider | None = None,
-        tries: tuple[Claimed, Tries] | None = None,
-        **told: Any,
-    ) -> StepResult:
-        """Record it even if the database restarts just now: what was sent and not recorded would be unknown.
 
-        suppress_as: the address, and why it isn't to be used any more. failed_as: what the step comes to if no other
-        channel reaches the customer. may_give_up: `retrying` is `failed` once it took
-        too long. took, tries: the provider that took it, and those that didn't.
-        """
-
-        async def settle(connection: Connection) -> StepResult:
-            now = await self._opening.read_now(connection, call)
-            final, said = state, outcome
-            if may_give_up and is_given_up(call, now):
-                final = said = "failed"
-            if took is not None:
-                await self._book.note_success(connection, delivery.channel, took, now + waited(call))
-            if tries is not None:
-                await self._note_failures(connection, *tries, now + waited(call))
-            if suppress_as is not None:
-                address, reason = suppress_as
-                await suppress(
-                    connection, delivery.channel, hash_address(delivery.channel, address), reason, now
-                )
-            if failed_as is not None:
-                code = str(told.get("error_code") or "")
-                await deliveries.note_failed_channel(connection, delivery, code, failed_as, now)
-            settled = await deliveries.settle(
-                connection, delivery.id, delivery.attempt, final, now, reconciled=reconciled, **told
-            )
-            row = None if settled else await deliveries.lock_delivery(connection, delivery.id)
-            if row is not None and row.state == "accepted" and final != "accepted":
-                # Its provider's report came first, and was recorded as what the step came to: it knows better.
-                return StepResult(outcome="sent", at=row.settled_at or now, detail=choice_of(row))
-            # Only what stands is the step's outcome: the rest is tried again, or looked up.
-            if final == "accepted":
-                await record_sent(connection, call, delivery, now, said)
-                return StepResult(outcome=said, at=now, detail=choice_of(delivery))
-            if final == "failed" or reconciled:
-                await run_steps.record_step(
-                    connection, call.run_id, call.step, call.occurrence, word_of(delivery), said, now,
-                    str(told.get("error") or ""),
-                )  # fmt: skip
-            # A provider's words may name the recipient: the run's history gets the code only.
-            return StepResult(outcome=said, at=now, detail=str(told.get("error_code") or ""))
-
-        return await self._opening.write_surely(settle)
-
-
-async def record_sent(
-    connection: Connection, call: StepCall, delivery: Delivery, now: datetime, outcome: str = "sent"
-) -> None:
-    """Put on record that the step's message left; later steps may ask which way it took."""
-    await run_steps.record_step(
-        connection, call.run_id, call.step, call.occurrence, word_of(delivery), outcome, now,
-        choice_of(delivery), {"channel": delivery.channel},
-    )  # fmt: skip
+async def request(channel: str, provider: Provider, message: OutgoingMessage) -> Receipt:
+    """One request to a provider, timed. Raises its ChannelError."""
+    begun, result = time.perf_counter(), "error"
+    about = {"holdfast__channel": channel, "holdfast__provider": provider.name}
+    with tracing.span(f"send {channel}", kind="client", **about) as span:
+        try:
+            receipt = await provider.channel.send(message)
+            result = "accepted"
+        except ChannelError as error:
+            result = error.klass
+            span.fail(error.provider_code or error.code)
+            raise
+        else:
+            return receipt
+        finally:
+            span.set(holdfast__result=result)
+            REQUEST_SECONDS.labels(channel, provider.name, result).observe(time.perf_counter() - begun)

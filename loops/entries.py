@@ -5,108 +5,30 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from activities.facts import Known
 from activities.routing import open_channels
 from activities.steps import StepOpening
 from activities.versions import Version
-from loops.triggers import Trigger
+from loops.entry import Entry
 from rules.assignment import arms
 from rules.calendar import midnight_before
-from rules.entry import Candidate, EntryDecision, OpenRun, decide_entries, key_of_run
-from rules.generated import compile_condition
+from rules.entry import Candidate, EntryDecision, OpenRun, decide_entries
 from rules.reference import explain
-from rules.shortfall import describe_shortfall
 from rules.wording import sentence
 from schemas.nesting import walk
 from schemas.plan import CompiledPlaybook, Split
 from store import decisions, entry_requests, runs
 from store.database import Connection
 from store.decisions import Decision
-from store.entry_requests import EntryRequest
-from store.evaluations import Request
 from store.exposures import load_exposures
 from store.playbooks import Published
 from store.runs import NewRun, PastEntry, Run
 
 # A held-out customer without a goal's window is observed for so long.
 OBSERVED = timedelta(days=30)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One customer whose trigger holds, and then what was decided."""
-
-    customer_id: str
-    playbook: CompiledPlaybook
-    key: str
-    goal: bool | None
-    changed: frozenset[str]
-    condition: bool | None = True
-    # What keeps the condition from being true, where it isn't.
-    shortfall: str = ""
-    decision: EntryDecision | None = None
-    run: NewRun | None = None
-    # Somebody asked for this entry: the request's id, and why.
-    request: str | None = None
-    asked: str = ""
-    # What they want said, for the templates of the run.
-    wishes: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def until(self) -> datetime | None:
-        """When the answer may be another, by time alone."""
-        return self.decision.until if self.decision else None
-
-
-def hold(request: Request, known: Known, trigger: Trigger) -> Entry:
-    """The entry of a trigger that holds, yet to be decided."""
-    goal = trigger.goal(known.facts) if trigger.goal else None
-    changed = request.changed | known.changed
-    return Entry(request.customer_id, trigger.playbook, _key(trigger.playbook, known), goal, changed)
-
-
-def ask(request: EntryRequest, known: Known, playbook: CompiledPlaybook) -> Entry:
-    """The entry that somebody asked for, yet to be decided: all entry rules but the trigger hold for it."""
-    goal = playbook.goal.when if playbook.goal else None
-    return Entry(
-        request.customer_id,
-        playbook,
-        _key(playbook, known),
-        compile_condition(goal)(known.facts) if goal else None,
-        frozenset(),
-        request=request.id,
-        asked=request.reason or "asked for",
-        wishes=_wishes(request),
-    )
-
-
-def consider(customer_id: str, known: Known, playbook: CompiledPlaybook, truth: bool | None) -> Entry:
-    """The entry as it would be decided now, whatever its trigger came to."""
-    goal = playbook.goal.when if playbook.goal else None
-    holds = compile_condition(goal)(known.facts) if goal else None
-    shortfall = (
-        describe_shortfall(playbook.enter.when, known.facts) if playbook.enter else "it has no trigger"
-    )
-    return Entry(
-        customer_id, playbook, _key(playbook, known), holds, frozenset(), condition=truth, shortfall=shortfall
-    )
-
-
-def _wishes(request: EntryRequest) -> dict[str, Any]:
-    named = {
-        "priority": request.priority,
-        "asked_by": request.asked_by,
-        "customization": dict(request.customization),
-    }
-    return {name: value for name, value in named.items() if value}
-
-
-def _key(playbook: CompiledPlaybook, known: Known) -> str:
-    return key_of_run(playbook, known.facts) or ""
 
 
 def _still_there(shown: Mapping[str, str], playbook: CompiledPlaybook) -> dict[str, str]:
@@ -215,7 +137,7 @@ class Entries:
         open_runs: Mapping[str, Sequence[tuple[Run, Version]]],
         known: Mapping[str, Known],
     ) -> list[Candidate]:
-        """Each of these before its playbook's door, for itself alone; nothing is locked, so counts may be others soon."""
+        """Each of these before its playbook's door, for itself; nothing is locked, so counts may change."""
         past: dict[str, list[PastEntry]] = defaultdict(list)
         for earlier in await runs.load_entries(connection, list({entry.customer_id for entry in considered})):
             past[earlier.customer_id].append(earlier)
@@ -305,6 +227,7 @@ class Entries:
             churn_at_entry=float(churn) if isinstance(churn, int | float) else None,
             entered_at=self._now,
             goal_by=self._now + window if window else None,
+            traceparent=entry.traceparent,
         )
 
     async def _record(

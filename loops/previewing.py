@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from sqlalchemy import text
-
 from activities.facts import Known, load_known
 from activities.steps import StepOpening
 from activities.versions import Version, Versions
-from loops.entries import Entries, ask
+from loops.entries import Entries
+from loops.entry import ask
 from loops.triggers import prepare_triggers
 from rules.needs import trigger_needs
 from schemas.catalogue import load_catalogue
 from schemas.errors import NotFoundError
 from store import runs
 from store.bulk_entries import EntryPreview
+from store.customers import find_ids
 from store.database import Database
 from store.entry_requests import EntryRequest
 from store.playbooks import load_published
@@ -42,11 +42,7 @@ async def preview_entries(
                 f"There is no published playbook {playbook[:200]!r}.",
                 remedy=f"Published are: {', '.join(published.playbooks) or 'none'}.",
             )
-        rows = await connection.execute(
-            text("SELECT external_id, id::text FROM customers WHERE external_id = ANY(:names)"),
-            {"names": list(external_ids)},
-        )
-        ids: dict[str, str] = {row.external_id: row.id for row in rows}
+        ids = await find_ids(connection, external_ids)
         now = await database.clock.read(connection)
         needs = prepare_triggers(published, opening.catalogue).needs | trigger_needs(found)
         asked = [ids[name] for name in dict.fromkeys(external_ids) if name in ids]

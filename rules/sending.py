@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from rules.best_time import LATE_SECONDS, BestTime, find_best_time
 from rules.budget import Freed, free_caps
+from rules.consent import CONSENT_CHANNELS, consented
 from rules.instants import later, span
 from rules.opening import quiet_begins, quiet_ends, window_opens
 from rules.silence import NO_CONTACT, Contact, Hush, find_silence
@@ -19,21 +20,14 @@ from schemas.policy import Policy
 from schemas.sent import Sent, Waiting
 
 SendOutcome = Literal["sent", "no_consent", "suppressed", "unreachable", "held_quiet_hours", "capped"]
-
-# What needs a yes and an address, and respects the night: what a machine says on the phone, too. In-app messages, and
-# calls and tasks of people, don't.
-CONSENT_CHANNELS = ("email", "sms", "whatsapp", "push", "voice")
 # These wake people: where the zone is unknown they wait until it is day wherever the customer may be.
 _WAKING_CHANNELS = ("sms", "whatsapp", "push", "voice")
-MESSAGE_CHANNELS = (*CONSENT_CHANNELS, "in_app")
 # How long after the decision a provider may come to have a message, and the least it is then given to deliver it.
 HANDOVER_SECONDS = 30
 SHORTEST_VALIDITY_SECONDS = 60
 _MARGIN = timedelta(seconds=HANDOVER_SECONDS + SHORTEST_VALIDITY_SECONDS)
-
 # When what complaints have parked is looked at again: nobody knows when it ends.
 PARKED_PAUSE = timedelta(minutes=15)
-
 # Quiet hours, window and caps push one another on; each round is a later instant.
 _ROUNDS = 50
 
@@ -137,31 +131,6 @@ def valid_seconds(request: SendRequest, *, now: datetime) -> int | None:
         return None
     taken = HANDOVER_SECONDS if request.channel in _WAKING_CHANNELS else 0
     return max(SHORTEST_VALIDITY_SECONDS, int((begins - now).total_seconds()) - taken)
-
-
-def consented(
-    policy: Policy, consent: Mapping[str, bool], channel: str, topic: str | None = None
-) -> tuple[bool, str]:
-    """Whether `channel` (and `topic`) may be used, and the word that decided it.
-
-    A denial of the channel or the topic wins over everything. Silence is a yes only where the policy assumes
-    it, and for what needs no consent; a yes to the topic on this channel is a yes to its messages.
-    """
-    words = [channel, *([f"{channel}:{topic}", topic] if topic else [])]
-    denied = next((word for word in words if consent.get(word) is False), None)
-    if denied is not None:
-        return False, f"{denied} was refused"
-    if channel not in CONSENT_CHANNELS or policy.consent.get(channel) == "assumed":
-        return True, ""
-    if consent.get(channel) or (topic and consent.get(f"{channel}:{topic}")):
-        return True, ""
-    return False, f"{channel} needs a yes and has none"
-
-
-def consent_word(consent: Mapping[str, bool], channel: str, topic: str | None = None) -> str | None:
-    """The yes that a message by this channel goes out on; None where it is assumed, or none is needed."""
-    words = (f"{channel}:{topic}", channel) if topic else (channel,)
-    return next((word for word in words if consent.get(word)), None)
 
 
 def _refusal(request: SendRequest) -> SendDecision | None:

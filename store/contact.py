@@ -1,13 +1,13 @@
-"""Whether and where a customer may be reached: consent per channel and topic, and suppressed addresses.
+"""Whether a customer may be reached: consent per channel and topic.
 
 Every yes and no is kept (`consent_events`); `consents` is where they stand: the latest by its own time, and at one instant
-a no. Suppression is by the address's hash, so that it outlives the customer (docs/decisions/0011).
+a no.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,19 +16,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import NotFoundError
-from store.customers import PROFILE_TRAITS, load_customers, lock_customers
+from store.customers import load_customers, lock_customers
 from store.database import encode
-from store.deliveries import hash_address, hash_as_written
 
-# Which trait of the profile a channel's address is.
-ADDRESS_TRAITS = {"email": "email", "sms": "phone", "whatsapp": "phone", "push": "push_token", "voice": "phone"}
 TICK = timedelta(microseconds=1)
-
-
-def address_of(channel: str, profile: Mapping[str, object]) -> str | None:
-    """Where `channel` reaches the customer of this profile; None where nothing is known."""
-    address = profile.get(ADDRESS_TRAITS.get(channel, ""))
-    return address.strip() or None if isinstance(address, str) else None
 
 
 async def load_consents(
@@ -177,194 +168,3 @@ def _values(
         "customer": customer_id, "channel": channel, "topic": topic, "granted": granted, "source": source, "at": at,
         "evidence": encode(evidence or {}),
     }  # fmt: skip
-
-
-async def load_suppressions(
-    connection: AsyncConnection, profiles: Mapping[str, Mapping[str, object]]
-) -> dict[str, dict[str, str]]:
-    """customer id -> {channel: reasons} for the addresses in these profiles that must not be used.
-
-    Of several reasons all are named, as `complaint, stop`: one that is lifted leaves the others.
-    """
-    reasons: dict[str, dict[str, dict[str, None]]] = defaultdict(lambda: defaultdict(dict))
-    for customer_id, channel, reason, _ in await find_suppressions(connection, profiles):
-        reasons[customer_id][channel][reason] = None
-    return {
-        customer_id: {channel: ", ".join(names) for channel, names in theirs.items()}
-        for customer_id, theirs in reasons.items()
-    }
-
-
-async def find_suppressions(
-    connection: AsyncConnection, profiles: Mapping[str, Mapping[str, object]]
-) -> list[tuple[str, str, str, datetime]]:
-    """(customer id, channel, reason, since) for the addresses in these profiles, in order of reason."""
-    wanted: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for customer_id, profile in profiles.items():
-        for place in hashes_by_channel(profile):
-            wanted[place].append(customer_id)
-    if not wanted:
-        return []
-    rows = await connection.execute(
-        text(
-            "SELECT channel, address_hash, reason, at FROM suppressions WHERE address_hash = ANY(:hashes) "
-            "ORDER BY reason, at"
-        ),
-        {"hashes": sorted({hashed for _, hashed in wanted})},
-    )
-    return [
-        (customer_id, row.channel, row.reason, row.at)
-        for row in rows
-        for customer_id in wanted.get((row.channel, row.address_hash), ())
-    ]
-
-
-def hashes_by_channel(profile: Mapping[str, object]) -> set[tuple[str, str]]:
-    """(channel, hash) of all that the addresses in this profile are or were remembered by."""
-    return {
-        (channel, hashed)
-        for channel, trait in ADDRESS_TRAITS.items()
-        if isinstance(address := profile.get(trait), str) and address
-        for hashed in hashes_of(channel, address)
-    }
-
-
-def hashes_of(channel: str, address: str) -> tuple[str, ...]:
-    """What this address is remembered by, and what earlier versions remembered it by."""
-    return tuple(dict.fromkeys((hash_address(channel, address), hash_as_written(channel, address))))
-
-
-async def find_by_address(connection: AsyncConnection, channel: str, address: str) -> list[str]:
-    """The ids of all customers whose address on this channel this is, however it is written."""
-    trait = ADDRESS_TRAITS[channel]
-    place = trait if trait in PROFILE_TRAITS else f"traits ->> '{trait}'"
-    wanted = set(hashes_of(channel, address))
-    # Numbers are written in many ways: the last digits find those that may be meant, their hash says whether they are.
-    digits = "".join(letter for letter in address if letter.isdigit())
-    narrow, values = f"lower(trim({place})) = lower(trim(:address))", {"address": address}
-    if trait == "phone" and len(digits) >= 4:
-        narrow = f"regexp_replace({place}, '[^0-9]', '', 'g') LIKE :ending"
-        values = {"ending": f"%{digits[-4:]}"}
-    rows = await connection.execute(
-        text(f"SELECT id::text AS id, {place} AS address FROM customers WHERE {narrow} ORDER BY id"), values
-    )
-    return [row.id for row in rows if row.address and wanted & set(hashes_of(channel, row.address))]
-
-
-async def suppress(
-    connection: AsyncConnection,
-    channel: str,
-    address_hash: str,
-    reason: str,
-    at: datetime,
-    *,
-    source: str = "",
-    customers: Iterable[str] = (),
-) -> bool:
-    """Don't use this address on this channel; False if that was so, for the same reason.
-
-    customers: who has the address. They are locked, so that no message to it is claimed after the commit.
-    """
-    await lock_customers(connection, list(customers))
-    done = await connection.execute(
-        text(
-            "INSERT INTO suppressions (channel, address_hash, reason, source, at) "
-            "VALUES (:channel, :hash, :reason, :source, :at) ON CONFLICT DO NOTHING"
-        ),
-        {"channel": channel, "hash": address_hash, "reason": reason, "source": source, "at": at},
-    )
-    return bool(done.rowcount)
-
-
-async def lift(
-    connection: AsyncConnection,
-    channel: str,
-    address_hashes: Sequence[str],
-    reason: str | None,
-    *,
-    by: str,
-    at: datetime,
-) -> list[str]:
-    """Take this reason back (None: all); the reasons that stood. What else stands stays; who lifted what is kept."""
-    rows = await connection.execute(
-        text(
-            "WITH gone AS (DELETE FROM suppressions WHERE channel = :channel AND address_hash = ANY(:hashes) "
-            "AND (CAST(:reason AS text) IS NULL OR reason = :reason) RETURNING channel, address_hash, reason, source, at), "
-            "kept AS (INSERT INTO suppression_lifts (channel, address_hash, reason, source, at, lifted_at, lifted_by) "
-            "SELECT channel, address_hash, reason, source, at, :lifted_at, :by FROM gone) SELECT reason FROM gone"
-        ),
-        {"channel": channel, "hashes": list(address_hashes), "reason": reason, "by": by, "lifted_at": at},
-    )
-    return sorted({row.reason for row in rows})
-
-
-@dataclass(frozen=True, slots=True)
-class Suppression:
-    """One reason why an address isn't used; `address_hash` is all that is kept of it."""
-
-    channel: str
-    address_hash: str
-    reason: str
-    source: str
-    at: datetime
-
-
-async def list_suppressions(
-    connection: AsyncConnection,
-    *,
-    channel: str | None = None,
-    reason: str | None = None,
-    address_hashes: Sequence[str] | None = None,
-    limit: int = 1000,
-) -> list[Suppression]:
-    """Suppressions, the latest first."""
-    rows = await connection.execute(
-        text(
-            "SELECT channel, address_hash, reason, source, at FROM suppressions "
-            "WHERE (CAST(:channel AS text) IS NULL OR channel = :channel) "
-            "AND (CAST(:reason AS text) IS NULL OR reason = :reason) "
-            "AND (CAST(:hashes AS text[]) IS NULL OR address_hash = ANY(CAST(:hashes AS text[]))) "
-            "ORDER BY at DESC, channel, address_hash, reason LIMIT :limit"
-        ),
-        {
-            "channel": channel, "reason": reason, "limit": limit,
-            "hashes": None if address_hashes is None else list(address_hashes),
-        },
-    )  # fmt: skip
-    return [Suppression(**row._mapping) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Lift:
-    """A suppression that was taken back: what had stood since `at`, and who ended it when."""
-
-    channel: str
-    address_hash: str
-    reason: str
-    source: str
-    at: datetime
-    lifted_at: datetime
-    lifted_by: str
-
-
-async def list_lifts(
-    connection: AsyncConnection,
-    *,
-    channel: str | None = None,
-    address_hashes: Sequence[str] | None = None,
-    limit: int = 1000,
-) -> list[Lift]:
-    """Suppressions that were lifted, the latest first."""
-    rows = await connection.execute(
-        text(
-            "SELECT channel, address_hash, reason, source, at, lifted_at, lifted_by FROM suppression_lifts "
-            "WHERE (CAST(:channel AS text) IS NULL OR channel = :channel) "
-            "AND (CAST(:hashes AS text[]) IS NULL OR address_hash = ANY(CAST(:hashes AS text[]))) "
-            "ORDER BY lifted_at DESC, id DESC LIMIT :limit"
-        ),
-        {
-            "channel": channel, "limit": limit,
-            "hashes": None if address_hashes is None else list(address_hashes),
-        },
-    )  # fmt: skip
-    return [Lift(**row._mapping) for row in rows]

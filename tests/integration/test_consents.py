@@ -14,21 +14,13 @@ from click.testing import CliRunner, Result
 
 from cli.main import holdfast
 from schemas.policy import Policy
+from store.addresses import find_by_address, hash_address, hash_as_written
 from store.consent_history import ConsentEvent, load_consent_history, trace_consent
-from store.contact import (
-    declare_consents,
-    find_by_address,
-    lift,
-    list_lifts,
-    load_consents,
-    load_suppressions,
-    record_consent,
-    suppress,
-)
+from store.contact import declare_consents, load_consents, record_consent
 from store.database import LiveClock
-from store.deliveries import hash_address, hash_as_written
 from store.past_reading import load_pasts
 from store.playbooks import publish
+from store.suppressions import lift, list_lifts, load_suppressions, suppress
 from tests.integration.web_edge import RunningWeb, run_web
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)

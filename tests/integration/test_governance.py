@@ -20,10 +20,12 @@ from channels.outcome import OutgoingMessage, Receipt
 from rules.budget import TURN
 from schemas.plan import SendWindow
 from schemas.policy import Cap, Silence
-from store import deliveries
-from store.contact import declare_consents, suppress
+from store import claiming
+from store.addresses import hash_address
+from store.contact import declare_consents
 from store.database import Database
-from store.deliveries import Delivery, hash_address
+from store.deliveries import Delivery
+from store.suppressions import suppress
 from tests.integration.message_desk import OPEN, MessageDesk, open_message_desk
 from tests.integration.plans import DAY
 from tests.integration.step_desk import act
@@ -362,7 +364,7 @@ async def test_nothing_is_claimed_after_a_no_was_committed(
     channels = {"email": channel}
     withdrawn: dict[str, int] = {}
     dice = random.Random(7)
-    claim = deliveries.claim
+    claim = claiming.claim
 
     checked = {customer: asyncio.Event() for customer in customers}
 
@@ -371,7 +373,7 @@ async def test_nothing_is_claimed_after_a_no_was_committed(
         await asyncio.sleep(0.02)  # much may happen between the check and the claim
         return await claim(*args, **more)
 
-    monkeypatch.setattr(deliveries, "claim", claim_slowly)
+    monkeypatch.setattr(claiming, "claim", claim_slowly)
 
     async def send(run: str, step: str) -> None:
         delivery = MessageDelivery(desk.steps.opening, channels)

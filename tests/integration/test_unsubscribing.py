@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from activities.tasks import HumanTasks
-from rules.sending import consented
+from rules.consent import consented
 from schemas.link_token import LinkKey, LinkToken
 from schemas.plan import EventMatch, WaitFor
 from schemas.policy import Cap, Policy
