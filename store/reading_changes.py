@@ -14,7 +14,8 @@ CHANNEL = "holdfast_changes"
 
 _CHANGES = text(
     """
-    SELECT x.kind, x.id, coalesce(x.run_id::text, '') AS run_id, coalesce(r.playbook, '') AS playbook, c.external_id AS user_id, x.state, x.at
+    SELECT x.kind, x.id, coalesce(x.run_id::text, '') AS run_id, coalesce(r.playbook, '') AS playbook,
+        coalesce(c.external_id, '') AS user_id, x.state, x.at
     FROM (
         SELECT 'run' AS kind, id::text AS id, id AS run_id, customer_id, coalesce(outcome, state) AS state,
             greatest(entered_at, ended_at) AS at
@@ -38,9 +39,14 @@ _CHANGES = text(
         SELECT 'reward', id::text, run_id, customer_id, CASE WHEN revoked_at IS NULL THEN 'granted' ELSE 'taken_back' END,
             greatest(granted_at, revoked_at)
         FROM rewards WHERE granted_at >= :since OR revoked_at >= :since
+        UNION ALL
+        SELECT 'alert', id::text, NULL, NULL, CASE WHEN resolved_at IS NOT NULL THEN 'resolved'
+            WHEN acknowledged_at IS NOT NULL THEN 'acknowledged' ELSE severity END,
+            greatest(at, acknowledged_at, resolved_at)
+        FROM alerts WHERE at >= :since OR acknowledged_at >= :since OR resolved_at >= :since
     ) x
     LEFT JOIN runs r ON r.id = x.run_id
-    JOIN customers c ON c.id = coalesce(x.customer_id, r.customer_id)
+    LEFT JOIN customers c ON c.id = coalesce(x.customer_id, r.customer_id)
     ORDER BY x.at DESC, x.id LIMIT :limit
     """
 )

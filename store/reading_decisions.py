@@ -71,6 +71,11 @@ async def list_decisions(
     return [DecisionRow.model_validate(dict(row._mapping)) for row in rows]
 
 
+async def list_playbook_names(connection: AsyncConnection) -> list[str]:
+    """The names of all published playbooks, without counting anything."""
+    return list((await connection.execute(text("SELECT name FROM playbooks ORDER BY name"))).scalars())
+
+
 async def list_playbooks(connection: AsyncConnection) -> list[PlaybookRow]:
     """Every published playbook with its counts, retired ones last."""
     rows = await connection.execute(_PLAYBOOKS)

@@ -30,10 +30,17 @@ async def list_messages(
     customer: str | None = None,
     channel: str | None = None,
     state: str | None = None,
+    status: str | None = None,
+    playbook: str | None = None,
+    critical: bool | None = None,
+    since: datetime | None = None,
     limit: int = 50,
     before: tuple[datetime, str] | None = None,
 ) -> list[MessageRow]:
-    """Messages, newest first; `before` is the (created_at, id) of the last one seen."""
+    """Messages, newest first; `before` is the (created_at, id) of the last one seen.
+
+    status: what its provider said last; critical: whether it leaves where nothing else may; since: made then or later.
+    """
     conditions: list[str] = []
     values: dict[str, Any] = {"limit": limit}
     for column, name, value in (
@@ -41,10 +48,15 @@ async def list_messages(
         ("d.customer_id = (SELECT id FROM customers WHERE external_id = :customer)", "customer", customer),
         ("d.channel = :channel", "channel", channel),
         ("d.state = :state", "state", state),
+        ("d.status = :status", "status", status),
+        ("r.playbook = :playbook", "playbook", playbook),
+        ("d.created_at >= :since", "since", since),
     ):
         if value is not None:
             conditions.append(column)
             values[name] = value
+    if critical is not None:
+        conditions.append("d.critical" if critical else "NOT d.critical")
     if before is not None:
         conditions.append("(d.created_at, d.id) < (:before_at, CAST(:before_id AS uuid))")
         values["before_at"], values["before_id"] = before

@@ -30,10 +30,17 @@ async def list_runs(
     playbook: str | None = None,
     customer: str | None = None,
     state: State | None = None,
+    outcome: str | None = None,
+    arm: str | None = None,
+    variant: str | None = None,
+    since: datetime | None = None,
     limit: int = 50,
     before: tuple[datetime, str] | None = None,
 ) -> list[RunRow]:
-    """Runs, newest first; `customer` is the caller's id, `before` (entered_at, id) of the last one seen."""
+    """Runs, newest first; `customer` is the caller's id, `before` (entered_at, id) of the last one seen.
+
+    variant: `experiment:variant`, or the variant's name alone; since: entered then or later.
+    """
     conditions: list[str] = []
     values: dict[str, Any] = {"limit": limit}
     if playbook is not None:
@@ -47,6 +54,24 @@ async def list_runs(
     elif state is not None:
         conditions.append("r.state = :state")
         values["state"] = state
+    for name, value, condition in (
+        ("outcome", outcome, "r.outcome = :outcome"),
+        ("arm", arm, "r.arm = :arm"),
+        ("since", since, "r.entered_at >= :since"),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values[name] = value
+    if variant is not None:
+        experiment, _, drawn = variant.rpartition(":")
+        conditions.append(
+            "r.variants ->> :experiment = :variant"
+            if experiment
+            else "EXISTS (SELECT 1 FROM jsonb_each_text(r.variants) v WHERE v.value = :variant)"
+        )
+        values["variant"] = drawn
+        if experiment:
+            values["experiment"] = experiment
     if before is not None:
         conditions.append("(r.entered_at, r.id) < (:before_at, CAST(:before_id AS uuid))")
         values["before_at"], values["before_id"] = before

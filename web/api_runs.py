@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
+from schemas.errors import InputError
 from schemas.run import Command
 from store.reading_messages import list_messages
 from store.reading_rows import Row
@@ -16,6 +17,7 @@ from web.answers import Commanded, RunDetail, RunList
 from web.commands import command_run
 from web.cursors import read_moment_cursor, write_cursor
 from web.edge import Actor, EdgeHere, caller_of
+from web.executions import Verb
 
 router = APIRouter(prefix="/api/runs", tags=["runs"], dependencies=[Depends(caller_of)])
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
@@ -40,11 +42,12 @@ RunId = Annotated[str, Path(description="The run's id, a UUID.")]
 
 
 class Request(Row):
-    """Who asks, and why; `outcome` is for stop."""
+    """Who asks, and why; `outcome` is for stop, `until` for snooze."""
 
     by: Text = ""
     reason: Text = ""
     outcome: Literal["success", "stopped", "lost"] | None = None
+    until: AwareDatetime | None = None
 
 
 @router.get("", summary="List runs")
@@ -85,18 +88,25 @@ async def read(edge: EdgeHere, id: RunId) -> RunDetail:  # noqa: A002
         )
 
 
-@router.post("/{id}/{verb}", summary="Pause, resume or stop a run")
+@router.post("/{id}/{verb}", summary="Pause, resume, stop or put off a run")
 async def command(
     edge: EdgeHere,
     caller: Actor,
     id: RunId,  # noqa: A002
-    verb: Literal["pause", "resume", "stop"],
+    verb: Verb,
     request: Request | None = None,
 ) -> Commanded:
-    """Ask the run's workflow; 409 when its state forbids it, 503 when no worker answers."""
+    """Ask the run's workflow; 409 when its state forbids it, 503 when no worker answers. snooze: what it waits for now
+    lasts at least until `until`.
+    """
     asked = request or Request()
+    if verb == "snooze" and asked.until is None:
+        raise InputError("Until when is it to be put off?", remedy="Give `until`, a moment that lies ahead.")
     sent = Command(
-        by=asked.by or caller.name, reason=asked.reason, outcome=asked.outcome if verb == "stop" else None
+        by=asked.by or caller.name,
+        reason=asked.reason,
+        outcome=asked.outcome if verb == "stop" else None,
+        until=asked.until if verb == "snooze" else None,
     )
     run, answer = await command_run(edge, caller, id, verb, sent)
     return Commanded(run_id=run.id, answer=answer)

@@ -1,4 +1,4 @@
-"""Pausing, resuming and stopping a run on somebody's behalf, and writing down who did."""
+"""Pausing, resuming, stopping and putting off a run on somebody's behalf, and writing down who did."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from web.audit import note_change
 from web.edge import Edge
 from web.executions import Verb
 
-DONE: dict[Verb, str] = {"pause": "run.paused", "resume": "run.resumed", "stop": "run.stopped"}
+DONE: dict[Verb, str] = {"pause": "run.paused", "resume": "run.resumed", "stop": "run.stopped", "snooze": "run.snoozed"}
 
 
 async def command_run(
@@ -28,6 +28,8 @@ async def command_run(
         "by": command.by,
         "reason_length": len(command.reason),
         "outcome": command.outcome,
+        "paused": {"pause": True, "resume": False}.get(verb, run.paused),
+        **({"until": command.until.isoformat()} if command.until else {}),
     }
     try:
         answer = await edge.executions.command(run, verb, command)

@@ -47,6 +47,7 @@ TAGS: Mapping[str, str] = {
     "people and keys": "Who works here and with which role, and the keys of programs.",
     "privacy": "Exporting and erasing what is known of a customer.",
     "stream": "Changes as they happen.",
+    "system": "How the system itself is, and what somebody must look at.",
     "health": "Whether everything is up.",
 }
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -224,7 +225,7 @@ def _describe_stream(document: dict[str, Any]) -> None:
             },
             "event": {
                 "type": "string",
-                "enum": ["run", "step", "delivery", "task", "reward", "health_changed", "churn_scored"],
+                "enum": ["run", "step", "delivery", "task", "reward", "health_changed", "churn_scored", "milestone"],
             },
             "data": {
                 "type": "string",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Literal, cast
 
 from temporalio.client import (
     Client,
+    WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
     WorkflowUpdateStage,
@@ -21,7 +24,7 @@ from schemas.settings import Settings
 from store.reading_rows import RunRow
 from workflows.payloads import choose_manner
 
-Verb = Literal["pause", "resume", "stop"]
+Verb = Literal["pause", "resume", "stop", "snooze"]
 
 
 class Executions:
@@ -50,7 +53,7 @@ class Executions:
             )
         if run.state == "starting":
             raise ConflictError("The run hasn't started yet.", remedy="Try again in a moment.")
-        client = await self._connect()
+        client = await self.connect()
         handle = client.get_workflow_handle(run.workflow_id, first_execution_run_id=run.execution_id)
         try:
             async with asyncio.timeout(self.ANSWER_SECONDS):
@@ -72,9 +75,34 @@ class Executions:
                 ) from error
             raise UnavailableError(f"Temporal didn't take it: {error.message}.") from error
 
+    async def trace(self, run: RunRow, within_seconds: float = ANSWER_SECONDS) -> Mapping[str, Any]:
+        """What the run's workflow itself says it has done so far; of an ended one as long as Temporal keeps it.
+
+        Raises ConflictError where there is no such workflow (any more), UnavailableError when Temporal or its worker is
+        away.
+        """
+        if run.execution_id is None:
+            raise ConflictError("The run has no workflow.", remedy="What is on record of it is on this page.")
+        client = await self.connect()
+        handle = client.get_workflow_handle(run.workflow_id, first_execution_run_id=run.execution_id)
+        try:
+            told = await handle.query("trace", rpc_timeout=timedelta(seconds=within_seconds))
+        except WorkflowQueryFailedError as error:
+            raise ConflictError(f"The workflow can't say: {error.message}.") from error
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise ConflictError(
+                    "Temporal doesn't keep this run's workflow any more.",
+                    remedy="What is on record of it is on this page.",
+                ) from error
+            raise UnavailableError(
+                "No worker answered in time.", remedy="Check that a worker runs."
+            ) from error
+        return cast(Mapping[str, Any], told)
+
     async def check(self) -> str:
         """The address of the Temporal that answers. Raises UnavailableError."""
-        client = await self._connect()
+        client = await self.connect()
         try:
             async with asyncio.timeout(self.CONNECT_SECONDS):
                 await client.service_client.check_health()
@@ -82,7 +110,8 @@ class Executions:
             raise UnavailableError(f"Temporal doesn't answer: {type(error).__name__}.") from error
         return client.service_client.config.target_host
 
-    async def _connect(self) -> Client:
+    async def connect(self) -> Client:
+        """The connection, made now if there is none yet. Raises UnavailableError."""
         async with self._connecting:
             if self._client is not None:
                 return self._client

@@ -1,0 +1,188 @@
+"""What passed between this system and others, and who changed what."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.requests import Request
+
+from schemas.access import Principal
+from schemas.errors import ConflictError
+from store.audit import AuditRow, list_changes
+from store.reading_log import Direction, Passage, list_log, retry_request
+from web.access import reader
+from web.api_runs import Word
+from web.audit_diff import differ
+from web.cursors import read_moment_cursor, read_number_cursor, write_cursor
+from web.edge import EdgeHere, EditorPoster, Reader
+from web.page_runs import read_day
+from web.rendering import render
+
+router = APIRouter(include_in_schema=False)
+PAGE = 50
+EXPORT_ROWS = 1000
+Auditor = Annotated[Principal, Depends(reader("audit"))]
+EXPORTED = (
+    "at", "actorKind", "actorId", "actorName", "action", "objectKind", "objectId", "userId", "before", "after",
+    "requestId",
+)  # fmt: skip
+# Where an object of the audit log is shown.
+_PLACES = {
+    "run": "/runs/{}", "message": "/outbox/{}", "playbook": "/playbooks/{}", "alert": "/alerts",
+    "provider": "/alerts", "channel": "/alerts", "person": "/people", "hook_request": "/log?direction=in",
+}  # fmt: skip
+
+
+@router.get("/log")
+async def log(
+    request: Request,
+    edge: EdgeHere,
+    me: Reader,
+    direction: Direction | Literal[""] | None = None,
+    state: Passage | Literal[""] | None = None,
+    source: Word = None,
+    since: Word = None,
+    cursor: Word = None,
+    told: Word = None,
+) -> HTMLResponse:
+    """Webhooks that went out and requests that came in, newest first."""
+    async with edge.database.transaction() as connection:
+        now = await edge.database.clock.read(connection)
+        rows = await list_log(
+            connection, direction=direction or None, state=state or None, source=source or None,
+            since=read_day(since), limit=PAGE + 1, before=read_moment_cursor(cursor),
+        )  # fmt: skip
+    last = rows[PAGE - 1] if len(rows) > PAGE else None
+    return render(
+        request, "log.html", rows=rows[:PAGE], direction=direction or None, state=state or None,
+        source=source or "", sources=sorted(edge.hooks), since=since or "", told=told, at=now,
+        first_page=cursor is None, next_cursor=write_cursor(last.at, last.id) if last else None,
+    )  # fmt: skip
+
+
+@router.post("/log/{key}/retry")
+async def retry(edge: EdgeHere, poster: EditorPoster, key: str) -> RedirectResponse:
+    """Take up a request again that was given up."""
+    try:
+        async with edge.database.transaction() as connection:
+            now = await edge.database.clock.read(connection)
+            source = await retry_request(connection, poster, key, now)
+    except ConflictError as error:
+        return _back(f"{error.message} {error.remedy}")
+    edge.hook_bell.ring()
+    return _back(f"The request of {source} is taken up again.")
+
+
+@router.get("/audit")
+async def audit(
+    request: Request,
+    edge: EdgeHere,
+    me: Auditor,
+    actor: Word = None,
+    action: Word = None,
+    object_kind: Word = None,
+    object_id: Word = None,
+    customer: Word = None,
+    since: Word = None,
+    until: Word = None,
+    cursor: Word = None,
+) -> HTMLResponse:
+    """Who changed what, the latest first, with what is different since."""
+    async with edge.database.transaction() as connection:
+        now = await edge.database.clock.read(connection)
+        rows = await list_changes(
+            connection, actor=actor or None, action=action or None, object_kind=object_kind or None,
+            object_id=object_id or None, customer=customer or None, since=read_day(since), until=_end_of(until),
+            limit=PAGE + 1, before=read_number_cursor(cursor),
+        )  # fmt: skip
+    last = rows[PAGE - 1] if len(rows) > PAGE else None
+    return render(
+        request, "audit.html", changes=[(row, differ(row.before, row.after), _place(row)) for row in rows[:PAGE]],
+        actor=actor or "", action=action or "", object_kind=object_kind or "", object_id=object_id or "",
+        customer=customer or "", since=since or "", until=until or "", at=now, first_page=cursor is None,
+        next_cursor=write_cursor(last.id) if last else None,
+    )  # fmt: skip
+
+
+@router.get("/audit.csv")
+async def export(
+    edge: EdgeHere,
+    me: Auditor,
+    actor: Word = None,
+    action: Word = None,
+    object_kind: Word = None,
+    object_id: Word = None,
+    customer: Word = None,
+    since: Word = None,
+    until: Word = None,
+) -> Response:
+    """All changes of the same query, as a table for other programs."""
+    first, last = read_day(since), _end_of(until)
+
+    async def write() -> AsyncIterator[bytes]:
+        yield _line(EXPORTED)
+        before: int | None = None
+        while True:
+            async with edge.database.transaction() as connection:
+                rows = await list_changes(
+                    connection, actor=actor or None, action=action or None, object_kind=object_kind or None,
+                    object_id=object_id or None, customer=customer or None, since=first, until=last,
+                    limit=EXPORT_ROWS, before=before,
+                )  # fmt: skip
+            yield b"".join(_line(_cells(row)) for row in rows)
+            if len(rows) < EXPORT_ROWS:
+                return
+            before = rows[-1].id
+
+    return StreamingResponse(
+        write(),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="audit.csv"'},
+    )
+
+
+def _cells(row: AuditRow) -> Sequence[object]:
+    return (
+        row.at.isoformat(timespec="milliseconds"), row.actor_kind, row.actor_id, row.actor_name, row.action,
+        row.object_kind, row.object_id, row.user_id, _json(row.before), _json(row.after), row.request_id,
+    )  # fmt: skip
+
+
+def _json(value: object) -> str:
+    return "" if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _line(cells: Sequence[object]) -> bytes:
+    written = io.StringIO()
+    csv.writer(written).writerow([_cell(cell) for cell in cells])
+    return written.getvalue().encode()
+
+
+def _cell(cell: object) -> object:
+    # A spreadsheet would take it for a formula, and work it out.
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _place(row: AuditRow) -> str:
+    if row.user_id is not None:
+        return f"/customers/{quote(row.user_id, safe='')}"
+    place = _PLACES.get(row.object_kind, "")
+    return place.format(quote(row.object_id, safe=""))
+
+
+def _end_of(written: str | None) -> datetime | None:
+    """The midnight (UTC) at which a day ends."""
+    day = read_day(written)
+    return None if day is None else day + timedelta(days=1)
+
+
+def _back(told: str) -> RedirectResponse:
+    return RedirectResponse(f"/log?{urlencode({'told': told.strip()[:200]})}", status_code=303)

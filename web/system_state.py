@@ -1,0 +1,335 @@
+"""How the system itself is, put together for people and for programs: one reading of the database, one of Temporal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import date, datetime
+
+from rules.system_status import (
+    ORDER,
+    Status,
+    Verdict,
+    judge_integrations,
+    judge_latency,
+    judge_queue,
+    judge_success,
+    worst,
+)
+from schemas.population_run import BATCH_QUEUE
+from store.reading_health import newest_revision, read_revision
+from store.reading_rows import Row
+from store.system_health import SystemReading, read_system
+from web.edge import Edge
+from web.temporal_state import QUEUES, TemporalState, TemporalWatch
+
+POPULATION, TRAINING = "holdfast-population", "holdfast-training"
+# Everybody is scored daily; so long after the last run's beginning there should have been another.
+SCORING_LATE_HOURS = 36.0
+
+
+class Part(Row):
+    """One part and how it is; `why` in a sentence."""
+
+    name: str
+    status: Status
+    why: str
+
+
+class QueueState(Row):
+    """One queue: how many wait (100000: at least so many), the oldest since when."""
+
+    name: str
+    waiting: int
+    oldest_at: datetime | None
+    age_seconds: float
+    status: Status
+    why: str
+
+
+class WorkersState(Row):
+    """How many ask a task queue of Temporal for work; null where it couldn't be asked."""
+
+    queue: str
+    pollers: int | None
+
+
+class ProviderStanding(Row):
+    """One provider of one channel, as `/api/providers` has it."""
+
+    channel: str
+    provider: str
+    state: str
+    code: str
+    reason: str
+    failures: int
+    since: datetime
+    until: datetime | None
+
+
+class ParkedChannel(Row):
+    """A channel of which so many complained that only what is critical leaves by it."""
+
+    channel: str
+    since: datetime
+
+
+class PopulationState(Row):
+    """The newest run over everybody; `progress` 0–1, null where there is none yet. `nextAt`: null where Temporal says
+    none.
+    """
+
+    day: date | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    customers: int
+    scored: int
+    failed: int
+    progress: float | None
+    next_at: datetime | None
+
+
+class Serving(Row):
+    """What predicts churn now, of one kind: model, or health (the health score alone)."""
+
+    kind: str
+    version: str
+    trained_at: datetime
+    promoted_at: datetime | None
+
+
+class ModelState(Row):
+    """The newest report on the churn model: accuracy never without the majority rate and AUC beside it."""
+
+    day: date | None
+    at: datetime | None
+    drift: str
+    accuracy: float | None
+    majority_rate: float | None
+    auc: float | None
+    judged: int | None
+    why: Sequence[str]
+    serving: Sequence[Serving]
+    trained_at: datetime | None
+    next_training_at: datetime | None
+
+
+class SuccessState(Row):
+    """Treated runs that ended within 24 hours, of which success was measured."""
+
+    measured: int
+    succeeded: int
+    share: float | None
+
+
+class LatencyState(Row):
+    """From claiming a message to its provider's taking it, over the last hour."""
+
+    messages: int
+    p50_seconds: float | None
+    p95_seconds: float | None
+
+
+class RoutineState(Row):
+    """What Temporal starts by itself."""
+
+    name: str
+    note: str
+    paused: bool
+    last_at: datetime | None
+    next_at: datetime | None
+
+
+class DeadLetterState(Row):
+    """What couldn't be taken within 24 hours, for one reason."""
+
+    code: str
+    times: int
+    last_at: datetime
+    reason: str
+
+
+class SystemHealth(Row):
+    """How the system is as of `at`. `status` is the gravest of its parts."""
+
+    success: bool = True
+    at: datetime
+    status: Status
+    parts: Sequence[Part]
+    queues: Sequence[QueueState]
+    workers: Sequence[WorkersState]
+    providers: Sequence[ProviderStanding]
+    parked_channels: Sequence[ParkedChannel]
+    population: PopulationState
+    model: ModelState
+    intervention_success: SuccessState
+    latency: LatencyState
+    routines: Sequence[RoutineState]
+    dead_letters: int
+    dead_letter_codes: Sequence[DeadLetterState]
+    open_alerts: Mapping[str, int]
+
+
+async def read_system_health(edge: Edge, watch: TemporalWatch) -> SystemHealth:
+    """Everything as of now; Temporal's part may be a few seconds old."""
+
+    async def read() -> SystemReading:
+        async with edge.database.transaction() as connection:
+            return await read_system(connection, await edge.database.clock.read(connection))
+
+    reading, temporal, revision = await asyncio.gather(read(), watch.look(), read_revision(edge.database))
+    return describe_system(reading, temporal, revision or "nothing", newest_revision())
+
+
+def describe_system(
+    reading: SystemReading, temporal: TemporalState, revision: str, wanted: str
+) -> SystemHealth:
+    """What was read, judged; `revision` is that of the database's tables, `wanted` this version's."""
+    next_at = {one.name: one.next_at for one in temporal.routines}
+    queues = [_queue(one.name, one.waiting, one.oldest_at, one.age_seconds) for one in reading.queues]
+    population = _population(reading, next_at.get(POPULATION))
+    parts = _parts(reading, temporal, queues, population, revision, wanted)
+    model = reading.model
+    return SystemHealth(
+        at=reading.at,
+        status=worst(*(part.status for part in parts)),
+        parts=parts,
+        queues=queues,
+        workers=[WorkersState(queue=name, pollers=temporal.pollers.get(name)) for name in QUEUES],
+        providers=[
+            ProviderStanding.model_validate(
+                {name: value for name, value in asdict(one).items() if name != "settings"}
+            )
+            for one in reading.providers
+        ],
+        parked_channels=[
+            ParkedChannel(channel=name, since=since)
+            for name, since in sorted(reading.parked_channels.items())
+        ],
+        population=population,
+        model=ModelState(
+            day=model.day if model else None,
+            at=model.at if model else None,
+            drift=model.drift if model else "unknown",
+            accuracy=model.accuracy if model else None,
+            majority_rate=model.majority_rate if model else None,
+            auc=model.auc if model else None,
+            judged=model.judged if model else None,
+            why=model.why if model else (),
+            serving=[Serving.model_validate(asdict(one)) for one in reading.serving],
+            trained_at=reading.trained_at,
+            next_training_at=next_at.get(TRAINING),
+        ),
+        intervention_success=SuccessState(**asdict(reading.success), share=reading.success.share),
+        latency=LatencyState(**asdict(reading.latency)),
+        routines=[RoutineState(**asdict(one)) for one in temporal.routines],
+        dead_letters=reading.dead_letters,
+        dead_letter_codes=[DeadLetterState(**asdict(one)) for one in reading.dead_letter_codes],
+        open_alerts=reading.open_alerts,
+    )
+
+
+def _queue(name: str, waiting: int, oldest_at: datetime | None, age_seconds: float) -> QueueState:
+    verdict = judge_queue(name, waiting, age_seconds)
+    return QueueState(
+        name=name, waiting=waiting, oldest_at=oldest_at, age_seconds=age_seconds, status=verdict.status,
+        why=verdict.why,
+    )  # fmt: skip
+
+
+def _population(reading: SystemReading, next_at: datetime | None) -> PopulationState:
+    run, customers = reading.population, reading.population_customers
+    done = run.scored + run.failed if run else 0
+    return PopulationState(
+        day=run.day if run else None,
+        started_at=run.started_at if run else None,
+        finished_at=run.finished_at if run else None,
+        customers=customers,
+        scored=run.scored if run else 0,
+        failed=run.failed if run else 0,
+        progress=None if run is None else 1.0 if run.finished_at else min(1.0, done / customers) if customers else 0.0,
+        next_at=next_at,
+    )  # fmt: skip
+
+
+def _parts(
+    reading: SystemReading,
+    temporal: TemporalState,
+    queues: Sequence[QueueState],
+    population: PopulationState,
+    revision: str,
+    wanted: str,
+) -> list[Part]:
+    verdicts = {
+        "database": _database(revision, wanted),
+        "temporal": Verdict("healthy" if temporal.ok else "critical", f"{temporal.detail.rstrip('.')}."),
+        "workers": _workers(temporal),
+        "queues": _queues(queues),
+        "model accuracy": _model(reading),
+        "intervention success, 24 h": judge_success(reading.success.succeeded, reading.success.measured),
+        "integrations": _integrations(reading),
+        "latency": judge_latency(reading.latency.p95_seconds, reading.latency.messages),
+        "scoring": _scoring(reading, population),
+    }
+    return [Part(name=name, status=one.status, why=one.why) for name, one in verdicts.items()]
+
+
+def _database(revision: str, wanted: str) -> Verdict:
+    if revision == wanted:
+        return Verdict("healthy", f"Answers; its tables are at {revision}.")
+    return Verdict(
+        "critical", f"Its tables are at {revision}, this version wants {wanted}: run `holdfast migrate`."
+    )
+
+
+def _workers(temporal: TemporalState) -> Verdict:
+    if not temporal.ok:
+        return Verdict("unknown", "Temporal would know.")
+    idle = [name for name in QUEUES if not temporal.pollers.get(name)]
+    if not idle:
+        return Verdict("healthy", f"Somebody works on {', '.join(QUEUES)}.")
+    told = f"Nobody works on {', '.join(idle)}"
+    if idle == [BATCH_QUEUE]:
+        return Verdict("warning", f"{told}: nobody is scored at night. Start `holdfast worker --batch`.")
+    return Verdict("critical", f"{told}. Start `holdfast worker`.")
+
+
+def _queues(queues: Sequence[QueueState]) -> Verdict:
+    gravest = max(
+        queues, key=lambda one: (["healthy", "warning", "critical"].index(one.status), one.age_seconds)
+    )
+    if gravest.status == "healthy":
+        return Verdict("healthy", "Nothing waits longer than it should.")
+    return Verdict(
+        gravest.status, f"{gravest.name.replace('_', ' ')}: {gravest.waiting:,} wait. {gravest.why}"
+    )
+
+
+def _model(reading: SystemReading) -> Verdict:
+    if reading.model is None:
+        return Verdict("unknown", "The model wasn't judged yet.")
+    status = reading.model.status
+    return Verdict(
+        status if status in ORDER else "unknown",
+        " ".join(reading.model.why) or "Nothing was said of it.",
+    )
+
+
+def _integrations(reading: SystemReading) -> Verdict:
+    states = [one.state for one in reading.providers]
+    return judge_integrations(
+        states.count("parked") + len(reading.parked_channels), states.count("resting"), len(states),
+        reading.hooks_given_up,
+    )  # fmt: skip
+
+
+def _scoring(reading: SystemReading, population: PopulationState) -> Verdict:
+    if population.started_at is None:
+        return Verdict("unknown", "Nobody was scored by a run over everybody yet.")
+    hours = (reading.at - population.started_at).total_seconds() / 3600
+    told = f"The run of {population.day} scored {population.scored:,}"
+    told += f", {population.failed:,} couldn't be." if population.failed else "."
+    if hours > SCORING_LATE_HOURS:
+        return Verdict("critical", f"{told} It began {hours:.0f} h ago; there should have been another.")
+    return Verdict("warning" if population.failed else "healthy", told)
