@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.database import encode
+from store.reading_changes import CHANNEL
 
 # Kinds, or how they begin, that somebody must look at today; others can wait for a while.
 CRITICAL = ("model_critical", "runs:stuck", "marketing_parked:", "channel_down:")
@@ -43,6 +44,7 @@ async def raise_alert(
         ),
         {"kind": kind, "severity": severity_of(kind), "message": message, "detail": encode(dict(detail)), "at": at},
     )
+    await tell_watchers(connection)
 
 
 async def resolve_alerts(connection: AsyncConnection, kind: str, at: datetime) -> int:
@@ -51,7 +53,14 @@ async def resolve_alerts(connection: AsyncConnection, kind: str, at: datetime) -
         text("UPDATE alerts SET resolved_at = :at WHERE kind = :kind AND resolved_at IS NULL"),
         {"kind": kind, "at": at},
     )
+    if done.rowcount:
+        await tell_watchers(connection)
     return int(done.rowcount)
+
+
+async def tell_watchers(connection: AsyncConnection) -> None:
+    """Have pages look once this commits; alerts are few, so that each may ring."""
+    await connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
 
 
 async def load_open_alerts(connection: AsyncConnection, limit: int = 100) -> list[Alert]:

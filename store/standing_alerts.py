@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.alerts import severity_of
+from store.alerts import severity_of, tell_watchers
 from store.database import encode
 
 
@@ -27,6 +27,8 @@ async def raise_standing(
         ),
         {"kind": kind, "severity": severity_of(kind), "message": message, "detail": encode(dict(detail)), "at": at},
     )
+    if done.rowcount:
+        await tell_watchers(connection)
     return bool(done.rowcount)
 
 

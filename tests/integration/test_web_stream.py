@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from store.alerts import raise_alert
 from tests.integration.web_edge import KEY, RunningWeb, furnish, run_web
 
 
@@ -73,12 +74,23 @@ async def test_runs_steps_messages_and_tasks_are_told_as_they_change(web: Runnin
         assert (task["id"], task["state"]) == (ids["task"], "reached")
 
 
+async def test_an_alert_is_told_when_it_opens_without_waiting_for_the_next_look(
+    web: RunningWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.changes.Changes.INTERVAL_SECONDS", 3600.0)
+    async with open_stream(web) as stream:
+        async with web.other.transaction() as connection:
+            now = await web.other.clock.read(connection)
+            await raise_alert(connection, "queue:evaluate", "Customers wait.", {}, now)
+        assert (await stream.until("alert"))["data"]["state"] == "warning"
+
+
 async def test_a_ring_is_heard_before_the_next_poll(web: RunningWeb, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("web.changes.Changes.INTERVAL_SECONDS", 3600.0)
     async with open_stream(web) as stream:
         await furnish(web)
         ringing = asyncio.create_task(_ring(web))
-        assert (await stream.until("task"))["data"]["state"] == "open"
+        assert (await stream.until("task"))["data"]["state"] == "warning"
         ringing.cancel()
 
 
