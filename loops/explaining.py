@@ -8,7 +8,8 @@ from typing import Any
 from activities.facts import load_known
 from activities.steps import StepOpening
 from activities.versions import Versions
-from loops.entries import Entries, consider
+from loops.entries import Entries
+from loops.entry import consider
 from loops.triggers import prepare_triggers
 from rules.entry import EntryDecision, draw_arm, list_objections
 from rules.needs import Needs, trigger_needs

@@ -10,10 +10,10 @@ from typing import Literal
 
 from rules.assignment import held_out
 from rules.calendar import next_midnight
+from rules.consent import MESSAGE_CHANNELS
 from rules.instants import later, span
 from rules.kleene import Truth
 from rules.opening import cap_frees
-from rules.sending import MESSAGE_CHANNELS
 from schemas.facts import Facts
 from schemas.form import format_duration
 from schemas.nesting import walk

@@ -114,8 +114,10 @@ class RiskFilter:
 
 
 # Who is at risk now stands in the signals; the rows say the rest of it. Without a price a risk sorts after all that
-# have one, by its probability.
-_ORDER = "coalesce(s.ltv_at_risk, -1) DESC, s.churn_probability DESC, s.customer_id"
+# have one, by its probability: two lists, each in the order of an index.
+_PRICED = "s.ltv_at_risk DESC, s.churn_probability DESC, s.customer_id"
+_UNPRICED = "s.churn_probability DESC, s.customer_id"
+_WITHOUT = -1.0
 _ELSEWHERE = ("customer_id", "user_id", "sort_worth", "sort_probability")
 _READ = ", ".join(f"p.{field.name}" for field in fields(StoredPrediction) if field.name not in _ELSEWHERE)
 
@@ -129,24 +131,43 @@ async def list_predictions(
 ) -> list[StoredPrediction]:
     """The latest predictions, the most value at risk first; `after` is the place of the page's predecessor."""
     where, values = _where(chosen)
+    found: list[StoredPrediction] = []
     if after is not None:
-        # Written out, since two of the three go down.
-        where += (
-            " AND (coalesce(s.ltv_at_risk, -1) < :worth OR (coalesce(s.ltv_at_risk, -1) = :worth AND "
-            "(s.churn_probability < :probability OR (s.churn_probability = :probability "
-            "AND s.customer_id > CAST(:customer AS uuid)))))"
-        )
         values |= dict(zip(("worth", "probability", "customer"), after, strict=True))
+    later = (
+        "(s.churn_probability < :probability OR (s.churn_probability = :probability "
+        "AND s.customer_id > CAST(:customer AS uuid)))"
+    )
+    if after is None or after[0] != _WITHOUT:
+        more = "s.ltv_at_risk IS NOT NULL"
+        if after is not None:
+            # Written out, since two of the three go down; the first bound is the index's.
+            more += f" AND s.ltv_at_risk <= :worth AND (s.ltv_at_risk < :worth OR {later})"
+        found = await _read_page(connection, f"{where} AND {more}", _PRICED, values, limit)
+    if len(found) < limit:
+        more = "s.ltv_at_risk IS NULL"
+        if after is not None and after[0] == _WITHOUT:
+            more += f" AND s.churn_probability <= :probability AND {later}"
+        found += await _read_page(connection, f"{where} AND {more}", _UNPRICED, values, limit - len(found))
+    return found
+
+
+async def _read_page(
+    connection: AsyncConnection, where: str, order: str, values: Mapping[str, Any], limit: int
+) -> list[StoredPrediction]:
     rows = await connection.execute(
         text(
             f"SELECT page.customer_id::text AS customer_id, c.external_id AS user_id, {_READ}, "
-            "coalesce(page.ltv_at_risk, -1) AS sort_worth, page.churn_probability AS sort_probability FROM ("
+            f"coalesce(page.ltv_at_risk, {_WITHOUT}) AS sort_worth, page.churn_probability AS sort_probability FROM ("
             f"SELECT s.customer_id, s.ltv_at_risk, s.churn_probability FROM signals s WHERE {where} "
-            f"ORDER BY {_ORDER} LIMIT :limit) AS page JOIN customers c ON c.id = page.customer_id "
+            # A page that is short is the last one.
+            "AND EXISTS (SELECT FROM churn_predictions e WHERE e.customer_id = s.customer_id) "
+            # Written out: a plan for any limit at all is none for a page, and one for each call takes longer than its work.
+            f"ORDER BY {order} LIMIT {int(limit)}) AS page JOIN customers c ON c.id = page.customer_id "
             f"CROSS JOIN LATERAL ({_LATEST_ROW.format(customer='page.customer_id')}) p "
-            f"ORDER BY {_ORDER.replace('s.', 'page.')}"
+            f"ORDER BY {order.replace('s.', 'page.')}"
         ),
-        {**values, "limit": limit},
+        values,
     )
     return [StoredPrediction(**row._mapping) for row in rows]
 

@@ -1,0 +1,336 @@
+"""Churn predictions as the page lists them: filtered, sorted, page by page, counted, and what became of those treated.
+
+As in `reading_overview`, a page is found by narrow columns, and only its own few rows are then looked at in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from store.overview_rows import NAME
+
+# What predictions are filtered by, and where it stands; `p` is who predicted.
+DIMENSIONS: Mapping[str, str] = {
+    "level": "s.churn_risk_level", "source": "p.source", "segment": "s.segment", "csm": "c.csm",
+}  # fmt: skip
+# What the value of a filter is for those where nothing is known.
+NONE = "none"
+# What predictions are sorted by: where it stands, and its type. Who has no such value comes last.
+SORTS: Mapping[str, tuple[str, str]] = {
+    "ltv": ("s.ltv_at_risk", "double precision"),
+    "churn": ("s.churn_probability", "double precision"),
+    "date": ("s.predicted_churn_date", "date"),
+}
+# Probabilities are counted in so many bands.
+BANDS = 20
+EXPORTED_AT_ONCE = 5000
+# Who was seen in none of so many days has left, as the models have it.
+SILENT_DAYS = 60
+
+
+@dataclass(frozen=True)
+class ChurnFilter:
+    """Whose predictions: those with this value of every dimension named (NONE: not known), of at least `least`."""
+
+    values: Mapping[str, str]
+    least: float = 0.0
+
+
+class ChurnPlace(NamedTuple):
+    """Where a row stands in the order: its value (None: unknown, which comes last whichever way) and its id."""
+
+    value: float | date | str | None
+    id: str
+
+
+@dataclass(frozen=True)
+class ChurnRow:
+    """One customer's latest prediction. Money is in account currency, per month or in total; `priority` is 1 to 5.
+
+    `reasons` are the strongest, each {signal, effect}; `factors` the named ones of the domain, 0–1.
+    """
+
+    id: str
+    user_id: str
+    name: str
+    demo: bool
+    csm: str | None
+    plan: str | None
+    segment: str | None
+    monthly_price: float | None
+    health_score: float | None
+    risk_level: str | None
+    probability: float
+    level: str
+    ltv_at_risk: float | None
+    expected: date | None
+    earliest: date | None
+    latest: date | None
+    source: str | None
+    model_version: str | None
+    confidence: str | None
+    factors: Mapping[str, float]
+    reasons: Sequence[Mapping[str, Any]]
+    recommended: bool
+    priority: int | None
+    prevention_cost: float | None
+    open_runs: Sequence[str]
+    calculated_at: datetime | None
+    place: ChurnPlace
+
+
+class ChurnGroup(NamedTuple):
+    """How many customers share a band of probability (0 to BANDS - 1) and values (in the order of DIMENSIONS), and what
+    of their value is at risk; `unpriced`: of how many no price is known.
+    """
+
+    band: int
+    values: tuple[str | None, ...]
+    customers: int
+    ltv_at_risk: float
+    unpriced: int
+
+
+@dataclass(frozen=True)
+class Protected:
+    """Of the customers who entered a playbook at high risk since `since`: how many there are, how many of them are still
+    here, and their value at risk as it was said on the day of that entry; `calmed` and `ltv_calmed` are those of them
+    whose risk isn't high any more. `unpriced`: of how many still here that value isn't known.
+    """
+
+    since: datetime
+    treated: int
+    stayed: int
+    ltv_protected: float
+    calmed: int
+    ltv_calmed: float
+    unpriced: int
+
+
+# By whom the last prediction of two days is, so that nobody is without one before the nightly run has reached them.
+_SOURCES = (
+    "WITH p AS MATERIALIZED (SELECT customer_id, coalesce(t.source, y.source) AS source "
+    "FROM (SELECT customer_id, source FROM churn_predictions WHERE prediction_date = :today) t "
+    "FULL JOIN (SELECT customer_id, source FROM churn_predictions WHERE prediction_date = :yesterday) y "
+    "USING (customer_id)) "
+)
+# The same of one customer, and of all of whom this source predicted.
+_SOURCE_OF = (
+    "(SELECT l.source FROM churn_predictions l WHERE l.customer_id = s.customer_id "
+    "AND l.prediction_date IN (:today, :yesterday) ORDER BY l.prediction_date DESC LIMIT 1)"
+)
+_OF_SOURCE = (
+    "s.customer_id IN (SELECT customer_id FROM churn_predictions WHERE prediction_date = :today AND source = :source_is "
+    "UNION ALL SELECT y.customer_id FROM churn_predictions y WHERE y.prediction_date = :yesterday "
+    "AND y.source = :source_is AND NOT EXISTS (SELECT FROM churn_predictions t WHERE t.customer_id = y.customer_id "
+    "AND t.prediction_date = :today))"
+)
+_COUNT_SOURCE = text(
+    "SELECT count(*) FROM (SELECT FROM churn_predictions WHERE prediction_date IN (:today, :yesterday) "
+    "AND source = :source_is LIMIT :enough) x"
+)
+# A source that told of fewer is looked up; one that told of more is soon met on the way through the order.
+RARE = 2000
+_BAND = f"least({BANDS - 1}, floor(s.churn_probability * {BANDS} + 1e-9))::integer"
+
+
+def _days(now: datetime) -> dict[str, Any]:
+    today = now.astimezone(UTC).date()
+    return {"today": today, "yesterday": today - timedelta(days=1)}
+
+
+async def _conditions(connection: AsyncConnection, wanted: ChurnFilter, given: dict[str, Any]) -> list[str]:
+    conditions = ["s.churn_probability IS NOT NULL"]
+    for name, value in wanted.values.items():
+        if name == "source" and value == NONE:
+            conditions.append(f"{_SOURCE_OF} IS NULL")
+        elif name == "source" and value:
+            given["source_is"] = value
+            counted = await connection.execute(_COUNT_SOURCE, {**given, "enough": RARE})
+            conditions.append(_OF_SOURCE if counted.scalar_one() < RARE else f"{_SOURCE_OF} = :source_is")
+        elif value == NONE:
+            conditions.append(f"{DIMENSIONS[name]} IS NULL")
+        elif value:
+            given[f"{name}_is"] = value
+            conditions.append(f"{DIMENSIONS[name]} = :{name}_is")
+    if wanted.least > 0:
+        # The same number as the bands begin with.
+        given["least"] = wanted.least - 1e-9
+        conditions.append("s.churn_probability >= :least")
+    return conditions
+
+
+async def list_churn(
+    connection: AsyncConnection,
+    wanted: ChurnFilter,
+    now: datetime,
+    *,
+    sort: str = "ltv",
+    descending: bool = True,
+    limit: int = 25,
+    after: ChurnPlace | None = None,
+) -> list[ChurnRow]:
+    """At most `limit` predictions after the place `after`, by `sort` (see SORTS), then by id; no value comes last."""
+    column, kind = SORTS[sort]
+    given = _days(now)
+    conditions = await _conditions(connection, wanted, given)
+    way, beyond = ("DESC", "<") if descending else ("ASC", ">")
+
+    async def find(more: Sequence[str], order: str, count: int) -> list[ChurnPlace]:
+        rows = await connection.execute(
+            text(
+                f"SELECT {column} AS value, s.customer_id::text AS id FROM signals s "
+                f"JOIN customers c ON c.id = s.customer_id WHERE {' AND '.join([*conditions, *more])} "
+                f"ORDER BY {order} LIMIT :limit"
+            ),
+            {**given, "limit": count},
+        )
+        return [ChurnPlace(row.value, row.id) for row in rows]
+
+    places: list[ChurnPlace] = []
+    if after is None or after.value is not None:
+        more = [f"{column} IS NOT NULL"]
+        if after is not None:
+            more.append(f"({column}, s.customer_id) {beyond} (CAST(:value AS {kind}), CAST(:id AS uuid))")
+            given |= {"value": after.value, "id": after.id}
+        places = await find(more, f"{column} {way}, s.customer_id {way}", limit)
+    if len(places) < limit:
+        more = [f"{column} IS NULL"]
+        if after is not None and after.value is None:
+            more.append(f"s.customer_id {beyond} CAST(:id AS uuid)")
+            given["id"] = after.id
+        places += await find(more, f"s.customer_id {way}", limit - len(places))
+    return await _read_rows(connection, places)
+
+
+_ROWS = text(
+    f"""
+    SELECT c.id::text AS id, c.external_id AS user_id, {NAME} AS name, c.demo, c.csm, s.plan, s.segment,
+        s.monthly_price, s.health_score, s.risk_level, s.churn_probability AS probability, s.churn_risk_level AS level,
+        s.ltv_at_risk, s.predicted_churn_date AS expected, p.earliest_churn_date AS earliest,
+        p.latest_churn_date AS latest, p.source, p.model_version, p.model_confidence AS confidence,
+        coalesce(p.prediction_factors, '{{}}'::jsonb) AS factors, coalesce(p.reasons, '[]'::jsonb) AS reasons,
+        coalesce(p.intervention_recommended, false) AS recommended, p.intervention_priority AS priority,
+        p.prevention_cost_estimate AS prevention_cost, p.calculated_at,
+        ARRAY(SELECT r.playbook FROM runs r WHERE r.customer_id = c.id AND r.ended_at IS NULL AND r.arm = 'treated'
+            ORDER BY r.entered_at DESC) AS open_runs
+    FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS asked(id, place)
+    JOIN customers c ON c.id = asked.id
+    JOIN signals s ON s.customer_id = c.id
+    LEFT JOIN LATERAL (
+        SELECT * FROM churn_predictions WHERE customer_id = c.id ORDER BY prediction_date DESC LIMIT 1
+    ) p ON true
+    ORDER BY asked.place
+    """
+)
+
+
+async def _read_rows(connection: AsyncConnection, places: Sequence[ChurnPlace]) -> list[ChurnRow]:
+    if not places:
+        return []
+    rows = await connection.execute(_ROWS, {"ids": [place.id for place in places]})
+    by_id = {place.id: place for place in places}
+    return [ChurnRow(**{**row._mapping, "level": row.level or "low"}, place=by_id[row.id]) for row in rows]
+
+
+async def export_churn(
+    connection: AsyncConnection,
+    wanted: ChurnFilter,
+    now: datetime,
+    *,
+    sort: str = "ltv",
+    descending: bool = True,
+) -> AsyncIterator[Sequence[ChurnRow]]:
+    """All predictions of the filter, in order, some thousands at a time."""
+    after: ChurnPlace | None = None
+    while True:
+        rows = await list_churn(
+            connection, wanted, now, sort=sort, descending=descending, limit=EXPORTED_AT_ONCE, after=after
+        )
+        if rows:
+            yield rows
+        if len(rows) < EXPORTED_AT_ONCE:
+            return
+        after = rows[-1].place
+
+
+async def count_churn(connection: AsyncConnection, now: datetime) -> list[ChurnGroup]:
+    """Everybody of whom something is predicted, by band of probability and all dimensions together."""
+    names = ", ".join(DIMENSIONS.values())
+    rows = await connection.execute(
+        text(
+            f"{_SOURCES}SELECT {_BAND}, {names}, count(*), coalesce(sum(s.ltv_at_risk), 0), "
+            "count(*) FILTER (WHERE s.ltv_at_risk IS NULL) FROM signals s "
+            "JOIN customers c ON c.id = s.customer_id LEFT JOIN p ON p.customer_id = s.customer_id WHERE s.churn_probability IS NOT NULL "
+            f"GROUP BY {', '.join(str(place + 1) for place in range(len(DIMENSIONS) + 1))}"
+        ),
+        _days(now),
+    )
+    size = len(DIMENSIONS) + 1
+    return [ChurnGroup(row[0], tuple(row[1:size]), row[size], row[size + 1], row[size + 2]) for row in rows]
+
+
+# The first such entry of each customer counts, with what was last said of their value by its day.
+_PROTECTED = text(
+    """
+    WITH entered AS (
+        SELECT DISTINCT ON (customer_id) customer_id, entered_at FROM runs
+        WHERE arm = 'treated' AND entered_at >= :since AND churn_at_entry >= :high
+        ORDER BY customer_id, entered_at
+    ), judged AS (
+        SELECT coalesce(s.subscription_status, '') <> 'cancelled' AND s.last_login > :seen AS stayed,
+            coalesce(s.churn_probability < :high, false) AS calmed, p.ltv_at_risk AS ltv
+        FROM entered e LEFT JOIN signals s ON s.customer_id = e.customer_id
+        LEFT JOIN LATERAL (
+            SELECT ltv_at_risk FROM churn_predictions WHERE customer_id = e.customer_id
+            AND prediction_date <= (e.entered_at AT TIME ZONE 'UTC')::date ORDER BY prediction_date DESC LIMIT 1
+        ) p ON true
+    )
+    SELECT count(*) AS treated, count(*) FILTER (WHERE stayed) AS stayed,
+        coalesce(sum(ltv) FILTER (WHERE stayed), 0) AS ltv_protected,
+        count(*) FILTER (WHERE stayed AND calmed) AS calmed,
+        coalesce(sum(ltv) FILTER (WHERE stayed AND calmed), 0) AS ltv_calmed,
+        count(*) FILTER (WHERE stayed AND ltv IS NULL) AS unpriced
+    FROM judged
+    """
+)
+
+
+async def sum_protected(connection: AsyncConnection, now: datetime, *, days: int, high: float) -> Protected:
+    """What the customers are worth who entered a playbook within so many days at a probability of `high` or more and are
+    still here: not cancelled, and seen within the last 60 days.
+
+    A plain count without a counterfactual: some would have stayed anyway. Each customer counts once, by the first such
+    entry; the held out and shadows don't count.
+    """
+    since = now - timedelta(days=days)
+    row = (
+        await connection.execute(
+            _PROTECTED, {"since": since, "high": high, "seen": now - timedelta(days=SILENT_DAYS)}
+        )
+    ).one()
+    return Protected(since=since, **row._mapping)
+
+
+async def list_startable(connection: AsyncConnection) -> list[tuple[str, str, str]]:
+    """(name, title, status) of the playbooks that somebody may ask a customer into, by title."""
+    rows = await connection.execute(
+        text(
+            "SELECT name, coalesce(compiled ->> 'title', name) AS title, status FROM playbooks "
+            "WHERE status IN ('live', 'shadow') ORDER BY lower(coalesce(compiled ->> 'title', name)), name"
+        )
+    )
+    return [(row.name, row.title, row.status) for row in rows]
+
+
+async def read_latest_report(connection: AsyncConnection) -> tuple[datetime, Mapping[str, Any]] | None:
+    """The newest report of how good predictions were, and when it was made; None before the first."""
+    rows = await connection.execute(text("SELECT at, report FROM model_reports ORDER BY day DESC LIMIT 1"))
+    row = rows.first()
+    return None if row is None else (row.at, row.report)
