@@ -89,7 +89,7 @@ def new_step(name: str, root: Path) -> None:
 
 
 def _check_playbook_name(name: str) -> None:
-    from schemas.loader import POLICY_FILE
+    from schemas.loader import BESIDE_PLAYBOOKS
     from schemas.message_part import NAME_PATTERN
 
     if not re.fullmatch(NAME_PATTERN, name) or len(name) > LONGEST_NAME:
@@ -98,8 +98,9 @@ def _check_playbook_name(name: str) -> None:
             f"{name!r} can't be the name of a playbook.",
             remedy=f"Names are lower-case words with dashes{f', such as {near}' if near else ''}.",
         )
-    if name == Path(POLICY_FILE).stem:
-        raise InputError(f"{POLICY_FILE} is what governs all playbooks.", remedy="Choose another name.")
+    if f"{name}.yaml" in BESIDE_PLAYBOOKS:
+        told = "what governs all playbooks" if name == "policy" else "what customers are to reach"
+        raise InputError(f"{name}.yaml is {told}.", remedy="Choose another name.")
 
 
 def _check_step_word(name: str, root: Path) -> None:

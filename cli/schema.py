@@ -14,6 +14,7 @@ from schemas.catalogue import load_catalogue
 from schemas.editor_schema import adapt_for_editors
 from schemas.file_schema import build_policy_schema, build_template_schema
 from schemas.health_schema import build_health_schema
+from schemas.milestones_schema import build_milestones_schema
 from schemas.playbook_schema import build_playbook_schema
 from schemas.playbook_test_schema import build_playbook_test_schema
 
@@ -30,6 +31,7 @@ def build_schemas() -> dict[str, dict[str, Any]]:
             build_playbook_test_schema(load_catalogue(), step_types)
         ),
         "health.schema.json": adapt_for_editors(build_health_schema(load_catalogue())),
+        "milestones.schema.json": adapt_for_editors(build_milestones_schema(load_catalogue())),
         "policy.schema.json": adapt_for_editors(build_policy_schema()),
         "template.schema.json": adapt_for_editors(build_template_schema()),
     }
@@ -47,7 +49,7 @@ def build_schemas() -> dict[str, dict[str, Any]]:
 )
 @click.pass_context
 def command(context: click.Context, check: bool, directory: Path) -> None:
-    """Write the JSON Schemas of playbooks, their tests, policy, health models and templates.
+    """Write the JSON Schemas of playbooks, their tests, policy, milestones, health models and templates.
 
     An editor completes and checks a playbook whose first line is
     `# yaml-language-server: $schema=../schemas/playbook.schema.json`.

@@ -11,7 +11,8 @@ from operator import or_
 from activities.facts import Known, load_known, load_reachability
 from activities.steps import StepOpening
 from activities.versions import Version
-from loops.entries import Entries, Entry, consider
+from loops.entries import Entries
+from loops.entry import Entry, consider
 from loops.triggers import Trigger, prepare_triggers
 from rules.calendar import midnight_before
 from rules.needs import Needs, trigger_needs

@@ -12,7 +12,7 @@ from activities.running import close_run
 from activities.steps import StepOpening
 from loops.notices import Notices
 from schemas.run import RunEnd
-from store import deliveries, evaluations, reminders, rewards, runs
+from store import claiming, deliveries, evaluations, reminders, rewards, runs
 from store.customers import lock_customers
 from store.partitions import ensure_partitions
 
@@ -82,7 +82,7 @@ class Upkeep:
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)
             for delivery in await deliveries.load_forgotten(connection, now - FORGOTTEN, 100):
-                await deliveries.settle(
+                await claiming.settle(
                     connection,
                     delivery.id,
                     delivery.attempt,

@@ -25,6 +25,8 @@ from schemas.health_file import read_health_model
 from schemas.health_model import HealthModel
 from schemas.language import Language
 from schemas.language_digest import digest_language
+from schemas.milestones import Milestones
+from schemas.milestones_file import read_milestones
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
 from schemas.policy_file import read_policy
@@ -189,6 +191,15 @@ class FileCompiler:
 
         _, policy, problems = _survive(path, content, read)
         return policy, problems
+
+    def read_milestones(self, path: Path, content: bytes) -> tuple[Milestones | None, list[Problem]]:
+        """The milestones in the file at `path`, None where it has errors, and its problems."""
+
+        def read(source: Source, found: list[Problem]) -> tuple[Milestones | None, list[Problem]]:
+            return read_milestones(source, self._language, found)
+
+        _, milestones, problems = _survive(path, content, read)
+        return milestones, problems
 
     def _compile(self, path: Path, content: bytes, templates: _Watched) -> tuple[bool, Compiled]:
         def read(source: Source, found: list[Problem]) -> tuple[Compiled | None, list[Problem]]:

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from schemas.catalogue import Catalogue
 from schemas.file_schema import build_policy_schema, build_template_schema
 from schemas.health_schema import build_health_schema
+from schemas.milestones_schema import build_milestones_schema
 from schemas.playbook_schema import build_playbook_schema
 from schemas.shape_check import make_validator
 from schemas.step_type import StepTypes
@@ -54,6 +55,11 @@ class Language:
     def health_validator(self) -> Draft202012Validator:
         """Checks the shape of a health model."""
         return make_validator(build_health_schema(self.catalogue))
+
+    @cached_property
+    def milestones_validator(self) -> Draft202012Validator:
+        """Checks the shape of `milestones.yaml`."""
+        return make_validator(build_milestones_schema(self.catalogue))
 
     @cached_property
     def template_names(self) -> dict[str, Collection[str]]:

@@ -15,6 +15,7 @@ from schemas.errors import Problem, SettingError
 from schemas.file_compiler import FileCompiler, Templates
 from schemas.health_model import HealthModel
 from schemas.language import Language
+from schemas.milestones import Milestones
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
 from schemas.problem import nearest
@@ -25,6 +26,9 @@ from schemas.template_file import MessageTemplate
 from schemas.yaml_file import read_content, unreadable
 
 POLICY_FILE = "policy.yaml"
+MILESTONES_FILE = "milestones.yaml"
+# Files beside the playbooks that are none.
+BESIDE_PLAYBOOKS = (POLICY_FILE, MILESTONES_FILE)
 TEMPLATES = "templates"
 HEALTH = "health"
 
@@ -37,7 +41,8 @@ class Loaded:
     the files that were looked at. `policy` is None where `policy.yaml` has errors (keep the last good one);
     without the file nothing governs. `invalid` names the playbooks whose files are there and can't be used,
     be it for a fault of their own or of a template: they aren't gone. `health` has the good files of `health/`; those
-    that ship are always there beside them. `broken_health` names the others.
+    that ship are always there beside them. `broken_health` names the others. `milestones` is None without
+    `milestones.yaml`, and where that has errors (`broken_milestones`).
     """
 
     playbooks: dict[str, CompiledPlaybook] = field(default_factory=dict)
@@ -49,6 +54,8 @@ class Loaded:
     invalid: frozenset[str] = frozenset()
     health: dict[str, HealthModel] = field(default_factory=dict)
     broken_health: frozenset[str] = frozenset()
+    milestones: Milestones | None = None
+    broken_milestones: bool = False
 
     @property
     def failed(self) -> bool:
@@ -59,7 +66,7 @@ class Loaded:
 def load_playbooks(
     directory: Path, catalogue: Catalogue, step_types: StepTypes, cache: CompiledCache | None = None
 ) -> Loaded:
-    """Everything in `directory`: its playbooks, `policy.yaml`, `templates/` and `health/`.
+    """Everything in `directory`: its playbooks, `policy.yaml`, `milestones.yaml`, `templates/` and `health/`.
 
     cache: where to find, and to keep, what files were compiled to; the answer is the same without it.
     Raises SettingError where there is no such directory.
@@ -108,6 +115,7 @@ class _Loader:
         self.template_files: dict[Path, None] = {}
         self.policy_files: dict[Path, None] = {}
         self.health_files: dict[Path, None] = {}
+        self.milestone_files: dict[Path, None] = {}
         self.homes: dict[Path, Templates] = {}
         self.unnamed: dict[tuple[Path, str], list[Problem]] = {}
         self.beside: dict[Path, frozenset[str]] = {}
@@ -138,10 +146,8 @@ class _Loader:
             self.template_files[path] = None
         elif path.parent.name == HEALTH:
             self.health_files[path] = None
-        elif path.name == POLICY_FILE:
-            self.policy_files[path] = None
         else:
-            self.playbook_files[path] = None
+            self._add_beside(path)
 
     def _add_directory(self, directory: Path) -> None:
         if directory.name == TEMPLATES:
@@ -151,10 +157,14 @@ class _Loader:
             self.health_files.update(dict.fromkeys(self._yaml_files(directory)))
             return
         for path in self._yaml_files(directory):
-            (self.policy_files if path.name == POLICY_FILE else self.playbook_files)[path] = None
+            self._add_beside(path)
         for name, files in ((TEMPLATES, self.template_files), (HEALTH, self.health_files)):
             if os.path.isdir(directory / name):  # noqa: PTH112 - False also where nobody may look
                 files.update(dict.fromkeys(self._yaml_files(directory / name)))
+
+    def _add_beside(self, path: Path) -> None:
+        own = {POLICY_FILE: self.policy_files, MILESTONES_FILE: self.milestone_files}
+        own.get(path.name, self.playbook_files)[path] = None
 
     def _yaml_files(self, directory: Path) -> list[Path]:
         try:
@@ -174,6 +184,8 @@ class _Loader:
             self._templates_of(path.parent.parent)
         for path in self.health_files:
             self._read_health(path)
+        for path in self.milestone_files:
+            self._read_milestones(path)
         for path in self.policy_files:
             self._read_policy(path, named=True)
         for path in self.playbook_files:
@@ -227,7 +239,7 @@ class _Loader:
     def _beside(self, home: Path) -> frozenset[str]:
         """The names of the playbooks in `home`."""
         if home not in self.beside:
-            files = [path for path in _unhidden(home) if path.name != POLICY_FILE]
+            files = [path for path in _unhidden(home) if path.name not in BESIDE_PLAYBOOKS]
             self.beside[home] = frozenset(path.stem for path in files)
         return self.beside[home]
 
@@ -263,6 +275,16 @@ class _Loader:
             self.loaded.health[path.stem] = model
         else:
             self.loaded.broken_health |= {path.stem}
+
+    def _read_milestones(self, path: Path) -> None:
+        content = self._read(path)
+        if isinstance(content, Problem):
+            found, problems = None, [content]
+        else:
+            found, problems = self.compiler.read_milestones(path, content)
+        self._tell(*problems)
+        self.loaded.milestones = found
+        self.loaded.broken_milestones = found is None
 
     def _read_policy(self, path: Path, *, named: bool) -> None:
         content = self._read(path, count=named)

@@ -131,6 +131,8 @@ class Database:
             driver_url(database_url),
             pool_size=connections,
             max_overflow=0,
+            # What was given back last goes out first: its statements are prepared, and it was alive a moment ago.
+            pool_use_lifo=True,
             pool_timeout=30,
             # What a statement was called with names people; errors end up in logs and histories.
             hide_parameters=True,

@@ -18,11 +18,10 @@ from schemas.access import Principal
 from schemas.errors import NotFoundError
 from schemas.run import Interruption
 from store import runs
+from store.addresses import ADDRESS_TRAITS, address_of, find_by_address, hash_address
 from store.audit import record_change
-from store.contact import ADDRESS_TRAITS, address_of, find_by_address
 from store.customers import load_customers, lock_customers
 from store.database import encode
-from store.deliveries import hash_address
 from store.erasing_fence import hash_external_id
 from store.push_tokens import PushToken, address_of_token
 

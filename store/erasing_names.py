@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from store.contact import ADDRESS_TRAITS, address_of, hashes_of
+from store.addresses import ADDRESS_TRAITS, address_of, hashes_of
 from store.customers import Customer
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.contact import ADDRESS_TRAITS
+from store.addresses import ADDRESS_TRAITS
 from store.customers import load_customers
 from store.erasing import count_rows, load_erasure
 from store.erasing_names import Names, names_of

@@ -14,12 +14,16 @@ from store.database import encode
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One customer to look at: names of the events and signals that changed, or everything (the daily pass)."""
+    """One customer to look at: names of the events and signals that changed, or everything (the daily pass).
+
+    traceparent: the trace that asked for it last (W3C Trace Context), where there is one.
+    """
 
     customer_id: str
     since: datetime
     changed: frozenset[str]
     everything: bool
+    traceparent: str | None = None
 
 
 _LOCK = text(
@@ -29,8 +33,8 @@ _LOCK = text(
 # Asked under the locks: for whom is to be erased nothing is decided any more.
 _TAKE = text(
     "WITH taken AS (DELETE FROM evaluations WHERE customer_id = ANY(CAST(:ids AS uuid[])) "
-    "RETURNING customer_id, since, changed, everything) "
-    "SELECT customer_id::text, since, changed, everything FROM taken t "
+    "RETURNING customer_id, since, changed, everything, traceparent) "
+    "SELECT customer_id::text, since, changed, everything, traceparent FROM taken t "
     "WHERE NOT EXISTS (SELECT FROM erasures e WHERE e.customer_id = t.customer_id)"
 )
 
@@ -44,8 +48,8 @@ async def take_requests(connection: AsyncConnection, limit: int) -> list[Request
         return []
     rows = await connection.execute(_TAKE, {"ids": ids})
     requests = [
-        Request(customer_id, since, frozenset(changed), everything)
-        for customer_id, since, changed, everything in rows
+        Request(customer_id, since, frozenset(changed), everything, trace)
+        for customer_id, since, changed, everything, trace in rows
     ]
     return sorted(requests, key=lambda request: (request.since, request.customer_id))
 

@@ -12,9 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.delivery_report import InboundMessage
-from store.contact import address_of, find_by_address, hashes_of
+from store.addresses import address_of, find_by_address, hash_address, hashes_of
 from store.customers import load_customers
-from store.deliveries import hash_address
 from store.runs import NAMESPACE
 
 # An answer to something that was sent longer ago is none.

@@ -36,11 +36,11 @@ _ADD_TALLIES = text(
     "DO UPDATE SET count = t.count + excluded.count, total = t.total + excluded.total"
 )
 _REQUEST = text(
-    "INSERT INTO evaluations AS e (customer_id, since, changed) "
-    "SELECT customer_id, :since, ARRAY(SELECT jsonb_array_elements_text(changed)) "
-    "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(customer_id uuid, changed jsonb) "
+    "INSERT INTO evaluations AS e (customer_id, since, changed, traceparent) "
+    "SELECT customer_id, :since, ARRAY(SELECT jsonb_array_elements_text(changed)), traceparent "
+    "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(customer_id uuid, changed jsonb, traceparent text) "
     "ON CONFLICT (customer_id) DO UPDATE SET changed = ARRAY("
-    "SELECT DISTINCT unnest(e.changed || excluded.changed))"
+    "SELECT DISTINCT unnest(e.changed || excluded.changed)), traceparent = coalesce(excluded.traceparent, e.traceparent)"
 )
 
 
@@ -97,7 +97,8 @@ async def _take(
     if fresh:
         changed = await _move(connection, fresh, customers, move)
         if evaluate:
-            await _request_evaluation(connection, changed, fresh[-1].received_at)
+            traces = {customers[e.external_id]: e.traceparent for e in fresh if e.traceparent}
+            await _request_evaluation(connection, changed, fresh[-1].received_at, traces)
             await _request_repair(connection, fresh, customers)
     return len(fresh), dropped.total()
 
@@ -229,13 +230,18 @@ async def _request_repair(
 
 
 async def _request_evaluation(
-    connection: AsyncConnection, changed: Mapping[str, set[str]], since: datetime
+    connection: AsyncConnection, changed: Mapping[str, set[str]], since: datetime, traces: Mapping[str, str]
 ) -> None:
     await connection.execute(
         _REQUEST,
         {
             "since": since,
-            "rows": encode([{"customer_id": c, "changed": sorted(n)} for c, n in sorted(changed.items())]),
+            "rows": encode(
+                [
+                    {"customer_id": c, "changed": sorted(n), "traceparent": traces.get(c)}
+                    for c, n in sorted(changed.items())
+                ]
+            ),
         },
     )
 

@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.facts import Event
 from schemas.sent import Sent
 from store.consent_history import load_consent_history, trace_consent
-from store.contact import find_suppressions
 from store.corrections import TRAIT_EVENTS, StoredCorrection, load_corrections
 from store.customers import Customer, load_customers
 from store.deliveries import ANSWERED_AT, delivery_id
 from store.message_history import NO_TALK
 from store.signals import pick_day, read_value
+from store.suppressions import find_suppressions
 from store.tables import SIGNAL_COLUMNS
 
 # What the engine itself put into a customer's history has this source.

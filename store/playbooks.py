@@ -41,7 +41,7 @@ class Change:
     """
 
     name: str
-    kind: Literal["new", "version", "status", "limits", "text", "retired", "policy", "health"]
+    kind: Literal["new", "version", "status", "limits", "text", "retired", "policy", "health", "milestones"]
     before: CompiledPlaybook | None = None
     after: CompiledPlaybook | None = None
 
@@ -62,6 +62,8 @@ class Change:
                 return "other rules for all"
             case "health":
                 return "another health model"
+            case "milestones":
+                return "other milestones"
             case _:
                 told = ""
         before, after = (one.status if one else "" for one in (self.before, self.after))

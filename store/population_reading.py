@@ -84,7 +84,8 @@ async def load_part(
         + " FROM (SELECT c.id, c.external_id, coalesce(s.xmin::text::int8, 0) AS version, s.custom, "
         + ", ".join(columns)
         + "".join(f", {sql} AS profile_{name}" for name, sql in kept)
-        + " FROM customers c LEFT JOIN signals s ON s.customer_id = c.id "
+        # The bounds twice: PostgreSQL doesn't carry a range over to the other side of a join, and would read all signals.
+        + f" FROM customers c LEFT JOIN signals s ON s.customer_id = c.id AND s.{BETWEEN} "
         "WHERE c.id BETWEEN %(first)s::uuid AND %(last)s::uuid ORDER BY c.id) part",
         bounds.given,
     )

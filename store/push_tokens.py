@@ -11,9 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import NotFoundError
+from store.addresses import hash_address
 from store.customers import find_customer, lock_customers
 from store.database import encode
-from store.deliveries import hash_address
 
 # The traits by which apps tell their token, and the one by which everybody else knows where push goes.
 TOKEN_TRAITS = ("push_token", "pushToken")

@@ -33,12 +33,13 @@ async def list_tasks(
     customer: str | None = None,
     holder: str | None = None,
     team: str | None = None,
+    unassigned: bool = False,
     due_before: datetime | None = None,
     limit: int = 100,
 ) -> list[TaskRow]:
     """Tasks, the most pressing first, closed ones last; an assignee's include those escalated to or taken by them.
 
-    holder: who has it now; of a team also what nobody took yet. due_before: open work that is due then or earlier.
+    holder: who has it now; of a team also what nobody took yet. unassigned: only what waits on a team's list. due_before: open work that is due then or earlier.
     """
     conditions: list[str] = []
     values: dict[str, Any] = {"limit": limit}
@@ -58,11 +59,13 @@ async def list_tasks(
         if value is not None:
             conditions.append(column)
             values[name] = value
+    if unassigned:
+        conditions.append("t.team = coalesce(t.taken_by, t.escalated_to, t.assignee)")
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     rows = await connection.execute(
         text(
-            f"{_SELECT}{where}ORDER BY (t.state <> 'open'), CASE WHEN t.state = 'open' THEN t.due_at END, "
-            "t.closed_at DESC, t.id LIMIT :limit"
+            # What is open isn't closed, so it comes first; an index has this order.
+            f"{_SELECT}{where}ORDER BY t.closed_at DESC NULLS FIRST, t.due_at, t.id LIMIT :limit"
         ),
         values,
     )

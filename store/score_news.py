@@ -18,9 +18,11 @@ MOST_BYTES = 7500
 
 
 class ScoreNews(msgspec.Struct, frozen=True, array_like=True):
-    """`kind` is health_changed or churn_scored, `customer_id` our id, `user_id` the caller's; `state` the new level."""
+    """`kind` is health_changed, churn_scored or milestone, `customer_id` our id, `user_id` the caller's; `state` the new
+    level, or the type of the milestone.
+    """
 
-    kind: Literal["health_changed", "churn_scored"]
+    kind: Literal["health_changed", "churn_scored", "milestone"]
     customer_id: str
     user_id: str
     state: str

@@ -16,7 +16,8 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.run import Interruption
-from store.contact import Word, hashes_by_channel
+from store.addresses import hashes_by_channel
+from store.contact import Word
 from store.customer_health import WRITTEN_MIDNIGHTS, read_midnights
 from store.customers import PROFILE_TRAITS, Customer, read_customer
 from store.database import fetch

@@ -32,6 +32,7 @@ async def read_work_list(
     assignee: str | None = None,
     holder: str | None = None,
     team: str | None = None,
+    unassigned: bool = False,
     state: str | None = None,
     customer: str | None = None,
     due: str | None = None,
@@ -44,7 +45,7 @@ async def read_work_list(
     elif due == "today":
         before = next_midnight(now, (await load_policy(connection)).default_zone)
     rows = await list_tasks(
-        connection, assignee=assignee, holder=holder, team=team, state=state, customer=customer, due_before=before,
-        limit=limit,
+        connection, assignee=assignee, holder=holder, team=team, unassigned=unassigned, state=state,
+        customer=customer, due_before=before, limit=limit,
     )  # fmt: skip
     return [describe_task(row, now) for row in rows]

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from loops.backtest.watcher import PlayedRun
 from loops.simulation.run import Line
 from loops.simulation.wording import plain
-from rules.sending import MESSAGE_CHANNELS
+from rules.consent import MESSAGE_CHANNELS
 from scoring.detection import Detection
 
 WORK = ("call", "task")

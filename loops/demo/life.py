@@ -31,7 +31,9 @@ TEMPLATES = (
     "Venue walk-through",
 )
 CRITICAL = ("account_setup", "first_client", "first_form", "first_journey")
-LATER = ("ten_clients", "first_automation", "fifty_clients", "first_review", "first_referral")
+LATER = ("first_automation", "first_review")
+# Reached with so many clients.
+CLIENTS = ((10, "ten_clients"), (50, "fifty_clients"))
 
 
 @dataclass
@@ -147,6 +149,9 @@ class _Diary:
         elif life.imported and rng.random() < 0.06:
             self.note("client_added", day, hour + 0.3)
             life.clients += 1
+        for clients, milestone in CLIENTS:
+            if life.clients >= clients:
+                self.reach(milestone, day, hour)
         if rng.random() < 0.07:
             self.note("form_created", day, hour + 0.35)
             self.reach("first_form", day, hour)
@@ -176,6 +181,7 @@ class _Diary:
                 self.reach(later[0], day, hour)
         if rng.random() < 0.006 * len(life.features) / 4:
             self.note("referral_made", day, hour + 0.5)
+            self.reach("first_referral", day, hour)
 
     def complain(self, day: date, hour: float) -> None:
         life, rng = self.life, self.rng

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
 
-from loops.demo.life import CRITICAL, LATER, Kind, Life, live
+from loops.demo.life import CLIENTS, CRITICAL, LATER, Kind, Life, live
 from loops.demo.people import describe_person
 from loops.demo.personas import PERSONAS
 from loops.demo.record import DemoCustomer, DemoEvent, Recorder
@@ -156,11 +156,13 @@ def _bring_past(rng: Random, life: Life, recorder: Recorder, begin: datetime, fi
     life.clients = rng.randrange(6, 28)
     life.imported = True
     recorder.note("client_imported", begin, count=life.clients)
-    for _ in range(rng.randrange(1, 7)):
-        recorder.note("form_created", begin)
+    forms = rng.randrange(1, 7)
     reached = [*CRITICAL[: rng.choices((2, 3, 4), weights=(6, 14, 80))[0]]]
     if len(reached) == len(CRITICAL):
         reached += LATER[: rng.randrange(0, 4)]
+    reached += [milestone for clients, milestone in CLIENTS if life.clients >= clients]
+    for _ in range(forms if "first_form" in reached else 0):
+        recorder.note("form_created", begin)
     for milestone in reached:
         recorder.note("milestone_completed", begin, milestone=milestone, critical=milestone in CRITICAL)
     life.milestones = reached
