@@ -53,7 +53,7 @@ def command(channel: str | None, form: str) -> None:
 
 async def _count(connection: Connection) -> list[dict[str, Any]]:
     from rules.complaints import WINDOW
-    from store.contact import ADDRESS_TRAITS
+    from store.addresses import ADDRESS_TRAITS
     from store.database import LiveClock
     from store.delivery_reports import count_complaints
     from store.standing_alerts import load_parked_channels

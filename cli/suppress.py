@@ -15,8 +15,8 @@ from cli.orders import who
 from schemas.settings import Settings
 
 if TYPE_CHECKING:
-    from store.contact import Lift, Suppression
     from store.database import Connection
+    from store.suppressions import Lift, Suppression
 
 CHANNELS = ("email", "sms", "whatsapp", "push", "voice")
 # The engine's own reasons, and those that people give.
@@ -84,10 +84,10 @@ def command(
 
 def _suppress(channel: str, address: str, reason: str) -> None:
     from cli.actor import system_actor
+    from store.addresses import find_by_address, hash_address
     from store.audit import record_change
-    from store.contact import find_by_address, suppress
     from store.database import LiveClock
-    from store.deliveries import hash_address
+    from store.suppressions import suppress
 
     async def suppress_now(connection: Connection) -> tuple[bool, int]:
         having = await find_by_address(connection, channel, address)
@@ -114,9 +114,10 @@ def _suppress(channel: str, address: str, reason: str) -> None:
 
 def _lift(channel: str, address: str, reason: str | None) -> None:
     from cli.actor import system_actor
+    from store.addresses import hashes_of
     from store.audit import record_change
-    from store.contact import hashes_of, lift, list_suppressions
     from store.database import LiveClock
+    from store.suppressions import lift, list_suppressions
 
     async def lift_now(connection: Connection) -> tuple[list[str], list[Suppression]]:
         hashes = hashes_of(channel, address)
@@ -141,7 +142,7 @@ def _lift(channel: str, address: str, reason: str | None) -> None:
 
 
 def _list(channel: str | None, address: str | None, reason: str | None, limit: int, form: str) -> None:
-    from store.contact import list_suppressions
+    from store.suppressions import list_suppressions
 
     async def list_now(connection: Connection) -> list[Suppression]:
         hashes = _hashes(channel, address)
@@ -163,7 +164,7 @@ def _list(channel: str | None, address: str | None, reason: str | None, limit: i
 
 
 def _list_lifts(channel: str | None, address: str | None, limit: int, form: str) -> None:
-    from store.contact import list_lifts
+    from store.suppressions import list_lifts
 
     async def list_now(connection: Connection) -> list[Lift]:
         hashes = _hashes(channel, address)
@@ -184,7 +185,7 @@ def _list_lifts(channel: str | None, address: str | None, limit: int, form: str)
 
 def _hashes(channel: str | None, address: str | None) -> list[str] | None:
     """What an address may be kept under; None for all."""
-    from store.contact import hashes_of
+    from store.addresses import hashes_of
 
     if address is None:
         return None

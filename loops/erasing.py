@@ -15,7 +15,7 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.delivery import PROVIDER_SECONDS, SETTLE_SECONDS
+from activities.claims import PROVIDER_SECONDS, SETTLE_SECONDS
 from activities.running import close_run
 from activities.steps import StepOpening
 from schemas.access import Principal

@@ -9,10 +9,10 @@ from loops.report_taking import instant_of, properties_of, restate
 from rules.keywords import KEYWORDS, Keyword, read_keyword
 from schemas.delivery_report import DeliveryReport, InboundMessage
 from store import delivery_reports
-from store.contact import declare_consents, hashes_of, lift, list_suppressions, suppress
+from store.addresses import hash_address, hashes_of
+from store.contact import declare_consents
 from store.customers import lock_customers
 from store.database import Connection
-from store.deliveries import hash_address
 from store.delivery_reports import ReportedDelivery
 from store.inbound_messages import (
     ANSWERED_WITHIN,
@@ -25,6 +25,7 @@ from store.inbound_messages import (
 )
 from store.message_events import tell_event
 from store.playbooks import load_policy
+from store.suppressions import lift, list_suppressions, suppress
 
 # What the recipient said: to us, or to the provider, which told us by refusing a message.
 STOP_REASONS = ("stop", "opted_out")

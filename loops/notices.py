@@ -23,7 +23,7 @@ from rules.tasks import due_after
 from rules.zones import zone_or_default
 from schemas.errors import NotFoundError
 from schemas.policy import Policy
-from store.contact import load_consents, load_suppressions
+from store.contact import load_consents
 from store.customers import load_customers, lock_customers
 from store.database import Connection
 from store.notices import (
@@ -37,6 +37,7 @@ from store.notices import (
     take_notice,
 )
 from store.playbooks import load_policy
+from store.suppressions import load_suppressions
 from store.tasks import Task, load_task
 
 log = logging.getLogger(__name__)

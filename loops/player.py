@@ -16,30 +16,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from temporalio.testing import WorkflowEnvironment
-
 from activities.links import LinkMaker
-from activities.population import Population as Scoring
-from activities.steps import StepOpening
-from activities.versions import Versions
 from channels.registry import close_channels, make_channels
 from channels.settings import ChannelSettings
-from loops.candidates import Candidates
 from loops.demo.behaviour import call_outcome, coming_events, respond
 from loops.demo.loading import load_population
 from loops.demo.population import Population
 from loops.demo.record import DemoEvent
-from loops.dispatcher import Dispatcher
-from loops.evaluator import BATCH, Evaluator
 from loops.narration import Narrator
+from loops.played_time import PlayedTime
 from loops.publishing import publish_directory
 from loops.simulation.server import run_test_server
 from loops.temporal_workers import make_workers
-from loops.upkeep import Upkeep
 from schemas.catalogue import load_catalogue
 from schemas.errors import ConflictError
 from schemas.incoming import IncomingEvent
-from schemas.population_run import FinishCall, PlanCall, ShardCall
 from schemas.settings import Settings
 from scoring.moving import make_mover
 from store.database import Database, PlayedClock
@@ -71,10 +62,11 @@ async def play(
         try:
             population = await _populate(database, say, customers)
             channels = make_channels(ChannelSettings.from_environ(settings.environ))
-            player = Player(database, clock, temporal, population, say, LinkMaker.of(settings))
+            time_ = PlayedTime(database, clock, temporal, LinkMaker.of(settings))
+            player = Player(database, time_, population, say)
             await publish_directory(database, settings.playbooks, load_catalogue())
             async with contextlib.AsyncExitStack() as stack:
-                for worker in make_workers(temporal.client, player.opening, channels, sandboxed=False):
+                for worker in make_workers(temporal.client, time_.opening, channels, sandboxed=False):
                     await stack.enter_async_context(worker)
                 await player.play(start, days)
             await close_channels(channels)
@@ -97,29 +89,16 @@ class Player:
     """One month, moment by moment."""
 
     def __init__(
-        self,
-        database: Database,
-        clock: PlayedClock,
-        temporal: WorkflowEnvironment,
-        population: Population,
-        say: Callable[[str], None],
-        links: LinkMaker,
+        self, database: Database, time: PlayedTime, population: Population, say: Callable[[str], None]
     ) -> None:
         self._database = database
-        self._clock = clock
-        self._temporal = temporal
+        self._time = time
         self._population = population
-        versions = Versions()
-        self.opening = StepOpening(database, load_catalogue(), versions, links)
-        self._evaluator = Evaluator(self.opening)
-        self._dispatcher = Dispatcher(database, temporal.client, versions, clock="played")
-        self._upkeep = Upkeep(self.opening)
-        self._scoring = Scoring(self.opening, Candidates(self.opening))
         self._move = make_mover(load_catalogue())
         self._agenda: list[_Moment] = []
         self._order = count()
         self._seen: set[str] = set()
-        self._watched = clock.now
+        self._watched = time.now
         self.narrator = Narrator(population, say)
 
     async def play(self, start: datetime, days: int) -> None:
@@ -127,44 +106,27 @@ class Player:
         end = start + timedelta(days=days)
         for event in coming_events(self._population, start=start, days=days, grid_minutes=LIFE_MINUTES):
             self._put(event.at, event=event)
-        midnight = start
         while True:
-            due = await self._next_due() or end
-            moment = min(self._agenda[0].at if self._agenda else end, midnight, due)
-            moment = max(moment, self._clock.now)
+            moment = await self._time.next_moment()
+            if self._agenda:
+                moment = max(min(self._agenda[0].at, moment), self._time.now)
             if moment >= end:
                 break
-            await self._go_to(moment)
-            if moment >= min(midnight, due):
-                await self._upkeep.run_once()
-            rung = await self._happen(moment)
-            if moment >= midnight:
-                await self._score(moment)
-            await self._settle(rung=rung)
+            await self._time.go_to(moment)
+            day_began = await self._time.work(self._happen)
             await self._watch()
-            if moment >= midnight:
+            if day_began:
                 self.narrator.turn_day(moment)
-                midnight = (moment + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-        await self._go_to(end)
-        await self._settle()
+        await self._time.go_to(end)
+        await self._time.settle()
         await self._watch()
 
     def _put(self, at: datetime, *, event: DemoEvent | None = None, task: Happening | None = None) -> None:
         heapq.heappush(self._agenda, _Moment(at, next(self._order), event, task))
 
-    async def _next_due(self) -> datetime | None:
-        """The next moment that time alone makes due, exactly: a backtest of what is played finds the same moments."""
-        return await self._upkeep.next_due()
-
-    async def _go_to(self, moment: datetime) -> None:
-        """Let virtual time pass; timers that fall due on the way fire, and their activities run, in order."""
-        while (left := moment - await self._temporal.get_current_time()) > timedelta(0):
-            await self._temporal.sleep(left)
-        self._clock.now = moment
-
-    async def _happen(self, moment: datetime) -> bool:
+    async def _happen(self) -> bool:
         """Take in what happens now; whether a run was rung directly."""
-        events, rung = [], False
+        events, rung, moment = [], False, self._time.now
         while self._agenda and self._agenda[0].at <= moment:
             due = heapq.heappop(self._agenda)
             if due.event:
@@ -177,34 +139,16 @@ class Player:
             await take_in(self._database, events, move=self._move)
         return rung
 
-    async def _score(self, moment: datetime) -> None:
-        """The day's run over the population, which the played server has no schedule for."""
-        day = moment.astimezone(UTC).date()
-        plan = await self._scoring.plan(PlanCall(day=day))
-        for shard in range(plan.shards):
-            await self._scoring.score_shard(ShardCall(day=day, shard=shard, shards=plan.shards))
-        await self._scoring.finish(FinishCall(day=day))
-
     async def _complete(self, task: Happening, outcome: str, moment: datetime) -> None:
         with contextlib.suppress(ConflictError):  # the run ended meanwhile, and the call with it
             await complete_task(self._database, task.id, outcome, notes="played", by="demo")
             self._answer(task, "call", moment)
 
-    async def _settle(self, *, rung: bool = False) -> None:
-        """Decide on everybody who waits to be looked at, then start and ring what follows from it."""
-        while True:
-            done = await self._evaluator.run_once()
-            rung = rung or done.entered > 0 or done.rung > 0
-            if done.customers < BATCH:
-                break
-        while rung and await self._dispatcher.run_once():
-            continue
-
     async def _watch(self) -> None:
         """See what the runs did since the last look, tell of it, and let the suppliers answer."""
         async with self._database.transaction() as connection:
             happenings = await load_happenings(connection, self._watched)
-        seen, self._seen, self._watched = self._seen, {one.key for one in happenings}, self._clock.now
+        seen, self._seen, self._watched = self._seen, {one.key for one in happenings}, self._time.now
         for happening in happenings:
             if happening.key in seen:
                 continue
@@ -223,7 +167,7 @@ class Player:
             step=happening.step,
             at=at,
         ):
-            self._put(max(event.at, self._clock.now), event=event)
+            self._put(max(event.at, self._time.now), event=event)
 
 
 def _incoming(event: DemoEvent, moment: datetime) -> IncomingEvent:

@@ -12,14 +12,15 @@ from rules.complaints import WINDOW, judge_complaints
 from rules.delivery_status import Standing, is_machine, weigh
 from schemas.delivery_report import DeliveryReport
 from store import delivery_reports, run_steps
-from store.contact import declare_consents, suppress
+from store.addresses import hash_address
+from store.contact import declare_consents
 from store.customers import lock_customers
 from store.database import Connection
-from store.deliveries import hash_address
 from store.delivery_reports import ReportedDelivery
 from store.message_events import tell_event
 from store.playbooks import load_policy
 from store.standing_alerts import last_lifted_at, parking_kind, raise_standing
+from store.suppressions import suppress
 
 EVENTS = {
     "delivered": "message_delivered", "opened": "message_opened", "clicked": "message_clicked",

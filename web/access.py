@@ -168,7 +168,9 @@ async def check_form(request: Request) -> None:
     session = await session_of(request)
     if session is not None:
         shown = request.headers.get("x-csrf")
-        _compare(shown if shown is not None else (await read_form(request, most=500)).get("csrf", ""), session.csrf)
+        _compare(
+            shown if shown is not None else (await read_form(request, most=500)).get("csrf", ""), session.csrf
+        )
 
 
 async def _reader_of(request: Request) -> Principal:

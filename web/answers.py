@@ -161,6 +161,16 @@ class Part(Row):
     detail: str
 
 
+class Alive(Answer):
+    """It answers."""
+
+
+class Readiness(Answer):
+    """`detail` says what is missing."""
+
+    detail: str
+
+
 class Health(Answer):
     """Whether everything is up, part by part."""
 

@@ -9,17 +9,18 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends
 from pydantic import AwareDatetime, Field
 
-from rules.sending import CONSENT_CHANNELS, consented
+from rules.consent import CONSENT_CHANNELS, consented
 from schemas.access import Principal
 from schemas.errors import NotFoundError
 from schemas.message_part import NAME_PATTERN
 from store.audit import record_change
 from store.consent_history import load_consent_history
-from store.contact import declare_consents, load_suppressions, load_words, record_consent
+from store.contact import declare_consents, load_words, record_consent
 from store.customers import Customer, find_customer
 from store.database import Connection
 from store.playbooks import load_policy
 from store.reading_rows import Row
+from store.suppressions import load_suppressions
 from web.answers import Answer
 from web.api_customers import UserId
 from web.api_runs import Limit

@@ -25,6 +25,8 @@ Values = Annotated[
     list[Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]] | None,
     Query(max_length=50, description="Any of these; `none` stands for what isn't known."),
 ]
+# The score of today against that of the day before is all that is told of the past.
+TWO_DAYS = 2
 Sort = Literal[
     "health", "-health", "change", "-change", "churn", "-churn", "revenue", "-revenue", "ltv", "-ltv", "login",
     "-login", "name", "-name",
@@ -114,7 +116,7 @@ async def customers(
         now = await edge.database.clock.read(connection)
         rows = await list_overview(
             connection, query.wanted, now, sort=query.sort, descending=query.descending, limit=limit + 1,
-            after=query.after,
+            after=query.after, spark_days=TWO_DAYS,
         )  # fmt: skip
     return CustomerList(
         customers=[_item(one.row, one.urgent, now) for one in describe_customers(rows[:limit], now)],

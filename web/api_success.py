@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
+from schemas.access import Principal
 from schemas.catalogue import load_catalogue
 from schemas.errors import UnavailableError
 from scoring.assessment import Assessment
 from scoring.breakdown import factor_shares, percents, weights_of
-from scoring.churn import INTERVENE_FROM
 from scoring.recommendations import recommend
 from scoring.trajectory import WINDOW_DAYS, project
-from store.churn_predictions import RiskFilter, list_predictions, sum_risk
-from store.customer_health import compare_with_cohort, load_health_history, load_midnight_scores
+from store.churn_predictions import RiskFilter, list_predictions
+from store.customer_health import load_health_history, load_midnight_scores
 from web.api_customers import UserId
 from web.api_runs import Limit, Word
+from web.cohorts import CohortCounter, place
 from web.cursors import read_risk_cursor, write_cursor
-from web.edge import Edge, EdgeHere, caller_of
+from web.edge import Edge, EdgeHere, caller_of, may, own_or
+from web.risk_totals import RiskCounter
 from web.success_answers import HealthAnswer, HealthScore, PredictionAnswer, PredictionList, Projection
 from web.success_telling import (
     in_camel,
@@ -31,36 +34,48 @@ from web.success_telling import (
     why_not,
 )
 
-router = APIRouter(
-    prefix="/api/customer-success", tags=["customer success"], dependencies=[Depends(caller_of)]
-)
+router = APIRouter(prefix="/api/customer-success", tags=["customer success"])
+Own = Depends(own_or("read"))
 TimeRange = Annotated[Literal["7d", "30d", "90d"], Query(alias="timeRange")]
 IncludeBreakdown = Annotated[bool, Query(alias="includeBreakdown")]
 IncludeExplanation = Annotated[bool, Query(alias="includeExplanation")]
+# What is the operators' alone.
+KEPT: Mapping[str, object] = {
+    "recommended_actions": [], "ltv_at_risk": None, "prevention_cost": None, "intervention_urgency": None,
+    "intervention_recommended": None, "intervention_priority": None, "multi_channel": None,
+}  # fmt: skip
 REVIEWED_AFTER = timedelta(days=7)
 
 
-@router.get("/health-score/{userId:path}", summary="A customer's health")
+@router.get("/health-score/{userId:path}", summary="A customer's health", dependencies=[Own])
 async def health_score(
+    request: Request,
     edge: EdgeHere,
     user_id: UserId,
     time_range: TimeRange = "30d",
     include_breakdown: IncludeBreakdown = False,
 ) -> HealthAnswer:
     """As of this moment: time alone changes it. The history has a row per UTC day."""
-    return await _tell_health(edge, user_id, time_range, include_breakdown, record=False)
+    return await _tell_health(request, edge, user_id, time_range, include_breakdown, record=False)
 
 
-@router.post("/health-score/{userId:path}", summary="Score a customer now")
+@router.post(
+    "/health-score/{userId:path}", summary="Score a customer now", dependencies=[Depends(may("act"))]
+)
 async def score(
-    edge: EdgeHere, user_id: UserId, time_range: TimeRange = "30d", include_breakdown: IncludeBreakdown = True
+    request: Request,
+    edge: EdgeHere,
+    user_id: UserId,
+    time_range: TimeRange = "30d",
+    include_breakdown: IncludeBreakdown = True,
 ) -> HealthAnswer:
     """The same, written down as the day's latest; playbooks hear of what changed."""
-    return await _tell_health(edge, user_id, time_range, include_breakdown, record=True)
+    return await _tell_health(request, edge, user_id, time_range, include_breakdown, record=True)
 
 
-@router.get("/churn-predictions", summary="Who is likely to leave")
+@router.get("/churn-predictions", summary="Who is likely to leave", dependencies=[Depends(caller_of)])
 async def predictions(
+    request: Request,
     edge: EdgeHere,
     risk_level: Annotated[
         Literal["low", "medium", "high", "critical"] | None, Query(alias="riskLevel")
@@ -73,9 +88,9 @@ async def predictions(
 ) -> PredictionList:
     """The most value at risk first, and those without a price after them by probability."""
     chosen = RiskFilter(level=risk_level, least_probability=least, source=source, segment=segment)
+    totals, counted_at = await cast(RiskCounter, request.app.state.risk_totals).read(chosen)
     async with edge.database.transaction() as connection:
         rows = await list_predictions(connection, chosen, limit=limit + 1, after=read_risk_cursor(cursor))
-        totals = await sum_risk(connection, chosen, at_risk_from=INTERVENE_FROM)
     last = rows[limit - 1] if len(rows) > limit else None
     catalogue = load_catalogue()
     return PredictionList(
@@ -83,6 +98,7 @@ async def predictions(
         total=totals.customers,
         total_at_risk=totals.at_risk,
         total_ltv_at_risk=totals.ltv_at_risk,
+        counted_at=counted_at,
         next_cursor=write_cursor(repr(last.sort_worth), repr(last.sort_probability), last.customer_id)
         if last
         else None,
@@ -91,14 +107,21 @@ async def predictions(
 
 @router.get("/churn-predictions/{userId:path}", summary="How likely a customer is to leave, and why")
 async def prediction(
-    edge: EdgeHere, user_id: UserId, include_explanation: IncludeExplanation = True
+    edge: EdgeHere,
+    user_id: UserId,
+    caller: Annotated[Principal, Own],
+    include_explanation: IncludeExplanation = True,
 ) -> PredictionAnswer:
-    """As of this moment, features included. Says which signals count and how much, never what their values are."""
+    """As of this moment, features included. Says which signals count and how much, never what their values are.
+
+    Customers aren't told what they are worth and what is to be done about them: those fields are null or empty then.
+    """
     assessed = await _assess(edge, user_id, record=False)
     made, catalogue = assessed.prediction, load_catalogue()
+    told = tell_prediction(assessed.user_id, made, assessed.at, catalogue) if made else None
     return PredictionAnswer(
         user_id=assessed.user_id,
-        prediction=tell_prediction(assessed.user_id, made, assessed.at, catalogue) if made else None,
+        prediction=told if told is None or caller.may("read") else told.model_copy(update=KEPT),
         explanation=tell_explanation(made, catalogue) if made and include_explanation else None,
         not_predicted=why_not(assessed),
     )
@@ -111,14 +134,15 @@ async def _assess(edge: Edge, user_id: str, *, record: bool) -> Assessment:
 
 
 async def _tell_health(
-    edge: Edge, user_id: str, time_range: str, include_breakdown: bool, *, record: bool
+    request: Request, edge: Edge, user_id: str, time_range: str, include_breakdown: bool, *, record: bool
 ) -> HealthAnswer:
     assessed = await _assess(edge, user_id, record=record)
     today, id_, health = assessed.at.date(), assessed.customer_id, assessed.health
     back = timedelta(days=int(time_range.removesuffix("d")))
+    cohorts = await cast(CohortCounter, request.app.state.cohorts).read()
     async with edge.database.transaction() as connection:
         history = await load_health_history(connection, id_, today - back, today)
-        cohort = await compare_with_cohort(connection, id_, health.score, assessed.at)
+        cohort = await place(connection, cohorts, assessed)
         scores = (
             await load_midnight_scores(connection, [id_], today - timedelta(days=WINDOW_DAYS), today)
         ).get(id_, {})

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from contextvars import Context
 from datetime import datetime, timedelta
 
 from store.bells import until_rung
@@ -93,7 +94,8 @@ class Changes:
             self._listeners.add(queue)
             if not self._tasks:
                 self._tasks = [
-                    asyncio.create_task(work()) for work in (self._watch, self._listen, self._hear_scores)
+                    asyncio.create_task(work(), context=Context())
+                    for work in (self._watch, self._listen, self._hear_scores)
                 ]
 
     async def _missed(self, since: datetime) -> list[ChangeRow]:

@@ -11,7 +11,12 @@ from web.audit import note_change
 from web.edge import Edge
 from web.executions import Verb
 
-DONE: dict[Verb, str] = {"pause": "run.paused", "resume": "run.resumed", "stop": "run.stopped", "snooze": "run.snoozed"}
+DONE: dict[Verb, str] = {
+    "pause": "run.paused",
+    "resume": "run.resumed",
+    "stop": "run.stopped",
+    "snooze": "run.snoozed",
+}
 
 
 async def command_run(

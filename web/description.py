@@ -225,7 +225,16 @@ def _describe_stream(document: dict[str, Any]) -> None:
             },
             "event": {
                 "type": "string",
-                "enum": ["run", "step", "delivery", "task", "reward", "health_changed", "churn_scored", "milestone"],
+                "enum": [
+                    "run",
+                    "step",
+                    "delivery",
+                    "task",
+                    "reward",
+                    "health_changed",
+                    "churn_scored",
+                    "milestone",
+                ],
             },
             "data": {
                 "type": "string",

@@ -13,8 +13,8 @@ from channels.reports.twilio import read as read_twilio
 from channels.signatures.refusal import SignatureError, WrongSignatureError
 from rules.keywords import read_keyword
 from schemas.errors import EventError, HoldfastError, InputError, NotFoundError
+from store.addresses import hash_address
 from store.database import Connection
-from store.deliveries import hash_address
 from store.hooks import store_request
 from store.inbound_messages import said_since
 from store.playbooks import load_policy

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
+from schemas import tracing
+from schemas.metrics import INGESTED
 from store.shared_time import SharedTime
 from web.access import check_granted, of_key
 from web.gathering import Gatherer
@@ -27,6 +30,7 @@ from web.segment_body import (
 # Of a body that is too large so much is read before the connection is closed.
 MOST_UNKEPT_BYTES = 8 * 1024 * 1024
 
+_ACCEPTED, _REJECTED = INGESTED.labels("accepted"), INGESTED.labels("rejected")
 _PLAIN = [(b"content-type", b"application/json")]
 
 
@@ -75,8 +79,13 @@ class Ingest:
         body = read_single(raw) if self._kind else read_batch(raw)
         self._limits.take_events(source, len(body.calls))
         events, dead = read_calls(body, kind=self._kind, source=source, received_at=received_at)
+        if trace := tracing.traceparent():
+            events = [replace(event, traceparent=trace) for event in events]
         refused = await self._gatherer.take(events, dead)
-        return {"success": True, "accepted": len(events) - refused, "rejected": len(dead) + refused}
+        accepted, rejected = len(events) - refused, len(dead) + refused
+        _ACCEPTED.inc(accepted)
+        _REJECTED.inc(rejected)
+        return {"success": True, "accepted": accepted, "rejected": rejected}
 
     async def _identify(self, *offered: str | None) -> str:
         """The name of the key that is shown. Raises NoKeyError, and NotGrantedError where it may not send events."""

@@ -143,7 +143,9 @@ def is_for_people(request: Request) -> bool:
     """Whether a browser asks for a page; what links in messages lead to is for people, whoever asks."""
     if request.url.path.startswith(FOR_CUSTOMERS):
         return True
-    api = request.url.path.startswith(("/api/", "/v1/", "/healthz", "/openapi.json"))
+    api = request.url.path.startswith(
+        ("/api/", "/v1/", "/healthz", "/livez", "/readyz", "/metrics", "/openapi.json")
+    )
     return not api and "text/html" in request.headers.get("accept", "")
 
 

@@ -22,7 +22,7 @@ from web.watched_stream import check_listener, while_signed_in
 api = APIRouter(tags=["stream"])
 pages = APIRouter(include_in_schema=False)
 
-KINDS = ("run", "step", "delivery", "task", "reward", "health_changed", "churn_scored")
+KINDS = ("run", "step", "delivery", "task", "reward", "health_changed", "churn_scored", "alert")
 # What customers hear of themselves: what reached them, and how they are; who works on them and how is not theirs.
 FOR_CUSTOMERS: Mapping[str, Sequence[str] | None] = {
     "delivery": ("accepted", "seen"),

@@ -135,7 +135,7 @@ class PredictionAnswerRow(Row):
     """How likely one customer is to leave within the policy's horizon, and what to do about it.
 
     `source`: model, health (the score alone, recalibrated) or rule_of_thumb. `within` is by days, of models only. Money
-    is in the account's currency, null where no price is known.
+    is in the account's currency, null where no price is known. Worth and what is to be done are null to customers.
     """
 
     user_id: str
@@ -151,10 +151,10 @@ class PredictionAnswerRow(Row):
     ltv_at_risk: float | None
     prevention_cost: float | None
     confidence: Literal["high", "medium", "low"]
-    intervention_urgency: Literal["monitor", "urgent", "immediate"]
-    intervention_recommended: bool
-    intervention_priority: int
-    multi_channel: bool
+    intervention_urgency: Literal["monitor", "urgent", "immediate"] | None
+    intervention_recommended: bool | None
+    intervention_priority: int | None
+    multi_channel: bool | None
     source: Literal["model", "health", "rule_of_thumb"]
     model_version: str
     calculated_at: datetime
@@ -176,7 +176,8 @@ _EXAMPLE: JsonDict = {
 class PredictionList(Answer):
     """Who is at risk, the most value at risk first; totals are over everybody who matches.
 
-    `total_at_risk` counts those for whom an intervention is recommended, `total_ltv_at_risk` is their value at risk.
+    `total_at_risk` counts those for whom an intervention is recommended, `total_ltv_at_risk` is their value at risk. They
+    were counted at `counted_at`.
     """
 
     model_config = ConfigDict(
@@ -184,7 +185,7 @@ class PredictionList(Answer):
             "examples": [
                 {
                     "success": True, "predictions": [_EXAMPLE], "total": 412, "totalAtRisk": 37,
-                    "totalLtvAtRisk": 18230.5, "nextCursor": None,
+                    "totalLtvAtRisk": 18230.5, "countedAt": "2026-03-02T09:00:00Z", "nextCursor": None,
                 }
             ]
         }
@@ -194,6 +195,7 @@ class PredictionList(Answer):
     total: int
     total_at_risk: int
     total_ltv_at_risk: float
+    counted_at: datetime
     next_cursor: str | None
 
 

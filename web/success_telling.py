@@ -12,11 +12,12 @@ from pydantic.alias_generators import to_camel
 from schemas.catalogue import Catalogue
 from scoring.assessment import Assessment
 from scoring.churn import MULTI_CHANNEL_ABOVE, urgency_of
+from scoring.cohorts import Cohort
 from scoring.hazard.outlook import Reason
 from scoring.named_factors import WEIGHTS, choose_actions, composite
 from scoring.prediction import Prediction
 from store.churn_predictions import StoredPrediction
-from store.customer_health import Cohort, HealthPoint
+from store.customer_health import HealthPoint
 from web.success_answers import (
     CohortPlace,
     Explanation,

@@ -10,17 +10,18 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.requests import Request
 
-from rules.sending import CONSENT_CHANNELS
+from rules.consent import CONSENT_CHANNELS
 from schemas.catalogue import load_catalogue
 from schemas.errors import NotFoundError, UnavailableError
 from schemas.link_token import LinkKey, LinkToken, Purpose
 from scoring.moving import make_mover
-from store.contact import declare_consents, load_consents, load_suppressions
+from store.contact import declare_consents, load_consents
 from store.customers import load_customers, lock_customers
 from store.database import Connection
 from store.delivery_reports import lock_reported
 from store.message_events import tell_event
 from store.playbooks import load_policy
+from store.suppressions import load_suppressions
 from web.edge import Edge, EdgeHere
 from web.forms import read_form
 from web.rendering import render

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from rules.sending import CONSENT_CHANNELS, MESSAGE_CHANNELS, consented
+from rules.consent import CONSENT_CHANNELS, MESSAGE_CHANNELS, consented
 from schemas.policy import Policy
-from store.contact import address_of
+from store.addresses import address_of
 
 TITLES: Mapping[str, str] = {
     "email": "E-mail", "sms": "Text messages (SMS)", "whatsapp": "WhatsApp", "push": "Notifications on your phone",

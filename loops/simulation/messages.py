@@ -11,7 +11,7 @@ from activities.routing import DueMessage, decide_route, open_tickets, topic_of
 from channels.rendering import RenderError
 from loops.simulation.run import Line, Place, SimulatedRun, place_of
 from rules.best_time import ACTIVITY_DAYS
-from rules.sending import MESSAGE_CHANNELS
+from rules.consent import MESSAGE_CHANNELS
 from rules.silence import REPLY_EVENT, Contact
 from rules.whatsapp_window import may_write_freely
 from schemas.plan import Act

@@ -15,7 +15,7 @@ from store.people import Person, add_person, set_password
 from tests.integration.web_edge import RunningWeb
 from web.passwords import hash_password
 
-PASSWORD = "a horse, a battery, a staple"  # noqa: S105
+PASSWORD = "a horse, a battery, a staple"
 ACTOR = Principal(kind="system", id="test", name="test", role="admin")
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 
 from channels.settings import parse_smtp_url
 from channels.smtp import SmtpChannel
@@ -19,6 +20,14 @@ from tests.standins.twilio import TwilioStandIn
 
 # `make histories` sets this: where the histories of these runs are written.
 RECORD_TO = os.environ.get("HOLDFAST_RECORD_HISTORIES")
+
+
+@pytest.fixture
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords hashed cheaply, where many are tried and how they are hashed isn't looked at."""
+    hasher = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
+    monkeypatch.setattr("web.passwords._hasher", hasher)
+    monkeypatch.setattr("web.passwords._NOBODY", hasher.hash("nobody has this password"))
 
 
 @pytest.fixture

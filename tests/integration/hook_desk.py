@@ -17,7 +17,7 @@ from channels.smtp import SmtpChannel
 from channels.sns import SnsClient
 from channels.twilio import TwilioSmsChannel
 from loops.hooks import HookProcessing
-from store.deliveries import hash_address
+from store.addresses import hash_address
 from store.hooks import store_request
 from tests.integration.message_desk import ADDRESSES, MessageDesk, Providers
 from tests.integration.step_desk import act, open_desk

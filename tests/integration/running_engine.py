@@ -22,6 +22,7 @@ from channels.outcome import Channel
 from loops.dispatcher import Dispatcher
 from loops.engine import Engine
 from loops.temporal_workers import make_workers
+from loops.tracing import make_interceptors
 from schemas.catalogue import load_catalogue
 from schemas.incoming import IncomingEvent, TakenIn
 from schemas.link_token import LinkKey
@@ -128,7 +129,7 @@ async def run_engine(
 ) -> AsyncIterator[RunningEngine]:
     """Start loops and workers; stops them at the end."""
     database = Database(database_url, connections=15)
-    client = await Client.connect(temporal, data_converter=CONVERTER)
+    client = await Client.connect(temporal, data_converter=CONVERTER, interceptors=make_interceptors())
     versions = Versions()
     opening = StepOpening(database, load_catalogue(), versions, LINKS)
     dispatcher = Dispatcher(database, client, versions)

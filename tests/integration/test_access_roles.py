@@ -25,6 +25,9 @@ TOKENS = "t" * 40
 OPEN = {
     "/openapi.json": "says what there is, nothing of anybody",
     "/healthz": "whether everything is up, for load balancers",
+    "/livez": "whether the process lives, for whoever keeps it running",
+    "/readyz": "whether it can answer, for load balancers",
+    "/metrics": "open to this machine; checks the key itself for everybody else",
     "/u/{written}": "the signed link in a message is the key",
     "/preferences/{written}": "the signed link in a message is the key",
     "/book/{written}": "the signed link in a message is the key",

@@ -28,6 +28,8 @@ SILENT = {
     "POST /api/push-tokens/forget": "the customer's own devices, noted with their times",
     "POST /api/customer-success/health-score/{userId}": "works out what is so; decides nothing",
     "POST /bulk": "a preview, changes nothing",
+    "POST /customers/{user_id}/start/preview": "a preview, changes nothing",
+    "POST /customers/{user_id}/score": "works out what is so; decides nothing",
     "POST /api/playbooks/check": "changes nothing",
     "POST /api/playbooks/complete": "changes nothing",
     "POST /api/playbooks/{name}/simulate": "changes nothing",
@@ -48,6 +50,9 @@ SILENT = {
 }
 # What is looked at by the tests of those who built it, with the action that it leaves.
 ELSEWHERE = {
+    "POST /outbox/{message_id}/look-up", "POST /outbox/{message_id}/mark", "POST /alerts/{alert}/acknowledge",
+    "POST /api/alerts/{id}/acknowledge", "POST /alerts/providers/{channel}/{provider}/resume",
+    "POST /alerts/channels/{channel}/resume", "POST /log/{key}/retry",
     "PUT /api/playbooks/{name}", "POST /playbooks/{name}/publish", "POST /playbooks/{home}/{name}/publish",
     "POST /api/playbooks/{name}/rollback", "POST /playbooks/{name}/rollback", "POST /api/customers/{userId}/erasure",
     "POST /api/people", "POST /api/people/{id}/role", "POST /api/people/{id}/link", "POST /api/people/{id}/{verb}",
@@ -55,13 +60,15 @@ ELSEWHERE = {
     "POST /people/keys", "POST /people/keys/{name}/remove", "POST /people/{person_id}/link",
     "POST /people/{person_id}/role", "POST /people/{person_id}/deactivate", "POST /people/{person_id}/reactivate",
     "POST /me/sessions/end", "POST /bulk/start", "POST /views", "POST /views/{view_id}/delete",
-    "POST /views/{view_id}/default",
+    "POST /views/{view_id}/default", "POST /customers/{user_id}/start", "POST /customers/{user_id}/export",
+    "POST /customers/{user_id}/erasure", "POST /customers/{user_id}/suppress", "POST /customers/{user_id}/call",
 }  # fmt: skip
 CONSENTS = {"source": "form 7", "consents": [{"channel": "email", "granted": True}]}
 # Endpoint: where it is posted to, what, and the action that stands in the log then.
 LOUD: Mapping[str, tuple[str, Any, str]] = {
     "POST /api/runs/{id}/{verb}": ("/api/runs/OPEN/stop", {"reason": "she rang"}, "run.stopped"),
     "POST /runs/{run_id}/{verb}": ("/runs/OPEN/pause", {"reason": "she rang"}, "run.paused"),
+    "POST /runs/{run_id}/tasks/{task_id}": ("/runs/OPEN/tasks/TASK", {"outcome": "reached"}, "task.completed"),
     "POST /api/tasks/{id}/complete": ("/api/tasks/TASK/complete", {"outcome": "reached"}, "task.completed"),
     "POST /api/tasks/{id}/take": ("/api/tasks/TEAM/take", {"by": "anna"}, "task.taken"),
     "POST /api/tasks/{id}/release": ("/api/tasks/TAKEN/release", None, "task.released"),
@@ -72,6 +79,10 @@ LOUD: Mapping[str, tuple[str, Any, str]] = {
     "POST /tasks/{task_id}/{verb}": ("/tasks/TASK/reassign", {"to": "anna"}, "task.reassigned"),
     "PUT /api/customers/{userId}/consents": ("/api/customers/ada%2F1/consents", CONSENTS, "consent.declared"),
     "POST /api/customers/{userId}/consents": ("/api/customers/ada%2F1/consents", CONSENTS, "consent.declared"),
+    "POST /customers/{user_id}/consent": (
+        "/customers/ada%2F1/consent", {"channel": "email", "word": "no", "source": "phone"}, "consent.declared"),
+    "POST /customers/{user_id}/runs/{run_id}/{verb}": (
+        "/customers/ada%2F1/runs/OPEN/stop", {"reason": "she rang"}, "run.stopped"),
     "POST /api/events/corrections": (
         "/api/events/corrections", {"source": "api", "messageId": "i1", "reason": "typo", "properties": {}},
         "event.corrected"),
@@ -79,6 +90,9 @@ LOUD: Mapping[str, tuple[str, Any, str]] = {
         "/api/customer-success/interventions/trigger",
         {"customerId": "ada/1", "playbook": "rescue-open", "reason": "she rang", "customization": {"message": "Hello"}},
         "intervention.triggered"),
+    "POST /api/customer-success/onboarding/milestone": (
+        "/api/customer-success/onboarding/milestone", {"userId": "ada/1", "milestoneType": "first_form"},
+        "milestone.reached"),
 }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from loops.embedded_postgres import EmbeddedPostgres
 from loops.embedded_temporal import SEARCH_ATTRIBUTES, EmbeddedTemporal, plain_environ
 from loops.ports import choose_port
 from schemas.errors import UnavailableError
+from store.sessions import hash_token
 from tests.quick_place import quick_place
 
 HOUSE = Path(__file__).with_name("house.py")
@@ -148,6 +149,17 @@ def test_dev_json_says_where_everything_is_and_only_its_owner_may_read_it(house:
 def test_migrations_ran(house: House) -> None:
     house.is_up()
     assert house.postgres.query("select count(*) from alembic_version") == "1"
+
+
+def test_the_first_start_makes_an_account_and_every_start_a_fresh_link(house: House) -> None:
+    addresses = house.is_up()
+    web, _, token = addresses["sign_in"].rpartition("/welcome/")
+    assert web == addresses["web"]
+    kept = house.postgres.query(
+        "select token_hash || ' ' || sets_password || ' ' || email || ' ' || role "
+        "from sign_in_links join people on people.id = person_id where used_at is null"
+    )
+    assert kept == f"{hash_token(token)} false you@localhost admin"
 
 
 def test_temporal_knows_our_search_attributes_and_keeps_closed_runs_for_a_month(house: House) -> None:

@@ -30,8 +30,8 @@ from schemas.plan import Elapsed, Wait
 from schemas.settings import Settings
 from scoring.moving import make_mover
 from store import erasing, erasing_tombstones
+from store.addresses import hash_address
 from store.database import Database
-from store.deliveries import hash_address
 from store.erasing import Erasure, State
 from store.erasing_fence import ERASED_CODE, hash_external_id
 from store.inbound_messages import record_message

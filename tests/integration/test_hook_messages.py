@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import text
 
 from bench.stop_race import race
-from store.contact import suppress as suppress_hash
-from store.deliveries import hash_address
+from store.addresses import hash_address
 from store.inbound_messages import last_inbound_at
 from store.message_history import count_answers
 from store.playbooks import publish
+from store.suppressions import suppress as suppress_hash
 from tests.integration.hook_desk import PHONE, HookDesk, open_hook_desk
 from tests.integration.message_desk import ADDRESSES, OPEN
 from tests.integration.step_desk import act

@@ -19,10 +19,10 @@ from channels.smtp import SmtpChannel
 from loops.notices import LEASE, Notices
 from loops.upkeep import Upkeep
 from schemas.policy import Policy
-from store.contact import suppress
-from store.deliveries import hash_address
+from store.addresses import hash_address
 from store.playbooks import publish
 from store.sharing import reassign_task
+from store.suppressions import suppress
 from store.tasks import complete_task
 from tests.integration.step_desk import START, StepDesk, open_desk
 from tests.standins.programme import Programme

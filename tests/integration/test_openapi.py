@@ -46,6 +46,8 @@ EVENT = {"userId": "supplier-1", "event": "form_created", "properties": {"count"
 # Operation: method, path, body; in this order. What is in capitals stands for an id.
 CALLS: Mapping[str, tuple[str, str, Any]] = {
     "getHealthz": ("GET", "/healthz", None),
+    "getLivez": ("GET", "/livez", None),
+    "getReadyz": ("GET", "/readyz", None),
     "postV1Batch": ("POST", "/v1/batch", {"batch": [{"type": "track", **EVENT}]}),
     "postV1Track": ("POST", "/v1/track", EVENT),
     "postV1Identify": ("POST", "/v1/identify", {"userId": "supplier-1", "traits": {"firstName": "Ada", "plan": "pro"}}),
@@ -82,6 +84,12 @@ CALLS: Mapping[str, tuple[str, str, Any]] = {
         {"userId": "supplier-1", "playbook": "care", "reason": "she asked for help", "priority": "high",
          "customization": {"message": "Your 2024 client list can be in by tonight.", "timeline": "this week",
                            "specialOffers": ["a free set-up session"]}}),
+    "postCustomerSuccessOnboardingMilestone": (
+        "POST", f"{SUCCESS}/onboarding/milestone",
+        {"userId": "supplier-1", "milestoneType": "first_form",
+         "metadata": {"timeToComplete": 6.5, "assistanceRequired": False, "satisfactionRating": 5}}),
+    "getCustomerSuccessOnboarding": ("GET", f"{SUCCESS}/onboarding?limit=1", None),
+    "getCustomerSuccessOnboardingByUserId": ("GET", f"{SUCCESS}/onboarding/supplier-1", None),
     "getTasks": ("GET", "/api/tasks?limit=1", None),
     "postTasksByIdReschedule": ("POST", "/api/tasks/TASK/reschedule", {"dueAt": "2031-03-03T09:00:00Z"}),
     "postTasksByIdReassign": ("POST", "/api/tasks/TASK/reassign", {"to": "anna", "by": "grace"}),
@@ -107,6 +115,9 @@ CALLS: Mapping[str, tuple[str, str, Any]] = {
     "postPushTokens": ("POST", "/api/push-tokens", {"userId": "supplier-1", "token": "fcm-0123456789abcdef"}),
     "postPushTokensForget": (
         "POST", "/api/push-tokens/forget", {"userId": "supplier-1", "token": "fcm-0123456789abcdef"}),
+    "getSystemHealth": ("GET", "/api/system-health", None),
+    "postAlertsByIdAcknowledge": ("POST", "/api/alerts/ALERT/acknowledge", None),
+    "getAlerts": ("GET", "/api/alerts?limit=1", None),
     "getOutbox": ("GET", "/api/outbox?limit=1", None),
     "getDecisions": ("GET", "/api/decisions?limit=1", None),
     "getDeadLetters": ("GET", "/api/dead-letters?limit=1", None),
@@ -165,7 +176,7 @@ async def test_every_operation_says_who_may_what_goes_wrong_and_what_it_is_like(
         assert one["tags"], name
         assert set(one["tags"]) <= set(listed), name
         assert one["summary"], name
-        if name != "getHealthz":
+        if name not in ("getHealthz", "getLivez", "getReadyz"):
             assert one["x-permission"], name
             assert one["x-roles"], name
             assert {"400", "401", "403", "503"} <= set(one["responses"]), name
@@ -229,6 +240,13 @@ async def call_all(web: RunningWeb) -> dict[str, Any]:
         await connection.exec_driver_sql(
             "INSERT INTO providers (channel, provider, state, since) VALUES ('email', 'smtp', 'ok', now())"
         )
+        await connection.exec_driver_sql("DELETE FROM alerts")
+        raised = await connection.exec_driver_sql(
+            "INSERT INTO alerts (kind, message, detail, severity, at) VALUES ('provider:sms/twilio', "
+            "'twilio (sms) refuses us, 20003: wrong credentials. Its messages wait, or go another way.', "
+            '\'{"channel": "sms", "provider": "twilio", "code": "20003"}\', \'critical\', now()) RETURNING id'
+        )
+        alert = raised.scalar_one()
         await connection.exec_driver_sql(
             "INSERT INTO churn_predictions (customer_id, prediction_date, churn_probability, risk_level, "
             "prediction_factors, source, model_version, model_confidence, intervention_recommended, "
@@ -237,7 +255,8 @@ async def call_all(web: RunningWeb) -> dict[str, Any]:
             "'{\"declining_health_score\": 0.7}', 'model', '3f6c1a0d9e2b4c57', 'high', true, 4, 643.86, 64.39, now() "
             "FROM customers WHERE external_id = 'supplier-1'"
         )
-    stands = {"OPEN": ids["open"], "NOTE": ids["note"], "TASK": ids["task"], "OLDER": version.version}
+    stands = {"OPEN": ids["open"], "NOTE": ids["note"], "TASK": ids["task"], "OLDER": version.version,
+              "ALERT": str(alert)}  # fmt: skip
     deciding = asyncio.create_task(decide(web))
     found: dict[str, Any] = {}
     for name, (method, path, body) in CALLS.items():

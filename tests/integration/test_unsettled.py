@@ -17,8 +17,9 @@ from schemas.catalogue import load_catalogue
 from schemas.plan import EventMatch, Goal
 from schemas.run import StepCall
 from store import inbox
+from store.claiming import settle
 from store.customers import lock_customers
-from store.deliveries import lock_delivery, settle
+from store.deliveries import lock_delivery
 from store.tasks import complete_task
 from tests.integration.plans import DAY, ada, call, email, playbook, sms
 from tests.integration.running_engine import House

@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from cli.main import run as run_command
 from schemas.policy import Cap
-from store.contact import suppress
-from store.deliveries import hash_address
+from store.addresses import hash_address
+from store.suppressions import suppress
 from tests.integration.hook_desk import PHONE, HookDesk, open_hook_desk
 from tests.integration.message_desk import OPEN, MessageDesk, open_message_desk
 from tests.integration.plans import DAY

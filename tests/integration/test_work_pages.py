@@ -39,7 +39,7 @@ async def test_whoever_is_signed_in_sees_their_own_work_and_what_nobody_has(web:
         waiting = await see("?view=unassigned&due=overdue")
         assert "Take it" in waiting
         assert "Your name" not in waiting
-        assert 'Nobody&#39;s yet <span>1</span>' in waiting
+        assert "Nobody&#39;s yet <span>1</span>" in waiting
         assert "overdue" in waiting
         path = f"/tasks/{ids['task']}"
         taken = await browser.send(f"{path}/take", back="view=unassigned&due=overdue&evil=1")

@@ -23,7 +23,7 @@ from schemas.errors import Problem
 from schemas.settings import Settings
 from scoring.moving import make_mover
 from store import tables
-from store.database import Database, Waker
+from store.database import Clock, Database, Waker
 from tests.deadlines import end
 from web.application import BELL, build_application
 from web.edge import LookUp, RollBack
@@ -68,9 +68,10 @@ async def run_web(
     problems: Sequence[Problem] = (),
     roll_back: RollBack | None = None,
     look_up: LookUp | None = None,
+    clock: Clock | None = None,
     **environ: str,
 ) -> AsyncIterator[RunningWeb]:
-    """Serve on a free port; everything is closed at the end. Without `temporal` there is none."""
+    """Serve on a free port; everything is closed at the end. Without `temporal` there is none; `clock` tells the time."""
     given = {
         "HOLDFAST_DATABASE_URL": database_url,
         "HOLDFAST_API_KEY": KEY,
@@ -78,7 +79,7 @@ async def run_web(
         "TEMPORAL_ADDRESS": temporal,
         **environ,
     }
-    database, other = Database(database_url), Database(database_url, connections=2)
+    database, other = Database(database_url, clock=clock), Database(database_url, connections=2)
     settings, catalogue = Settings.read(given), load_catalogue()
     app = build_application(
         settings,
