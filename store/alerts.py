@@ -42,7 +42,13 @@ async def raise_alert(
             "INSERT INTO alerts (kind, severity, message, detail, at) "
             "VALUES (:kind, :severity, :message, CAST(:detail AS jsonb), :at)"
         ),
-        {"kind": kind, "severity": severity_of(kind), "message": message, "detail": encode(dict(detail)), "at": at},
+        {
+            "kind": kind,
+            "severity": severity_of(kind),
+            "message": message,
+            "detail": encode(dict(detail)),
+            "at": at,
+        },
     )
     await tell_watchers(connection)
 

@@ -25,7 +25,13 @@ async def raise_standing(
             "SELECT :kind, :severity, :message, CAST(:detail AS jsonb), :at "
             "WHERE NOT EXISTS (SELECT 1 FROM alerts WHERE kind = :kind AND resolved_at IS NULL)"
         ),
-        {"kind": kind, "severity": severity_of(kind), "message": message, "detail": encode(dict(detail)), "at": at},
+        {
+            "kind": kind,
+            "severity": severity_of(kind),
+            "message": message,
+            "detail": encode(dict(detail)),
+            "at": at,
+        },
     )
     if done.rowcount:
         await tell_watchers(connection)

@@ -176,8 +176,8 @@ _EXAMPLE: JsonDict = {
 class PredictionList(Answer):
     """Who is at risk, the most value at risk first; totals are over everybody who matches.
 
-    `total_at_risk` counts those for whom an intervention is recommended, `total_ltv_at_risk` is their value at risk. They
-    were counted at `counted_at`.
+    `total_at_risk` counts those for whom an intervention is recommended, `total_ltv_at_risk` is their value at risk.
+    They were counted at `counted_at`.
     """
 
     model_config = ConfigDict(

@@ -119,7 +119,9 @@ alerts = Table(
     Column("tell_next_at", instant()),
     one_of("severity", "severity", "info", "warning", "critical"),
     one_of("told_as", "told_as", "", "info", "warning", "critical", "resolved"),
-    Index("alerts_over_idx", "id", postgresql_where=text("resolved_at IS NOT NULL AND told_as <> 'resolved'")),
+    Index(
+        "alerts_over_idx", "id", postgresql_where=text("resolved_at IS NOT NULL AND told_as <> 'resolved'")
+    ),
     Index("alerts_open_idx", "at", postgresql_where=text("resolved_at IS NULL")),
 )
 

@@ -67,7 +67,12 @@ deliveries = Table(
     Index("deliveries_settled_at_idx", "settled_at"),
     # What the outbox narrows by; nearly all are accepted, and those are listed by their time.
     Index("deliveries_state_idx", "state", "created_at", postgresql_where=text("state <> 'accepted'")),
-    Index("deliveries_status_idx", "status", "created_at", postgresql_where=text("status NOT IN ('', 'delivered')")),
+    Index(
+        "deliveries_status_idx",
+        "status",
+        "created_at",
+        postgresql_where=text("status NOT IN ('', 'delivered')"),
+    ),
     Index("deliveries_channel_idx", "channel", "created_at"),
     Index("deliveries_critical_idx", "created_at", postgresql_where=text("critical")),
 )

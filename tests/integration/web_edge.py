@@ -71,7 +71,7 @@ async def run_web(
     clock: Clock | None = None,
     **environ: str,
 ) -> AsyncIterator[RunningWeb]:
-    """Serve on a free port; everything is closed at the end. Without `temporal` there is none; `clock` tells the time."""
+    """Serve on a free port; all is closed at the end. Without `temporal` there is none; `clock` tells the time."""
     given = {
         "HOLDFAST_DATABASE_URL": database_url,
         "HOLDFAST_API_KEY": KEY,

@@ -193,8 +193,8 @@ def test_the_schemas_in_the_repository_are_up_to_date(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     assert CliRunner().invoke(schema_command, ["--out", str(tmp_path)]).exit_code == 0
     assert {path.name for path in tmp_path.iterdir()} == {
-        "health.schema.json", "milestones.schema.json", "playbook.schema.json", "playbook-test.schema.json", "policy.schema.json",
-            "template.schema.json",
+        "health.schema.json", "milestones.schema.json", "playbook.schema.json", "playbook-test.schema.json",
+        "policy.schema.json", "template.schema.json",
     }  # fmt: skip
     (tmp_path / "policy.schema.json").write_text("{}")
     assert CliRunner().invoke(schema_command, ["--check", "--out", str(tmp_path)]).exit_code == 1
