@@ -1,4 +1,5 @@
-"""`make bench`: latency, throughput, one customer, histories, loading, matching, simulating, sending, scoring, pages.
+"""`make bench`: latency, throughput, one customer, histories, loading, matching, simulating, sending, scoring, pages,
+serving.
 
 All of it as ratios to what is wanted, or to a rival.
 
@@ -24,6 +25,7 @@ from bench import (
     pages,
     scoring,
     sending,
+    serving,
     simulating,
     throughput,
 )
@@ -44,6 +46,7 @@ PARTS = (
     "sending",
     "scoring",
     "pages",
+    "serving",
 )
 
 
@@ -105,6 +108,11 @@ async def measure(arguments: argparse.Namespace) -> Report:
         )
         say(f"pages: the overview of {customers:,} customers, and {dashboards} dashboards")
         report.pages = await pages.measure(say, customers=customers, repeats=repeats, dashboards=dashboards)
+    if "serving" in parts:
+        customers, seconds = (1000, 4.0) if quick else (serving.CUSTOMERS, serving.SECONDS)
+        rate = 40.0 if quick else serving.RATE
+        say(f"serving: {rate:.0f} API reads a second of {customers:,} customers")
+        report.serving = await serving.measure(say, customers=customers, rate=rate, seconds=seconds)
     report.machine = {**report.machine, "load_after": os.getloadavg()[0]}
     return report
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -75,6 +76,9 @@ class Pages:
     at_rest_mb: float = 0.0
     open_mb: float = 0.0
     loads: int = 0
+    # From the moment of a change until a dashboard hears of it.
+    heard_p50_ms: float = 0.0
+    heard_worst_ms: float = 0.0
 
 
 async def measure(
@@ -100,10 +104,12 @@ async def measure(
                 most = partial(_list, wanted=OverviewFilter(), sort="ltv", descending=True, limit=15)
                 overview = await _time(client, database, "/", most, repeats)
             browser = await _browse(system, say)
-            at_rest, most_mb, loads = await _watch(system, dashboards, 20 if dashboards >= 20 else 2, say)
+            at_rest, most_mb, loads, heard = await _watch(
+                system, dashboards, 20 if dashboards >= 20 else 2, say
+            )
         finally:
             await database.close()
-    return Pages(customers, dashboards, pages, first, overview, browser, at_rest, most_mb, loads)
+    return Pages(customers, dashboards, pages, first, overview, browser, at_rest, most_mb, loads, *heard)
 
 
 def _client(system: System, connections: int = 4) -> httpx.AsyncClient:
@@ -187,13 +193,16 @@ async def _browse(system: System, say: Say) -> dict[str, float]:
     return {**found, "a filter clicked, rows in the browser": percentile(clicked, 50)}
 
 
-async def _watch(system: System, dashboards: int, seconds: int, say: Say) -> tuple[float, float, int]:
+async def _watch(
+    system: System, dashboards: int, seconds: int, say: Say
+) -> tuple[float, float, int, tuple[float, float]]:
     """Memory of the web process at rest and at most while dashboards are open and something changes every second."""
     pid = system.development.supervisor.pid("web")
     assert pid is not None
     web = psutil.Process(pid)
     at_rest = web.memory_info().rss / 2**20
     most, loads = at_rest, 0
+    delays: list[float] = []
     over = asyncio.Event()
 
     async with _client(system, connections=2 * dashboards + 4) as client:
@@ -205,6 +214,8 @@ async def _watch(system: System, dashboards: int, seconds: int, say: Say) -> tup
                     if over.is_set():
                         return
                     if line.startswith("data:"):
+                        at = datetime.fromisoformat(json.loads(line.removeprefix("data:"))["at"])
+                        delays.append(1000 * (datetime.now(UTC) - at).total_seconds())
                         begun = time.monotonic()
                         (await client.get("/customers?view=all")).raise_for_status()
                         loads += 1
@@ -224,10 +235,12 @@ async def _watch(system: System, dashboards: int, seconds: int, say: Say) -> tup
         for watcher in watchers:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
+    heard = (percentile(delays, 50), max(delays)) if delays else (0.0, 0.0)
     say(
-        f"  {dashboards} dashboards: {most:.0f} MB at most, {at_rest:.0f} MB at rest, {loads} pages in {seconds} s"
+        f"  {dashboards} dashboards: {most:.0f} MB at most, {at_rest:.0f} MB at rest, {loads} pages in {seconds} s, "
+        f"changes heard after {heard[0]:.0f} ms, {heard[1]:.0f} at worst"
     )
-    return at_rest, most, loads
+    return at_rest, most, loads, heard
 
 
 def rows_of(found: Pages) -> list[tuple[str, str, str, float | None, bool | None]]:
@@ -260,6 +273,12 @@ def rows_of(found: Pages) -> list[tuple[str, str, str, float | None, bool | None
             f"{found.dashboards} open dashboards, memory of the web process",
             f"{found.open_mb:.0f} MB ({found.at_rest_mb:.0f} at rest)", f"under {MEMORY_LIMIT_MB:.0f} MB",
             found.open_mb / MEMORY_LIMIT_MB, found.open_mb < MEMORY_LIMIT_MB,
+        )
+    )  # fmt: skip
+    lines.append(
+        (
+            "  a change heard by a dashboard, p50 / worst",
+            f"{found.heard_p50_ms:.0f} / {found.heard_worst_ms:.0f} ms", "", None, None,
         )
     )  # fmt: skip
     return lines

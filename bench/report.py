@@ -28,6 +28,8 @@ from bench.pages import Pages
 from bench.pages import rows_of as page_rows_of
 from bench.scoring import MEMORY_LIMIT_MB, Scoring
 from bench.sending import Sending, rows_of
+from bench.serving import Serving
+from bench.serving import rows_of as serving_rows_of
 from bench.simulating import LIMIT_SECONDS as SIMULATE_LIMIT_SECONDS
 from bench.simulating import Simulating
 from bench.throughput import Throughput
@@ -53,6 +55,7 @@ class Report:
     sending: Sending | None = None
     scoring: Scoring | None = None
     pages: Pages | None = None
+    serving: Serving | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with the ratios."""
@@ -77,6 +80,8 @@ class Report:
             told["sending"] = asdict(self.sending)
         if self.pages:
             told["pages"] = asdict(self.pages)
+        if self.serving:
+            told["serving"] = asdict(self.serving)
         told["ratios"] = {row.what: row.ratio for row in self.rows() if row.ratio is not None}
         return told
 
@@ -103,6 +108,8 @@ class Report:
             rows += _scoring_rows(self.scoring)
         if self.pages:
             rows += [Row(*line) for line in page_rows_of(self.pages)]
+        if self.serving:
+            rows += [Row(*line) for line in serving_rows_of(self.serving)]
         return rows
 
 

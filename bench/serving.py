@@ -47,7 +47,14 @@ INSERT INTO churn_predictions (customer_id, prediction_date, churn_probability, 
 SELECT customer_id, %(today)s, churn_probability, churn_risk_level, '{"low_engagement": 0.4, "billing_issues": 0.1}',
   '[{"signal": "days_since_last_login", "effect": 0.8}]', 'rule_of_thumb', 'rules', 'low', churn_probability >= .6, 3,
   ltv_at_risk, %(today)s
-FROM signals ON CONFLICT DO NOTHING
+FROM signals WHERE churn_probability IS NOT NULL ON CONFLICT DO NOTHING
+"""
+# Runs begin and calls fall due one after the other, not all at one moment. The runs are over: there are no workflows
+# behind them, and a worker would look for those again and again.
+_SPREAD = """
+UPDATE runs SET state = 'ended', outcome = 'success', reason = 'bench', ended_at = now(),
+  entered_at = entered_at - random() * interval '20 days';
+UPDATE tasks SET created_at = created_at - random() * interval '2 days', due_at = due_at + random() * interval '3 days'
 """
 
 
@@ -96,7 +103,8 @@ async def fill(database_url: str, say: Say, *, customers: int, today: date) -> N
     await make_customers(database_url, say, customers=customers, today=today)
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute(_PREDICTIONS, {"today": today})
-        await connection.execute("VACUUM ANALYZE churn_predictions")
+        await connection.execute(_SPREAD)
+        await connection.execute("VACUUM ANALYZE")
 
 
 async def measure_system(

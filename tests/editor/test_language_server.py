@@ -23,6 +23,7 @@ SERVER = Path(__file__).parent / "node_modules/yaml-language-server/bin/yaml-lan
 PLAYBOOK = "playbooks", "# yaml-language-server: $schema=../schemas/playbook.schema.json\n"
 POLICY = "playbooks", "# yaml-language-server: $schema=../schemas/policy.schema.json\n"
 TEMPLATE = "playbooks/templates", "# yaml-language-server: $schema=../../schemas/template.schema.json\n"
+MILESTONES = "playbooks", "# yaml-language-server: $schema=../schemas/milestones.schema.json\n"
 TESTS = "playbooks/tests", "# yaml-language-server: $schema=../../schemas/playbook-test.schema.json\n"
 HEALTH = "playbooks/health", "# yaml-language-server: $schema=../../schemas/health.schema.json\n"
 
@@ -241,7 +242,7 @@ def test_a_playbook_test_completes_and_is_checked(editor: Editor) -> None:
 def test_no_file_that_ships_is_complained_of(editor: Editor, path: Path) -> None:
     text = path.read_text()
     kind = {"templates": TEMPLATE, "tests": TESTS, "health": HEALTH}.get(path.parent.name, PLAYBOOK)
-    kind = POLICY if path.name == "policy.yaml" else kind
+    kind = {"policy.yaml": POLICY, "milestones.yaml": MILESTONES}.get(path.name, kind)
     if text.startswith("# yaml-language-server:"):
         assert text.startswith(kind[1]), "the first line leads to the schema of its kind"
         text = text.removeprefix(kind[1])

@@ -69,7 +69,7 @@ def test_the_tests_that_ship_pass(
 
 
 def test_every_playbook_that_ships_has_two_tests_or_more(checkout: Path) -> None:
-    playbooks = {path.stem for path in (checkout / "playbooks").glob("*.yaml")} - {"policy"}
+    playbooks = {path.stem for path in (checkout / "playbooks").glob("*.yaml")} - {"policy", "milestones"}
     for name in sorted(playbooks):
         text = (checkout / "playbooks" / "tests" / f"{name}.yaml").read_text(encoding="utf-8")
         assert f"\nplaybook: {name}\n" in text

@@ -202,8 +202,8 @@ async def test_the_outbox_page_shows_what_came_back_and_lets_one_play_the_provid
     await web.change("UPDATE deliveries SET status = 'delivered', status_at = now(), delivered_at = now()")
     page = (await web.client.get(f"/outbox/{delivery}")).text
     assert "by twilio" in page
-    assert "Delivered" in page
-    assert "Last report" in page
+    assert "delivered" in page
+    assert "What became of it" in page
     assert 'value="reply"' in page
     assert 'value="complained"' not in page
     assert "Play the provider" in (await web.client.get("/outbox")).text

@@ -223,7 +223,7 @@ async def test_nothing_under_api_is_told_without_a_key(web: RunningWeb) -> None:
     asked = 0
     for path, methods in document["paths"].items():
         for method in methods:
-            if path == "/healthz":
+            if path in ("/healthz", "/livez", "/readyz"):
                 continue
             url = path.replace("{verb}", "pause").replace("{id}", "x").replace("{userId}", "x")
             answer = await web.client.request(method, url, json={})

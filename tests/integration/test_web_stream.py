@@ -90,7 +90,7 @@ async def test_a_ring_is_heard_before_the_next_poll(web: RunningWeb, monkeypatch
     async with open_stream(web) as stream:
         await furnish(web)
         ringing = asyncio.create_task(_ring(web))
-        assert (await stream.until("task"))["data"]["state"] == "warning"
+        assert (await stream.until("task"))["data"]["state"] == "open"
         ringing.cancel()
 
 

@@ -42,7 +42,6 @@ from tests.hook_signing import (
     sign_twilio,
 )
 
-NOW = datetime.now(UTC)
 ENVIRON = {
     "TWILIO_AUTH_TOKEN": TOKEN, "TWILIO_ACCOUNT_SID": ACCOUNT, "HOLDFAST_HOOK_SECRET_SENDGRID": public_key(),
     "HOLDFAST_HOOK_SECRET_RESEND": STANDARD, "HOLDFAST_HOOK_SECRET_STRIPE": "whsec_stripe whsec_older",
@@ -65,14 +64,14 @@ def sources(**environ: str) -> dict[str, HookSource]:
     return made
 
 
-async def check(request: Signed, now: datetime = NOW, **environ: str) -> str:
+async def check(request: Signed, now: datetime | None = None, **environ: str) -> str:
     headers = {name.lower(): value for name, value in request.headers.items()}
     return await sources(**environ)[request.source].verify(
-        HookRequest(request.body, headers, request.query), now
+        HookRequest(request.body, headers, request.query), now or datetime.now(UTC)
     )
 
 
-async def refused(request: Signed, now: datetime = NOW, **environ: str) -> str:
+async def refused(request: Signed, now: datetime | None = None, **environ: str) -> str:
     with pytest.raises(SignatureError) as caught:
         await check(request, now, **environ)
     return caught.value.message
@@ -113,13 +112,13 @@ async def test_no_signature_is_refused(source: str) -> None:
 async def test_what_is_too_old_or_of_the_future_is_refused(source: str, ago_minutes: int) -> None:
     if source == "ses" and ago_minutes > 0:
         ago_minutes = 25 * 60
-    assert "signed" in await refused(SIGNERS[source](at=NOW - timedelta(minutes=ago_minutes)))
+    assert "signed" in await refused(SIGNERS[source](at=datetime.now(UTC) - timedelta(minutes=ago_minutes)))
 
 
 @pytest.mark.parametrize("source", TIMED)
 @pytest.mark.parametrize("ago_minutes", [4, -4])
 async def test_clocks_may_be_a_little_apart(source: str, ago_minutes: int) -> None:
-    assert await check(SIGNERS[source](at=NOW - timedelta(minutes=ago_minutes)))
+    assert await check(SIGNERS[source](at=datetime.now(UTC) - timedelta(minutes=ago_minutes)))
 
 
 @pytest.mark.parametrize("source", SIGNERS)
@@ -151,7 +150,7 @@ async def test_twilios_own_validator_and_ours_agree(query: str, public: str, alg
     request = sign_twilio(form, query, public=public, algorithm=algorithm)
     source = make_sources(ENVIRON, public)["twilio"]
     headers = {name.lower(): value for name, value in request.headers.items()}
-    assert await source.verify(HookRequest(request.body, headers, query), NOW)
+    assert await source.verify(HookRequest(request.body, headers, query), datetime.now(UTC))
 
 
 @pytest.mark.parametrize("signed_for", ["https://holdfast.example:443", "https://holdfast.example"])
