@@ -26,21 +26,24 @@ class Poster:
         A server closes a connection that was idle for long: then the request goes out again over a new one, which
         changes nothing where events carry their ids.
         """
+        return await self._ask(path, body, "POST")
+
+    async def get(self, path: str) -> int:
+        """Get; returns the status when the whole answer is there, as `post` does."""
+        return await self._ask(path, b"", "GET")
+
+    async def _ask(self, path: str, body: bytes, method: str) -> int:
         kept = self._writer is not None
         try:
-            return await self._post(path, body)
+            return await self._send(path, body, method)
         except (asyncio.IncompleteReadError, ConnectionError):
             if not kept:
                 raise
             self.close()
             await self.open()
-            return await self._post(path, body)
+            return await self._send(path, body, method)
 
-    async def get(self, path: str) -> int:
-        """Get; returns the status when the whole answer is there."""
-        return await self._post(path, b"", "GET")
-
-    async def _post(self, path: str, body: bytes, method: str = "POST") -> int:
+    async def _send(self, path: str, body: bytes, method: str) -> int:
         if self._reader is None or self._writer is None:
             await self.open()
         assert self._reader is not None

@@ -63,7 +63,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     from scoring.moving import make_mover
     from store.database import Database, Waker
     from web.application import BELL, build_application
-    from web.serving import WebServer, bind, mark_ready
+    from web.serving import WebServer, bind, freeze_memory, mark_ready
 
     catalogue = load_catalogue()
     channels: dict[str, Channel] = {}
@@ -96,6 +96,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
         click.echo(f"holdfast web listens on {address}", err=True)
         if not settings.secret_key:
             click.echo("HOLDFAST_SECRET_KEY is not set: nobody can unsubscribe here.", err=True)
+        freeze_memory()
         mark_ready(settings.ready_file)
 
     # Bound before anything else, so that a port that is taken is told plainly.

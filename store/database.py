@@ -166,7 +166,9 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def single(self) -> AsyncIterator[AsyncConnection]:
-        """A connection on which every statement is a transaction of its own, for what is written by one alone."""
+        """A connection on which every statement is a transaction of its own: for what is written by one alone, and for
+        reading, where a transaction would only cost its BEGIN and COMMIT.
+        """
         async with self.engine.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 

@@ -87,7 +87,7 @@ async def read(edge: EdgeHere, user_id: UserId, caller: Annotated[Principal, Own
     playbooks. Customers are told neither of runs and standings nor of churn, which are the operators'.
     """
     staff = caller.may("read")
-    async with edge.database.transaction() as connection:
+    async with edge.database.single() as connection:
         found = await read_customer(connection, user_id)
         return CustomerDetail(
             user_id=found.user_id,

@@ -112,7 +112,7 @@ async def customers(
         cursor=cursor or "",
     )
     facets = await facets_of(request).read(query.wanted)
-    async with edge.database.transaction() as connection:
+    async with edge.database.single() as connection:
         now = await edge.database.clock.read(connection)
         rows = await list_overview(
             connection, query.wanted, now, sort=query.sort, descending=query.descending, limit=limit + 1,

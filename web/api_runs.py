@@ -60,7 +60,7 @@ async def list_(
     cursor: Word = None,
 ) -> RunList:
     """Newest first. `userId`, `customerId`, `customer` are one filter; state `open` is all not ended."""
-    async with edge.database.transaction() as connection:
+    async with edge.database.single() as connection:
         rows = await list_runs(
             connection,
             playbook=playbook,
@@ -76,7 +76,7 @@ async def list_(
 @router.get("/{id}", summary="One run with its trace")
 async def read(edge: EdgeHere, id: RunId) -> RunDetail:  # noqa: A002
     """The run, what each step came to, its messages, its tasks, and what it listens for."""
-    async with edge.database.transaction() as connection:
+    async with edge.database.single() as connection:
         run = await read_run(connection, id)
         return RunDetail(
             run=run,

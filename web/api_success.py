@@ -89,7 +89,7 @@ async def predictions(
     """The most value at risk first, and those without a price after them by probability."""
     chosen = RiskFilter(level=risk_level, least_probability=least, source=source, segment=segment)
     totals, counted_at = await cast(RiskCounter, request.app.state.risk_totals).read(chosen)
-    async with edge.database.transaction() as connection:
+    async with edge.database.single() as connection:
         rows = await list_predictions(connection, chosen, limit=limit + 1, after=read_risk_cursor(cursor))
     last = rows[limit - 1] if len(rows) > limit else None
     catalogue = load_catalogue()
@@ -140,7 +140,7 @@ async def _tell_health(
     today, id_, health = assessed.at.date(), assessed.customer_id, assessed.health
     back = timedelta(days=int(time_range.removesuffix("d")))
     cohorts = await cast(CohortCounter, request.app.state.cohorts).read()
-    async with edge.database.transaction() as connection:
+    async with edge.database.single() as connection:
         history = await load_health_history(connection, id_, today - back, today)
         cohort = await place(connection, cohorts, assessed)
         scores = (

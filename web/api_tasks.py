@@ -85,7 +85,7 @@ async def list_(
     all that is its own, taken or not.
     """
     told = read_offset_cursor(cursor)
-    async with edge.database.transaction() as connection:
+    async with edge.database.single() as connection:
         now = await edge.database.clock.read(connection)
         rows = await read_work_list(
             connection, now, assignee=assignee, holder=mine, team=team, due=due, state=state, customer=customer,
