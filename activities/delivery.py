@@ -62,7 +62,7 @@ class MessageDelivery:
     async def show(self, call: StepCall) -> StepResult:
         """Put this step's message into the customer's in-app inbox, in the claim's own transaction."""
         async with self._database.transaction() as connection:
-            opened = await self._opening.open(connection, call)
+            opened = await self._opening.open(connection, call, message=True)
             if isinstance(opened, StepResult):
                 return opened
             state = await self._preparation.prepare(connection, call, opened)

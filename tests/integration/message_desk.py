@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,8 @@ class MessageDesk:
     steps: StepDesk
     providers: Providers
     channels: dict[str, Channel]
+    # The runs' steps that are shown in the product, which nobody carries there.
+    shown: set[tuple[str, str]] = field(default_factory=set)
 
     async def enter(
         self, *steps: Act, name: str = "helping", policy: Policy = OPEN, shadow: bool = False, **more: Any
@@ -90,13 +92,15 @@ class MessageDesk:
         await self.steps.send("ada", f"{name}_wanted")
         await self.steps.evaluate()
         [run] = await self.rows("SELECT id FROM runs WHERE playbook = :name", name=name)
+        self.shown |= {(str(run["id"]), step.id) for step in steps if step.activity == "Delivery.show"}
         return str(run["id"])
 
     async def carry_out(self, run: str, step: str, *, due_at: datetime | None = None) -> StepResult:
         """What one request for this step comes to; ApplicationError where it is to be repeated."""
         call = self.steps.call(run, step)
         delivery = MessageDelivery(self.steps.opening, self.channels)
-        return await delivery.send(call.model_copy(update={"due_at": due_at or call.due_at}))
+        carry_out = delivery.show if (run, step) in self.shown else delivery.send
+        return await carry_out(call.model_copy(update={"due_at": due_at or call.due_at}))
 
     async def carry_through(self, run: str, step: str) -> StepResult:
         """The same, repeated as Temporal would: the clock goes on as long as each error asks."""

@@ -70,9 +70,8 @@ async def test_no_kill_loses_a_run_or_doubles_a_message(ordeal: Ordeal) -> None:
     people = [Person.number(n) for n in range(ordeal.people)]
     smtp = SmtpStandIn(Programme(rates=SMTP_FAULTS, seed=SEED))
     twilio = TwilioStandIn(Programme(rates=TWILIO_FAULTS, seed=SEED + 1), retry_after="1")
-    async with install(smtp, twilio) as installation:
-        database = Database(installation.postgres_server.url(), connections=5)
-        world = World(installation, database, people, random)
+    async with open_world(smtp, twilio, people, random) as world:
+        installation = world.installation
         await world.publish()
         for _ in range(ordeal.workers):
             await installation.start_worker()
@@ -95,19 +94,28 @@ async def test_no_kill_loses_a_run_or_doubles_a_message(ordeal: Ordeal) -> None:
             f"seed {SEED}: {len(people)} runs, kills {installation.kills}, {seconds:.0f} s, {dict(came_to)}"
         )
         assert not installation.unexplained_ends()
-        await database.close()
+
+
+@contextlib.asynccontextmanager
+async def open_world(
+    smtp: SmtpStandIn, twilio: TwilioStandIn, people: list[Person], random: Random
+) -> AsyncIterator[World]:
+    """An installation without workers, and these people; whatever becomes of the test, nothing is left open."""
+    async with install(smtp, twilio) as installation:
+        database = Database(installation.postgres_server.url(), connections=5)
+        try:
+            yield World(installation, database, people, random)
+        finally:
+            await database.close()
 
 
 @contextlib.asynccontextmanager
 async def one_world(*people: Person) -> AsyncIterator[World]:
     """A whole installation with one worker, for a few people; providers take everything."""
-    async with install(SmtpStandIn(), TwilioStandIn()) as installation:
-        database = Database(installation.postgres_server.url(), connections=5)
-        world = World(installation, database, list(people), Random(SEED))
+    async with open_world(SmtpStandIn(), TwilioStandIn(), list(people), Random(SEED)) as world:
         await world.publish()
-        await installation.start_worker()
+        await world.installation.start_worker()
         yield world
-        await database.close()
 
 
 def steps_of(person: Person) -> str:

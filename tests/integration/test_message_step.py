@@ -83,6 +83,27 @@ async def test_a_whatsapp_message_whose_answer_got_lost_is_found_and_not_sent_ag
     assert await desk.ledger("state, attempt, reconciled_at IS NULL") == [("accepted", 1, False)]
 
 
+async def test_what_was_shown_in_the_product_is_shown_once_however_often_it_is_asked_for(
+    desk: MessageDesk,
+) -> None:
+    """Temporal asks again where the answer was lost, and asks for everything where it lost the run."""
+    run = await desk.enter(own("in_app"))
+    first = await desk.carry_out(run, "in_app")
+    desk.steps.clock.now += timedelta(minutes=5)
+    assert await desk.carry_out(run, "in_app") == first
+    assert first.outcome == "sent"
+    assert await desk.ledger("state, attempt") == [("accepted", 1)]
+
+
+async def test_what_is_shown_in_the_product_speaks_of_earlier_steps(desk: MessageDesk) -> None:
+    said = act("in_app", title="Again", text="The mail was {{ steps.email.outcome }}")
+    run = await desk.enter(own("email"), said)
+    for step in ("email", "in_app"):
+        assert (await desk.carry_out(run, step)).outcome == "sent"
+    [row] = await desk.rows("SELECT content->>'text' AS text FROM deliveries WHERE channel = 'in_app'")
+    assert row["text"] == "The mail was sent"
+
+
 async def test_a_push_step_notifies_the_customers_phone(desk: MessageDesk) -> None:
     run = await desk.enter(own("push"), policy=NIGHT)
     assert (await desk.carry_out(run, "push")).outcome == "sent"

@@ -27,7 +27,7 @@ from store.playbooks import publish
 from store.tasks import complete_task
 from tests.integration.crowd import PLAYBOOKS, Person
 from tests.integration.killing import Installation
-from tests.integration.running_engine import OPEN, eventually
+from tests.integration.running_engine import CONVERTER, OPEN, eventually
 
 MOVE = make_mover(load_catalogue())
 # Whose run it is.
@@ -207,10 +207,11 @@ class World:
             with contextlib.suppress(Exception):
                 described = await client.get_workflow_handle(run["workflow_id"]).describe()
                 parts.append(f"Temporal: {described.status!r}, run {described.run_id}")
-                parts += [
-                    f"pending {a.activity_type.name}, attempt {a.attempt}, {a.last_failure.message}"
-                    for a in described.raw_description.pending_activities
-                ]
+                for pending in described.raw_description.pending_activities:
+                    failure = await CONVERTER.decode_failure(pending.last_failure)
+                    parts.append(
+                        f"pending {pending.activity_type.name}, attempt {pending.attempt}, {failure}"
+                    )
             lines.append("\n  ".join(parts))
         entered = await self.rows(f"SELECT c.external_id AS name FROM {OF_CUSTOMER}")
         never = sorted(set(self.people) - {row["name"] for row in entered})
