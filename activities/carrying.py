@@ -13,6 +13,7 @@ import msgspec
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.claims import SETTLE_SECONDS, is_given_up
 from activities.messages import context_of
 from activities.registry import find_step_types
 from activities.steps import Opened, StepOpening, note
@@ -27,14 +28,11 @@ from schemas.run import StepCall, StepResult
 from schemas.step_type import CARRY_OUT, CarryOut, Done, StepType, StepTypes, Work
 from store import claiming, deliveries
 from store.database import DATABASE_AWAY, Connection
-from store.deliveries import Delivery, delivery_id
+from store.deliveries import Delivery, LedgerEntry, delivery_id
 
 log = logging.getLogger(__name__)
 
 LIMIT_SECONDS = 10.0
-SETTLE_SECONDS = 30.0
-# What could not be done for so long is no longer timely.
-GIVE_UP = timedelta(hours=6)
 RETRY_SECONDS = (2.0, 5.0, 15.0, 60.0, 300.0)
 OUTPUT_LIMIT_BYTES = 128 * 1024
 # What the ledger's final states are called as outcomes.
@@ -114,12 +112,12 @@ class StepCarrying:
         self, connection: Connection, call: StepCall, opened: Opened, step: Act
     ) -> StepResult | _Claimed:
         """Render under the customer's lock, and claim."""
-        key, now = delivery_id(call.run_id, call.step, call.occurrence), opened.now
+        entry, now = _entry_of(call, opened, step), opened.now
         step_type = self._find(step.word)
         if step_type is None or step_type.carry_out is None:
             told = f"this worker knows no step `{step.word}`; is its file in activities/?"
             return await note(connection, call, step.word, "failed", now, told)
-        row = await deliveries.lock_delivery(connection, key)
+        row = await deliveries.lock_delivery(connection, entry.id)
         if row and row.state in ("accepted", "failed", "skipped"):
             return StepResult(outcome=OUTCOMES[row.state], at=row.settled_at or now)
         if row and row.state in ("claimed", "unknown"):
@@ -131,26 +129,25 @@ class StepCarrying:
             args = render_arguments(step_type.arguments, step.args, context)
         except RenderError as error:
             await claiming.record_skipped(
-                connection, **_about(call, opened, step), state="failed", reason="template",
-                detail=error.message, now=now,
+                connection, entry, state="failed", reason="template", detail=error.message, now=now
             )  # fmt: skip
             await note(connection, call, step.word, "failed", now, error.message)
             return StepResult(outcome="failed", at=now, detail="template")
         claimed = await claiming.claim(
             connection,
-            **_about(call, opened, step),
+            entry,
             address_hash=None,
             content={"title": _headline(step_type, args), "arguments": args},
             now=now,
         )
         if opened.run.arm == "shadow":
             await claiming.settle(
-                connection, key, claimed.attempt, "skipped", now,
+                connection, entry.id, claimed.attempt, "skipped", now,
                 error_code="shadow", error="a shadow run does nothing",
             )  # fmt: skip
             return await note(connection, call, step.word, "shadow", now)
         work = Work(
-            key=key,
+            key=entry.id,
             now=now,
             args=args,
             customer=context["customer"],
@@ -215,7 +212,7 @@ class StepCarrying:
 
         async def settle(connection: Connection) -> StepResult | None:
             now = await self._opening.read_now(connection, call)
-            over = verdict.final or _waited(call, now) >= GIVE_UP
+            over = verdict.final or is_given_up(call, now)
             state = verdict.state if verdict.final or not over else verdict.outcome
             await claiming.settle(
                 connection, delivery.id, delivery.attempt, state, now, provider=claimed.word, error_code=verdict.code,
@@ -247,18 +244,16 @@ class StepCarrying:
         )
 
 
-def _about(call: StepCall, opened: Opened, step: Act) -> dict[str, Any]:
-    """What the ledger's row says of whose work it is."""
-    return {
-        "delivery": delivery_id(call.run_id, call.step, call.occurrence),
-        "run_id": call.run_id,
-        "customer_id": opened.run.customer_id,
-        "step": call.step,
-        "occurrence": call.occurrence,
-        "channel": step.word,
-        "topic": None,
-        "template": None,
-    }
+def _entry_of(call: StepCall, opened: Opened, step: Act) -> LedgerEntry:
+    """What the ledger's row says of whose work it is; its channel is the step's word."""
+    return LedgerEntry(
+        id=delivery_id(call.run_id, call.step, call.occurrence),
+        run_id=call.run_id,
+        customer_id=opened.run.customer_id,
+        step=call.step,
+        occurrence=call.occurrence,
+        channel=step.word,
+    )
 
 
 def _headline(step_type: StepType, args: Mapping[str, Any]) -> str:
@@ -268,14 +263,6 @@ def _headline(step_type: StepType, args: Mapping[str, Any]) -> str:
     ]
     chosen = args.get(step_type.shorthand) if step_type.shorthand else None
     return clean_line(str(chosen or (texts[0] if texts else step_type.word)))[:200]
-
-
-def _waited(call: StepCall, now: datetime) -> timedelta:
-    """Since when it has been tried; the clock of a played run stands still between attempts, Temporal's doesn't."""
-    if call.played and activity.in_activity():
-        info = activity.info()
-        return info.current_attempt_scheduled_time - info.scheduled_time
-    return now - call.at
 
 
 def _judge(step_type: StepType, done: Done) -> _Verdict:

@@ -13,10 +13,14 @@ from channels.pool import Provider
 from schemas.run import StepCall
 from store.deliveries import Delivery
 
-# A provider is given 10 s; SETTLE later a claim without a word from its sender is lost, and looked up.
+# How long a provider is given; so long after that a claim without a word from its sender is lost, and looked up.
 PROVIDER_SECONDS = 10.0
 SETTLE_SECONDS = 30.0
-# A message that could not leave for so long is no longer timely.
+# What may have been sent is handed over so often in all, where the policy wants it sent again.
+MOST_ATTEMPTS = 3
+# What the ledger calls a message of which nobody could be asked, and which is to be sent again.
+UNANSWERED = "unanswered"
+# What could not leave, or be done, for so long is no longer timely.
 GIVE_UP = timedelta(hours=6)
 
 
@@ -47,6 +51,8 @@ class Unsettled:
     # None: the customer's address is no longer the one that it was sent to.
     message: OutgoingMessage | None
     cost: float
+    # It is sent once more where nobody can say.
+    again: bool = False
 
 
 @dataclass

@@ -23,6 +23,7 @@ from scoring.health import Scorer
 from scoring.predictors import RULES_ONLY, Predictors
 from scoring.signals import Derived, Tally, ages, derive
 from store import contact, events, signals, suppressions
+from store.assessment_reading import AssessmentReading
 from store.customers import Customer, load_customers
 from store.database import Connection
 from store.serving import Serving
@@ -108,6 +109,26 @@ async def load_known(
         for id_, customer in customers.items()
     }
     return await load_reachability(connection, known) if reachability else known
+
+
+async def assemble_assessment(
+    connection: Connection, reading: AssessmentReading, catalogue: Catalogue
+) -> tuple[Known, Scorer]:
+    """What is known of one customer at `reading.now`, without events and history, and the scorer of the live model."""
+    scorer = await find_scorer(connection, reading.health_model_name or DEFAULT_MODEL, reading.health_model)
+    known = assemble(
+        reading.customer,
+        reading.stored,
+        cast("Sequence[Tally]", reading.tallies),
+        now=reading.now,
+        catalogue=catalogue,
+        scores=reading.scores,
+        scorer=scorer,
+        predictors=await find_predictors(connection, reading.serving, catalogue),
+        history={},
+        events=(),
+    )
+    return known, scorer
 
 
 async def assemble_reading(

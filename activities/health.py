@@ -16,7 +16,7 @@ from scoring.hazard.artifact import read_hazard
 from scoring.hazard.model import HazardModel
 from scoring.health import Scorer
 from scoring.predictors import Predictors
-from store.churn_models import load_champions
+from store.churn_models import KINDS, load_artifact
 from store.database import Connection
 from store.health_models import load_active_model, load_model
 from store.serving import Serving, read_serving
@@ -81,17 +81,19 @@ async def _read_models(
     wanted = {kind: (kind, version, catalogue) for kind, (version, _) in serving.champions.items()}
     if any(key not in _artifacts for key in wanted.values()):
         allowed = [signal.name for signal in learnable(catalogue)]
-        for kind, (version, text, _) in (await load_champions(connection)).items():
-            key = (kind, version, catalogue)
-            if key in _artifacts:
+        for kind in KINDS:
+            key = wanted.get(kind)
+            if key is None or key in _artifacts:
                 continue
+            version = key[1]
+            model: HazardModel | None = None
             try:
-                model = read_hazard(text.encode(), f"churn model {version}", allowed=allowed)
+                # By its version: another one may have become champion meanwhile.
+                artifact = await load_artifact(connection, kind, version)
+                model = read_hazard(artifact.encode(), f"churn model {version}", allowed=allowed)
             except HoldfastError as error:
                 log.warning("churn model %s (%s) can't serve: %s", version, kind, error)
-                model = None
             _keep(_artifacts, key, model)
-            wanted[kind] = key
     return {kind: _artifacts.get(key) for kind, key in wanted.items()}
 
 

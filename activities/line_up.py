@@ -140,13 +140,14 @@ class ProviderBook:
     async def _load(self, connection: Connection, now: datetime) -> Mapping[tuple[str, str], ProviderState]:
         if time.monotonic() - self._read_at < CACHE_SECONDS:
             return self._states
-        if not self._adopted:
-            used = [
-                (channel, one.name, one.fingerprint) for channel, pool in self._pools.items() for one in pool
-            ]
+        used = [(channel, one.name, one.fingerprint) for channel, pool in self._pools.items() for one in pool]
+        found = await states.load_providers(connection)
+        missing = {one[:2] for one in used} - {(state.channel, state.provider) for state in found}
+        # The transaction in which they were adopted first may have come to nothing.
+        if missing or not self._adopted:
             await states.adopt_providers(connection, used, now)
             self._adopted = True
-        found = await states.load_providers(connection)
+            found = await states.load_providers(connection)
         self._states = {(state.channel, state.provider): state for state in found}
         self._read_at = time.monotonic()
         return self._states

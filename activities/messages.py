@@ -118,7 +118,10 @@ def compose(
     match channel:
         case "email":
             email = render_email(parts, context)
-            return {"subject": email.subject, "text": email.text, "html": email.html}
+            content = {"subject": email.subject, "text": email.text, "html": email.html}
+            if name := step.args.get("from_name"):
+                content["from_name"] = name
+            return content
         case "in_app" | "push":
             title, text = (render_in_app if channel == "in_app" else render_push)(parts, context)
             return {"title": title, "text": text}
@@ -155,6 +158,7 @@ def make_message(
         unsubscribe_url=unsubscribe_url,
         valid_for_seconds=valid_for_seconds,
         attempt=delivery.attempt,
+        sender_name=str(content.get("from_name", "")),
     )
 
 

@@ -30,8 +30,8 @@ class Migrating:
     async def migrate(self, call: MigrateCall) -> Migration:
         """Place the run in the new version and let it go by that; asked again, it answers the same.
 
-        Without a place for it, without the run's row, or where it goes by another version by now, nothing changes and
-        the answer has no steps.
+        Without a place for it, without the run's row, where the version is an earlier one, or the run goes by another
+        by now, nothing changes and the answer has no steps.
         """
         async with self._database.transaction() as connection:
             run = await runs.load_run(connection, call.run_id)
@@ -43,6 +43,11 @@ class Migrating:
                 return Migration(reason="the run goes by this version")
             if bound.version not in (call.from_version, call.to_version):
                 return Migration(reason=f"the run goes by version {bound.version}")
+            if bound.version == call.from_version and await moves.is_superseded(
+                connection, bound.playbook, call.to_version, bound.version
+            ):
+                # A run that is started anew reads its whole inbox again, words of versions long past among it.
+                return Migration(reason=f"the run goes by version {bound.version}, which came later")
             old = await self._opening.versions.load(connection, bound.playbook, call.from_version)
             new = await self._opening.versions.load(connection, bound.playbook, call.to_version)
             found = place(old.playbook.steps, new.playbook.steps, call.done, call.since)

@@ -87,7 +87,7 @@ class Population:
             now = await self._database.clock.read(connection)
             customers = await population.count_customers(connection)
             predictors = await load_predictors(connection, self._opening.catalogue)
-            await population.begin_run(
+            customers = await population.begin_run(
                 connection,
                 call.day,
                 now,

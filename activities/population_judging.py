@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,12 +12,13 @@ from rules.needs import Needs
 from schemas.condition import Condition
 from scoring.churning.columns import Flags
 from store.database import Connection
-from store.population_reading import StoredRuns, StoredStandings
+from store.population_reading import StoredReached, StoredRuns, StoredStandings
 
 
 @dataclass(frozen=True)
 class Looked:
-    """What triggers are asked about: customers now and `later` if nothing happens, and what was decided before.
+    """What triggers and milestones are asked about: customers now and `later` if nothing happens, what was decided
+    before, and which milestones were reached.
 
     `changed` says, by signal, whose value is another than the stored one.
     """
@@ -27,6 +28,7 @@ class Looked:
     changed: Mapping[str, Flags]
     standings: StoredStandings
     runs: StoredRuns
+    reached: StoredReached
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Judged:
 
 
 class Judge(Protocol):
-    """Triggers as they are live."""
+    """Triggers and milestones as they are live."""
 
     @property
     def needs(self) -> Needs:
@@ -49,6 +51,11 @@ class Judge(Protocol):
     @property
     def conditions(self) -> Sequence[Condition]:
         """What they say."""
+        ...
+
+    @property
+    def milestones(self) -> Collection[str]:
+        """Those that are reached once a condition holds."""
         ...
 
     @property

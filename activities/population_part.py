@@ -40,10 +40,12 @@ from store.population_past import StoredEvents, load_event_columns, load_series
 from store.population_reading import (
     Bounds,
     StoredPart,
+    StoredReached,
     StoredRuns,
     StoredStandings,
     StoredTallies,
     load_part,
+    load_reached_columns,
     load_run_columns,
     load_score_columns,
     load_standing_columns,
@@ -76,6 +78,7 @@ class ReadPart:
     events: StoredEvents
     standings: StoredStandings
     runs: StoredRuns
+    reached: StoredReached
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,7 @@ async def read_part(
         ),
         standings=await load_standing_columns(connection, bounds),
         runs=runs,
+        reached=await load_reached_columns(connection, bounds, judge.milestones),
     )  # fmt: skip
 
 
@@ -206,7 +210,8 @@ def judge_part(
         happened,
     )
     later = at_later(columns, signals, read.now + LOOK_AHEAD, catalogue)
-    return read.judge.judge(Looked(columns, later, found.changed, read.standings, read.runs))
+    looked = Looked(columns, later, found.changed, read.standings, read.runs, read.reached)
+    return read.judge.judge(looked)
 
 
 def _property_keys(conditions: Sequence[Condition]) -> dict[str, set[str]]:

@@ -11,7 +11,7 @@ from typing import Any
 from temporalio.exceptions import ApplicationError
 
 from activities.answers import AnswerBook
-from activities.claims import PROVIDER_SECONDS, Claimed, Unsettled, Waiting, is_given_up
+from activities.claims import PROVIDER_SECONDS, UNANSWERED, Claimed, Unsettled, Waiting, is_given_up
 from activities.line_up import LineUp
 from activities.messages import (
     ANY_CHANNEL,
@@ -35,7 +35,7 @@ from schemas.run import StepCall, StepResult
 from store import claiming, run_steps
 from store.addresses import address_of, hash_address
 from store.database import Connection
-from store.deliveries import Delivery, delivery_id
+from store.deliveries import Delivery, LedgerEntry, delivery_id
 
 # What the ledger's final states are called as outcomes of a step.
 OUTCOMES = {"accepted": "sent", "failed": "failed", "unknown": "unknown"}
@@ -59,7 +59,6 @@ class Preparation:
         step = opened.version.steps[call.step]
         assert isinstance(step, Act)
         now = opened.now
-        key = delivery_id(call.run_id, call.step, call.occurrence)
         row = opened.reading.delivery if opened.reading else None
         if row and row.state in ("accepted", "failed", "skipped"):
             # The step's outcome says more: what was refused for want of consent is `failed` in the ledger.
@@ -69,26 +68,32 @@ class Preparation:
         if row and row.state in ("claimed", "unknown"):
             if row.reconciled_at:
                 return StepResult(outcome="unknown", at=row.reconciled_at)
-            # What its provider makes one message of is decided on like any other, and sent again.
-            if row.state == "claimed" or not self._transmission.repeats(call, row, now):
+            critical = bool(step.args.get("critical"))
+            again = opened.policy.sends_again(critical=critical) and not is_given_up(call, now)
+            # What its provider makes one message of, or the policy wants sent although nobody can say whether it was, is
+            # decided on like any other, and sent again.
+            if row.state == "claimed" or not (
+                self._transmission.repeats(call, row, now) or (again and row.error_code == UNANSWERED)
+            ):
                 address = address_of(row.channel, opened.known.customer.profile)
-                return self.take_up(row, address, opened.policy.costs.get(row.channel, 0.0), now)
+                cost = opened.policy.costs.get(row.channel, 0.0)
+                return self.take_up(row, address, cost, now, again=again)
         # Two channels for one message would be two messages: what is tried again stays on its channel, unless it surely
         # failed there for good.
         failed = {str(one["channel"]): one for one in row.failed_channels} if row else {}
         kept = row.channel if row and row.channel not in failed else None
         skipping = Skipping(
-            word=step.word,
-            about={
-                "delivery": key,
-                "run_id": call.run_id,
-                "customer_id": opened.run.customer_id,
-                "step": call.step,
-                "occurrence": call.occurrence,
-                "channel": kept or channels_of(opened.version.playbook, step, opened.policy)[0],
-                "topic": topic_of(opened.version.playbook, step),
-                "template": step.args.get("template"),
-            },
+            step.word,
+            LedgerEntry(
+                id=delivery_id(call.run_id, call.step, call.occurrence),
+                run_id=call.run_id,
+                customer_id=opened.run.customer_id,
+                step=call.step,
+                occurrence=call.occurrence,
+                channel=kept or channels_of(opened.version.playbook, step, opened.policy)[0],
+                topic=topic_of(opened.version.playbook, step),
+                template=step.args.get("template"),
+            ),
         )
         if step.guard and not opened.version.holds(step.guard, opened.known.facts):
             return await skipping.note(connection, call, now, "skipped", "guard", "its `if` doesn't hold")
@@ -104,7 +109,7 @@ class Preparation:
             return await skipping.note(
                 connection, call, now, "failed", str(last.get("code")), told, outcome=str(last.get("outcome"))
             )
-        skipping.about["channel"] = route.channel
+        skipping = Skipping(step.word, replace(skipping.entry, channel=route.channel))
         if route.unprovided:
             return await skipping.note(connection, call, now, "failed", "no_provider", decision.detail)
         if decision.until is not None:
@@ -188,14 +193,14 @@ class Preparation:
         line_up: LineUp,
     ) -> StepResult | Claimed:
         """The message may leave: render it and claim it."""
-        now, about = opened.now, skipping.about
+        now, entry = opened.now, skipping.entry
         links = opened.links.make(
             opened.run.customer_id, opened.known.facts.profile,
-            channel=route.channel, topic=about["topic"], delivery=about["delivery"],
+            channel=route.channel, topic=entry.topic, delivery=entry.id,
         )  # fmt: skip
         try:
             context = await context_of(connection, opened, links)
-            freely = await writes_freely(connection, opened, step, route.channel, about["delivery"])
+            freely = await writes_freely(connection, opened, step, route.channel, entry.id)
             content = compose(opened.version.playbook, step, route.channel, context, freely=freely)
         except RenderError as error:
             return await skipping.note(connection, call, now, "failed", "template", error.message)
@@ -208,13 +213,13 @@ class Preparation:
             )
         claimed = await claiming.claim(
             connection,
-            **about,
+            entry,
             content=content,
             now=now,
             address_hash=hash_address(route.channel, route.address) if route.address else None,
             evidence={
                 **route.evidence,
-                "consent": _consent_of(opened, route, about["topic"]),
+                "consent": _consent_of(opened, route, entry.topic),
             },
             critical=bool(step.args.get("critical")),
             # Whoever finds this claim without its sender asks this provider.
@@ -243,8 +248,13 @@ class Preparation:
         await record_sent(connection, call, claimed, now)
         return StepResult(outcome="sent", at=now, detail=choice_of(claimed))
 
-    def take_up(self, row: Delivery, address: str | None, cost: float, now: datetime) -> Unsettled:
-        """The claim of an attempt that is surely over; until it is, raises ApplicationError."""
+    def take_up(
+        self, row: Delivery, address: str | None, cost: float, now: datetime, *, again: bool = False
+    ) -> Unsettled:
+        """The claim of an attempt that is surely over; until it is, raises ApplicationError.
+
+        again: it is sent once more where nobody can say what became of it.
+        """
         if row.state == "unknown":
             over_at = row.settled_at or now
         else:
@@ -257,7 +267,7 @@ class Preparation:
                 next_retry_delay=settled_at - now + timedelta(seconds=0.1),
             )
         same = address is not None and hash_address(row.channel, address) == row.address_hash
-        return Unsettled(row, make_message(row, address) if address and same else None, cost)
+        return Unsettled(row, make_message(row, address) if address and same else None, cost, again)
 
 
 def _consent_of(opened: Opened, route: Route, topic: str | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from store.database import Connection
 from store.playbooks import load_policy
 from store.runs import Run
 
+# What a call takes of which nobody wrote down how long it was.
 CALL_MINUTES = 15
 
 
@@ -108,8 +109,8 @@ def _metrics(run: Run, known: Known) -> dict[str, Any]:
 
 
 async def _cost(connection: Connection, run: Run, policy: Policy) -> float:
-    messages, calls = await executions.load_costs(connection, run.id)
-    return messages + calls * CALL_MINUTES * policy.costs.get("csm_minute", 0.0)
+    messages, minutes = await executions.load_costs(connection, run.id, otherwise_minutes=CALL_MINUTES)
+    return messages + minutes * policy.costs.get("csm_minute", 0.0)
 
 
 def _retention_value(run: Run, known: Known) -> float | None:

@@ -12,6 +12,7 @@ from activities.routing import DueMessage, Route, topic_of
 from schemas.run import StepCall, StepResult
 from store import claiming, run_steps
 from store.database import Connection
+from store.deliveries import LedgerEntry
 from store.message_history import CAPPED
 
 
@@ -33,7 +34,7 @@ class Skipping:
     """How a message that doesn't leave is noted: its row in the ledger, and what the step came to."""
 
     word: str
-    about: dict[str, Any]
+    entry: LedgerEntry
 
     async def note(
         self,
@@ -49,7 +50,7 @@ class Skipping:
     ) -> StepResult:
         """In the ledger as `state` (skipped, failed) for this reason, and in the run's record."""
         await claiming.record_skipped(
-            connection, **self.about, state=state, reason=reason, detail=detail, now=now, content=content
+            connection, self.entry, state=state, reason=reason, detail=detail, now=now, content=content
         )
         said = outcome or state
         await run_steps.record_step(

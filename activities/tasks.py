@@ -35,17 +35,19 @@ class HumanTasks:
             if isinstance(begun, StepResult):
                 return begun
             opened, step = begun
-            try:
-                context = await context_of(connection, opened)
-                title = render_line(step.args["title"], context)
-                about = render_part(step.args["about"], context, html=False) if step.args.get("about") else ""
-            except RenderError as error:
-                await note(connection, call, step.word, "failed", opened.now, error.message)
-                return StepResult(outcome="failed", at=opened.now, detail="template")
-            if opened.run.arm == "shadow":
-                return await note(connection, call, step.word, "shadow", opened.now, title, private=True)
-            task = await self._open(connection, call, opened, step, title, clean_text(about))
-            if task.state == "open":
+            task = await _find(connection, call)
+            if task is None:
+                try:
+                    context = await context_of(connection, opened)
+                    title = render_line(step.args["title"], context)
+                    about = step.args.get("about") or ""
+                    about = render_part(about, context, html=False) if about else ""
+                except RenderError as error:
+                    await note(connection, call, step.word, "failed", opened.now, error.message)
+                    return StepResult(outcome="failed", at=opened.now, detail="template")
+                if opened.run.arm == "shadow":
+                    return await note(connection, call, step.word, "shadow", opened.now, title, private=True)
+                task = await self._open(connection, call, opened, step, title, clean_text(about))
                 output = {"assignee": task.holder}
                 await note(connection, call, step.word, "open", opened.now, title, output)
             escalation = step.args.get("escalate") or {}
@@ -94,14 +96,10 @@ class HumanTasks:
     async def _open(
         self, connection: Connection, call: StepCall, opened: Opened, step: Act, title: str, about: str
     ) -> Task:
-        key = task_id(call.run_id, call.step, call.occurrence)
-        if await run_steps.load_word(connection, call.run_id, call.step, call.occurrence) is not None:
-            # It was put there before, whatever the team looks like now.
-            return await tasks.load_task(connection, key)
         assignment = await self._assign(connection, opened, step)
         deadlines = set_deadlines(step, opened.now, opened.policy)
         task = Task(
-            id=key,
+            id=task_id(call.run_id, call.step, call.occurrence),
             run_id=call.run_id,
             customer_id=opened.run.customer_id,
             step=call.step,
@@ -142,6 +140,13 @@ class HumanTasks:
         if assignment.turn:
             await sharing.note_turn(connection, asked.team, assignment.turn)
         return assignment
+
+
+async def _find(connection: Connection, call: StepCall) -> Task | None:
+    """The task where it was put on a list before: it stands as it is, whatever customer and team look like now."""
+    if await run_steps.load_word(connection, call.run_id, call.step, call.occurrence) is None:
+        return None
+    return await tasks.load_task(connection, task_id(call.run_id, call.step, call.occurrence))
 
 
 def _moved(task: Task, now: datetime) -> StepResult:

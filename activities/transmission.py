@@ -12,7 +12,16 @@ from typing import Any
 
 from temporalio.exceptions import ApplicationError
 
-from activities.claims import GIVE_UP, Claimed, Tries, Unsettled, is_given_up, waited
+from activities.claims import (
+    GIVE_UP,
+    MOST_ATTEMPTS,
+    UNANSWERED,
+    Claimed,
+    Tries,
+    Unsettled,
+    is_given_up,
+    waited,
+)
 from activities.line_up import LineUp, ProviderBook
 from activities.messages import ANY_CHANNEL, is_free, word_of
 from activities.settlement import Settlement
@@ -213,6 +222,15 @@ class Transmission:
                 call, delivery, "accepted", "sent", provider=found.provider, provider_id=found.provider_id,
                 reconciled=True, cost=unsettled.cost,
             )  # fmt: skip
+        if found is UNANSWERABLE and unsettled.again and delivery.attempt < MOST_ATTEMPTS:
+            await self._settlement.settle_surely(
+                call, delivery, "unknown", "unknown", error="nobody can be asked", error_code=UNANSWERED
+            )
+            raise ApplicationError(
+                "nobody can say whether the message was sent; by the policy it is sent once more",
+                type="Repeated",
+                next_retry_delay=timedelta(seconds=0.1),
+            )
         if found is None:
             await self._settlement.settle_surely(call, delivery, "retrying", "retrying")
             raise ApplicationError(

@@ -49,11 +49,12 @@ class Waiting:
             assert isinstance(step, Wait)
             facts, zone = opened.known.facts, opened.policy.default_zone
             until = end_of_wait(step.spec, call.due_at, facts, zone)
+            if isinstance(step.spec, BeforeDate):
+                await waits.close_wait(connection, call.run_id, call.step, call.occurrence)
             if until is None:
                 return await note(connection, call, "wait", "no_date", opened.now)
             if isinstance(step.spec, BeforeDate):
                 # The evaluator watches the date, and rings when it moves.
-                await waits.close_wait(connection, call.run_id, call.step, call.occurrence)
                 await waits.open_wait(
                     connection, call.run_id, opened.run.customer_id, call.step, call.occurrence, call.due_at,
                     until,
@@ -109,6 +110,9 @@ class Waiting:
                 return opened
             step = opened.version.steps[call.step]
             assert isinstance(step, Act)
+            # What an earlier attempt came to after all stays what it was.
+            if said := await _recall(connection, call, opened.now):
+                return said
             return await note(connection, call, step.word, "skipped", opened.now, "overdue after a pause")
 
 

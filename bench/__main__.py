@@ -1,5 +1,5 @@
-"""`make bench`: latency, throughput, one customer, histories, loading, matching, simulating, sending, scoring, pages,
-serving.
+"""`make bench`: latency, milestones, throughput, one customer, histories, loading, matching, simulating, sending,
+scoring, pages, serving.
 
 All of it as ratios to what is wanted, or to a rival.
 
@@ -21,6 +21,7 @@ from bench import (
     latency,
     loading,
     matching,
+    milestones,
     one_customer,
     pages,
     scoring,
@@ -38,6 +39,7 @@ from loops import event_loop
 PARTS = (
     "history",
     "latency",
+    "milestones",
     "throughput",
     "one_customer",
     "loading",
@@ -66,50 +68,52 @@ async def measure(arguments: argparse.Namespace) -> Report:
         say("history: events of a run, engine against hand-written workflow")
         async with run_system(say, processes=False) as system:
             report.history = await history.measure(system, say, runs=2 if quick else 10)
-    if {"latency", "throughput", "one_customer"} & set(parts):
-        customers = 250 if quick else arguments.customers
-        say(f"latency, throughput, one customer: a system with {customers} customers")
+    if {"latency", "milestones", "throughput", "one_customer"} & set(parts):
+        customers = 50 if quick else arguments.customers
+        say(f"latency, milestones, throughput, one customer: a system with {customers} customers")
         async with run_system(say, prepare=partial(load_base, customers=customers)) as system:
             await throughput.settle(system, say)
             if "latency" in parts:
                 report.latency = await latency.measure(system, say, events=20 if quick else 200)
+            if "milestones" in parts:
+                report.milestones = await milestones.measure(system, say, events=20 if quick else 200)
             if "throughput" in parts:
-                rate, seconds = (100.0, 4.0) if quick else (arguments.rate, arguments.seconds)
+                rate, seconds = (100.0, 2.0) if quick else (arguments.rate, arguments.seconds)
                 report.throughput = await throughput.measure(system, say, seconds=seconds, rate=rate)
             if "one_customer" in parts:
                 # Last: from here on a model serves.
-                report.one_customer = await one_customer.measure(system, say, customers=20 if quick else 500)
+                report.one_customer = await one_customer.measure(system, say, customers=10 if quick else 500)
     if "loading" in parts:
         say("loading: playbook files, anew and unchanged")
-        report.loading = loading.measure(say, **({"files": 40, "validated": 20, "times": 1} if quick else {}))
+        report.loading = loading.measure(say, **({"files": 20, "validated": 10, "times": 1} if quick else {}))
     if "matching" in parts:
         say("matching: triggers against a population and against one event, beside other rule engines")
-        size = (20_000, 50, 200, 50) if quick else (1_000_000, 200, 2_000, 1_000)
+        size = (2_000, 20, 50, 20) if quick else (1_000_000, 200, 2_000, 1_000)
         customers, triggers, playbooks, events = size
         report.matching = matching.measure(
             say, customers=customers, triggers=triggers, playbooks=playbooks, events=events
         )
     if "simulating" in parts:
         say("simulating: one customer through three months")
-        report.simulating = simulating.measure(say, **({"days": 5, "times": 1} if quick else {}))
+        report.simulating = simulating.measure(say, **({"days": 3, "times": 1} if quick else {}))
     if "sending" in parts:
         say("sending: messages through the SMTP channel, with claims, checks and records")
-        messages, alone = (140, 30) if quick else (2000, 500)
+        messages, alone = (120, 20) if quick else (2000, 500)
         report.sending = await sending.measure(say, messages=messages, alone=alone)
     if "scoring" in parts:
-        customers = 500 if quick else arguments.scored
+        customers = 100 if quick else arguments.scored
         say(f"scoring: {customers:,} customers with 120 days behind them, everybody scored")
         report.scoring = await scoring.measure(
             say, customers=customers, triggers=20 if quick else scoring.TRIGGERS
         )
     if "pages" in parts:
         customers, repeats, dashboards = (
-            (1000, 3, 5) if quick else (pages.CUSTOMERS, pages.REPEATS, pages.DASHBOARDS)
+            (200, 2, 3) if quick else (pages.CUSTOMERS, pages.REPEATS, pages.DASHBOARDS)
         )
         say(f"pages: the overview of {customers:,} customers, and {dashboards} dashboards")
         report.pages = await pages.measure(say, customers=customers, repeats=repeats, dashboards=dashboards)
     if "serving" in parts:
-        customers, seconds = (1000, 4.0) if quick else (serving.CUSTOMERS, serving.SECONDS)
+        customers, seconds = (200, 2.0) if quick else (serving.CUSTOMERS, serving.SECONDS)
         rate = 40.0 if quick else serving.RATE
         say(f"serving: {rate:.0f} API reads a second of {customers:,} customers")
         report.serving = await serving.measure(say, customers=customers, rate=rate, seconds=seconds)

@@ -36,7 +36,7 @@ from schemas.policy import Policy
 from scoring.moving import make_mover
 from store.database import Database
 from store.intake import take_in
-from store.playbooks import publish
+from store.publishing import publish
 from store.tasks import complete_task
 from workflows.playbook_run import PlaybookRun
 

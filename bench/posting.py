@@ -7,10 +7,10 @@ import base64
 
 
 class Poster:
-    """One HTTP/1.1 connection to the web process."""
+    """One HTTP/1.1 connection to the web process; `headers` are lines that go with each request."""
 
-    def __init__(self, port: int, api_key: str) -> None:
-        self._port = port
+    def __init__(self, port: int, api_key: str, *, headers: str = "") -> None:
+        self._port, self._headers = port, headers
         self._credentials = base64.b64encode(f"{api_key}:".encode()).decode()
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -50,7 +50,7 @@ class Poster:
         assert self._writer is not None
         self._writer.write(
             f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Basic {self._credentials}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            f"{self._headers}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
             + body
         )
         head = await self._reader.readuntil(b"\r\n\r\n")

@@ -31,7 +31,7 @@ from schemas.plan import CompiledPlaybook, Elapsed, Enter, Wait
 from schemas.policy import Policy
 from schemas.settings import Settings
 from store.database import Database
-from store.playbooks import publish
+from store.publishing import publish
 from worker import connect
 
 CUSTOMERS = 20_000

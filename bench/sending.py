@@ -51,7 +51,7 @@ from scoring.moving import make_mover
 from store.database import Database
 from store.intake import take_in
 from store.migrating import migrate
-from store.playbooks import publish
+from store.publishing import publish
 
 RATE_WANTED = 200.0
 PREPARE_LIMIT_MS = 20.0
@@ -288,30 +288,6 @@ async def _place() -> AsyncIterator[tuple[Database, int, Path]]:
         for child, process in reversed(children):
             await asyncio.to_thread(stop, child, process)
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def rows_of(found: Sending) -> list[tuple[str, str, str, float | None, bool | None]]:
-    """What, measured, wanted, ratio, whether it holds: lines of the report."""
-    rate, prepared = found.per_second, found.prepare_p99_ms
-    return [
-        (
-            f"messages by SMTP, {found.processes} processes", f"{rate:.0f} a second",
-            f"{RATE_WANTED:.0f} a second", rate / RATE_WANTED, rate >= RATE_WANTED,
-        ),
-        ("  computing of one, in those processes", f"{found.cpu_ms:.1f} ms", "", None, None),
-        (
-            "  without claims, checks and records (aiosmtplib alone)", f"{found.bare_per_second:.0f} a second",
-            "times ours", found.bare_per_second / rate, None,
-        ),
-        (
-            "  checks, rendering and claim of one, p99", f"{prepared:.1f} ms (p50 {found.prepare_p50_ms:.1f})",
-            f"under {PREPARE_LIMIT_MS:.0f} ms", prepared / PREPARE_LIMIT_MS, prepared < PREPARE_LIMIT_MS,
-        ),
-        (
-            "  taken twice, lost", f"{found.taken_twice}, {found.lost}", "0, 0", None,
-            found.taken_twice + found.lost == 0,
-        ),
-    ]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from schemas.run import StepCall
 from store.database import Database
 from store.hooks import store_request
 from store.intake import take_in
-from store.playbooks import publish
+from store.publishing import publish
 
 PHONE = "+15005550009"
 PLAYBOOK = "stop-race"

@@ -39,7 +39,7 @@ def build_mail(
 ) -> bytes:
     """The finished message, with CRLF line ends.
 
-    sender: display name and address. recipient: as `check_recipient` returns it.
+    sender: display name (where the message has none) and address. recipient: as `check_recipient` returns it.
     Raises ContentError where the result would not be exactly the headers and the one recipient meant.
     """
     check_delivery_id(message.delivery_id, provider)
@@ -59,7 +59,7 @@ def build_mail(
     try:
         head = b"".join(
             (
-                _write_sender(*sender),
+                _write_sender(message.sender_name or sender[0], sender[1]),
                 write_recipient(recipient),
                 write_header("Subject", subject),
                 *(write_header(name, value, machine=True) for name, value in headers.items()),

@@ -37,6 +37,7 @@ class OutgoingMessage:
     """One rendered message for one recipient; `delivery_id` is the ledger's and goes along to the provider.
 
     subject: the headline of an e-mail or a push notification.
+    sender_name: what an e-mail calls its sender, in place of the usual name.
     content_sid, variables: the provider's own template that a WhatsApp message fills in.
     valid_for_seconds: how long the provider may keep it back before it is of no use (the next quiet hours).
     attempt: counts the claims of this delivery from 1.
@@ -58,6 +59,7 @@ class OutgoingMessage:
     devices: tuple[Device, ...] = ()
     repeated: bool = False
     calendar: CalendarFile | None = None
+    sender_name: str = ""
 
 
 @dataclass(frozen=True)

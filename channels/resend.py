@@ -49,7 +49,7 @@ class ResendChannel:
     ) -> None:
         self._url = f"{base_url or BASE_URL}/emails"
         self._key = api_key
-        self._from = name_address(sender)
+        self._sender = sender
         self._api = HttpApi(
             PROVIDER, "Resend", deadline_seconds=deadline_seconds, connect_seconds=connect_seconds
         )
@@ -97,7 +97,7 @@ class ResendChannel:
         """The same for the same message, attempt and all: Resend compares bodies."""
         parts = take_apart(message, provider=PROVIDER)
         body: dict[str, Any] = {
-            "from": self._from,
+            "from": name_address((message.sender_name or self._sender[0], self._sender[1])),
             "to": [parts.recipient],
             "subject": parts.subject,
             "text": parts.text,

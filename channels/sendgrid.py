@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from channels.header import clean_line
 from channels.http_api import HttpApi
 from channels.http_client import CONNECT_SECONDS, DEADLINE_SECONDS, RETRY_AFTER_LIMIT_SECONDS
 from channels.invitation_body import CALENDAR_FILE
@@ -87,7 +88,7 @@ class SendgridChannel:
 
     def _make_body(self, message: OutgoingMessage) -> bytes:
         parts = take_apart(message, provider=PROVIDER)
-        name, address = self._sender
+        name, address = clean_line(message.sender_name or self._sender[0]), self._sender[1]
         content = [{"type": "text/plain", "value": parts.text}] if parts.text.strip() else []
         if parts.html is not None:
             content.append({"type": "text/html", "value": parts.html})

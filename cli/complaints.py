@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.asking import ask_database
 from cli.orders import who
-from schemas.settings import Settings
 
 if TYPE_CHECKING:
     from store.database import Connection
-
-_Result = TypeVar("_Result")
 
 
 @click.command()
@@ -36,7 +32,7 @@ def command(channel: str | None, form: str) -> None:
     if channel is not None:
         _lift(channel)
         return
-    rows = asyncio.run(_with_database(_count))
+    rows = asyncio.run(ask_database(_count))
     for row in rows:
         if form == "json":
             click.echo(json.dumps(row, default=lambda moment: moment.isoformat()))
@@ -85,18 +81,7 @@ def _lift(channel: str) -> None:
             )
         return lifted
 
-    if not asyncio.run(_with_database(lift_now)):
+    if not asyncio.run(ask_database(lift_now)):
         click.echo(f"nothing is parked by {channel}", err=True)
         raise SystemExit(1)
     click.echo(f"{who()} lets messages leave by {channel} again")
-
-
-async def _with_database(ask: Callable[[Connection], Awaitable[_Result]]) -> _Result:
-    from store.database import Database
-
-    database = Database(Settings.read(os.environ).require_database_url(), connections=1)
-    try:
-        async with database.transaction() as connection:
-            return await ask(connection)
-    finally:
-        await database.close()

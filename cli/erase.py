@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.asking import ask_database
 from schemas.errors import InputError, UnavailableError
 from schemas.settings import Settings
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 1.0
 CONNECT_SECONDS = 10.0
-_Result = TypeVar("_Result")
 # What each state waits for, as it is told.
 DOING = {
     "fenced": "fenced: nothing is taken in, begun or sent any more",
@@ -87,8 +87,7 @@ def command(
 
 
 def _confirm(external_id: str) -> None:
-    from schemas.errors import NotFoundError
-    from store.customers import find_customer
+    from store.customers import find_customer, unknown_customer
     from store.erasing import find_erasure
     from store.erasing_tables import count_customer
 
@@ -97,12 +96,10 @@ def _confirm(external_id: str) -> None:
         if customer is not None:
             return await count_customer(connection, customer.id)
         if await find_erasure(connection, external_id) is None:
-            raise NotFoundError(
-                f"There is no customer {external_id[:200]!r}.", remedy="Ids are the userId of the events."
-            )
+            raise unknown_customer(external_id)
         return None
 
-    counts = asyncio.run(_with_database(count))
+    counts = asyncio.run(ask_database(count))
     if counts is not None:
         click.echo(f"{external_id}: {_tell_counts(counts)}", err=True)
         click.confirm("Erase all of it for good?", abort=True, err=True)
@@ -136,7 +133,8 @@ async def _carry_out(settings: Settings, database: Database, erasure: Erasure, *
     from worker import connect
 
     try:
-        client = await asyncio.wait_for(connect(settings), CONNECT_SECONDS)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            client = await connect(settings)
     except TimeoutError as error:
         raise UnavailableError(
             f"Temporal at {settings.temporal_address} can't be reached; the customer is fenced.",
@@ -184,7 +182,7 @@ def _allow_again(external_id: str) -> None:
     async def allow(connection: Connection) -> None:
         await allow_again(connection, external_id, system_actor(), await LiveClock().read(connection))
 
-    asyncio.run(_with_database(allow))
+    asyncio.run(ask_database(allow))
     click.echo("New events make a new customer. Their addresses stay suppressed:")
     click.echo("  holdfast suppress --channel email --address … --lift --reason erased")
 
@@ -193,7 +191,7 @@ def _list(limit: int, form: str) -> None:
     from store.erasing import list_erasures
     from store.erasing_tombstones import tombstone
 
-    found = asyncio.run(_with_database(lambda connection: list_erasures(connection, limit)))
+    found = asyncio.run(ask_database(lambda connection: list_erasures(connection, limit)))
     for one in found:
         if form == "json":
             click.echo(json.dumps(tombstone(one) | {"state": one.state}))
@@ -242,14 +240,3 @@ def _read_tombstone(path: Path, number: int, line: str) -> dict[str, Any]:
             f"{path}:{number}: this is no erasure ({type(error).__name__}).",
             remedy="The file is what `holdfast erase --list --format json` prints.",
         ) from error
-
-
-async def _with_database(ask: Callable[[Connection], Awaitable[_Result]]) -> _Result:
-    from store.database import Database
-
-    database = Database(Settings.read(os.environ).require_database_url(), connections=1)
-    try:
-        async with database.transaction() as connection:
-            return await ask(connection)
-    finally:
-        await database.close()

@@ -10,7 +10,7 @@ import click
 from loops.publishing import Files, read_directory, read_paths
 from schemas.catalogue import Catalogue
 from schemas.errors import SettingError
-from schemas.loader import HEALTH
+from schemas.file_selection import HEALTH
 
 
 def read_named(paths: Sequence[Path], directory: Path, catalogue: Catalogue) -> list[Files]:

@@ -9,8 +9,9 @@ import click
 from activities.registry import find_step_types
 from schemas.catalogue import load_catalogue
 from schemas.errors import PlaybookError, SettingError
+from schemas.file_selection import HEALTH, POLICY_FILE
 from schemas.health_model import HealthModel
-from schemas.loader import HEALTH, POLICY_FILE, load_paths
+from schemas.loader import load_paths
 from schemas.problem import did_you_mean
 from schemas.shipped_health import shipped_models
 

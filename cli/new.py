@@ -89,7 +89,7 @@ def new_step(name: str, root: Path) -> None:
 
 
 def _check_playbook_name(name: str) -> None:
-    from schemas.loader import BESIDE_PLAYBOOKS
+    from schemas.file_selection import BESIDE_PLAYBOOKS
     from schemas.message_part import NAME_PATTERN
 
     if not re.fullmatch(NAME_PATTERN, name) or len(name) > LONGEST_NAME:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
+from cli.asking import ask_database
 from cli.orders import who
-from schemas.settings import Settings
 
 if TYPE_CHECKING:
     from store.database import Connection
     from store.providers import ProviderState
-
-_Result = TypeVar("_Result")
 
 
 @click.group()
@@ -44,7 +40,7 @@ def list_(form: str) -> None:
     """
     from store.providers import load_providers
 
-    states = asyncio.run(_with_database(load_providers))
+    states = asyncio.run(ask_database(load_providers))
     for state in states:
         if form == "json":
             row = {name: value for name, value in asdict(state).items() if name != "settings"}
@@ -83,7 +79,7 @@ def unpark(provider: str, channel: str | None) -> None:
             )  # fmt: skip
         return freed
 
-    freed = asyncio.run(_with_database(unpark_now))
+    freed = asyncio.run(ask_database(unpark_now))
     for state in freed:
         click.echo(
             f"{state.provider} ({state.channel}) was {state.state} ({state.code}); {who()} lets it go on"
@@ -117,14 +113,3 @@ def describe_state(state: ProviderState) -> str:
         case "resting":
             return f"rests until {until}, {state.code}: {state.reason}"
     return f"ok, {state.failures} failure(s) in a row" if state.failures else "ok"
-
-
-async def _with_database(ask: Callable[[Connection], Awaitable[_Result]]) -> _Result:
-    from store.database import Database
-
-    database = Database(Settings.read(os.environ).require_database_url(), connections=1)
-    try:
-        async with database.transaction() as connection:
-            return await ask(connection)
-    finally:
-        await database.close()

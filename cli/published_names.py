@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from schemas.loader import HEALTH
+from schemas.file_selection import HEALTH
 
 
 def read_name(named: str) -> tuple[str, bool]:

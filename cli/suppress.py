@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
+from cli.asking import ask_database
 from cli.orders import who
-from schemas.settings import Settings
 
 if TYPE_CHECKING:
     from store.database import Connection
@@ -24,7 +22,6 @@ REASONS = (
     "manual", "complaint", "erased", "hard_bounce", "invalid_address", "opted_out", "soft_bounces", "stop",
     "unsubscribe",
 )  # fmt: skip
-_Result = TypeVar("_Result")
 
 
 @click.command()
@@ -107,7 +104,7 @@ def _suppress(channel: str, address: str, reason: str) -> None:
         )
         return new, len(having)
 
-    new, having = asyncio.run(_with_database(suppress_now))
+    new, having = asyncio.run(ask_database(suppress_now))
     state = "is suppressed now" if new else "was suppressed before"
     click.echo(f"{channel}, {reason}: {state}; {having} customer(s) have this address")
 
@@ -130,7 +127,7 @@ def _lift(channel: str, address: str, reason: str | None) -> None:
             )  # fmt: skip
         return lifted, await list_suppressions(connection, channel=channel, address_hashes=hashes)
 
-    lifted, left = asyncio.run(_with_database(lift_now))
+    lifted, left = asyncio.run(ask_database(lift_now))
     if not lifted:
         click.echo(f"{channel}: nothing to lift", err=True)
     else:
@@ -150,7 +147,7 @@ def _list(channel: str | None, address: str | None, reason: str | None, limit: i
             connection, channel=channel, reason=reason, address_hashes=hashes, limit=limit
         )
 
-    found = asyncio.run(_with_database(list_now))
+    found = asyncio.run(ask_database(list_now))
     for one in found:
         if form == "json":
             click.echo(json.dumps(asdict(one), default=lambda moment: moment.isoformat()))
@@ -170,7 +167,7 @@ def _list_lifts(channel: str | None, address: str | None, limit: int, form: str)
         hashes = _hashes(channel, address)
         return await list_lifts(connection, channel=channel, address_hashes=hashes, limit=limit)
 
-    found = asyncio.run(_with_database(list_now))
+    found = asyncio.run(ask_database(list_now))
     for one in found:
         if form == "json":
             click.echo(json.dumps(asdict(one), default=lambda moment: moment.isoformat()))
@@ -190,14 +187,3 @@ def _hashes(channel: str | None, address: str | None) -> list[str] | None:
     if address is None:
         return None
     return [one for name in ((channel,) if channel else CHANNELS) for one in hashes_of(name, address)]
-
-
-async def _with_database(ask: Callable[[Connection], Awaitable[_Result]]) -> _Result:
-    from store.database import Database
-
-    database = Database(Settings.read(os.environ).require_database_url(), connections=1)
-    try:
-        async with database.transaction() as connection:
-            return await ask(connection)
-    finally:
-        await database.close()

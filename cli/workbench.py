@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ def make_workbench(settings: Settings, database: Database, catalogue: Catalogue)
     return _Bench(settings, database, catalogue).tools()
 
 
+@cache
+def _editor_schemas() -> Mapping[Kind, Mapping[str, Any]]:
+    schemas = build_schemas()
+    return {kind: schemas[name] for kind, name in _KINDS.items()}
+
+
 class _Bench:
     def __init__(self, settings: Settings, database: Database, catalogue: Catalogue) -> None:
         self._directory = settings.playbooks
@@ -51,9 +58,8 @@ class _Bench:
         self._backtests = asyncio.Semaphore(BACKTESTS_AT_ONCE)
 
     def tools(self) -> Workbench:
-        schemas = build_schemas()
         return Workbench(
-            schemas={kind: schemas[name] for kind, name in _KINDS.items()},
+            schemas=_editor_schemas(),
             check=self.check,
             open=self.open,
             begin=self.begin,

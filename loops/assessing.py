@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from activities.facts import Known, load_known
-from activities.health import load_scorer
+from collections.abc import Mapping
+from datetime import datetime
+
+from activities.facts import Known, assemble_assessment
+from activities.past_scores import DAYS as SCORE_DAYS
 from activities.scores import save_scores
-from rules.needs import Needs
 from schemas.catalogue import Catalogue
+from schemas.condition import Value
 from schemas.errors import NotFoundError
+from schemas.health_model import DEFAULT_MODEL
 from scoring.assessment import Assessment
+from scoring.cohorts import Place, band_of
 from scoring.health import Scorer, score_trend
 from store import evaluations
-from store.customers import find_customer
+from store.assessment_reading import AssessmentReading, read_for_assessment
 from store.database import Database, Waker
 from store.playbooks import load_policy
 
@@ -26,30 +31,27 @@ async def assess_customer(
     """
     # Nothing is locked for who only looks: each statement for itself spares the two that open and close a transaction.
     async with database.transaction() if bell else database.single() as connection:
-        customer = await find_customer(connection, external_id)
-        if customer is None:
+        reading = await read_for_assessment(
+            connection, external_id, at=database.clock.fixed(), default_model=DEFAULT_MODEL,
+            tally_days=catalogue.tally_days, score_days=SCORE_DAYS,
+        )  # fmt: skip
+        if reading is None:
             raise NotFoundError(
                 f"There is no customer {external_id[:200]!r}.", remedy="Ids are the userId of the events."
             )
-        now = await database.clock.read(connection)
-        scorer = await load_scorer(connection)
-        [known] = (
-            await load_known(
-                connection, [customer.id], now, Needs(), catalogue, reachability=False, scorer=scorer
-            )
-        ).values()
+        known, scorer = await assemble_assessment(connection, reading, catalogue)
         if bell is not None:
             holdout = (await load_policy(connection)).holdout_percent
-            await save_scores(connection, {customer.id: known}, scorer, holdout_percent=holdout)
+            await save_scores(connection, {known.customer.id: known}, scorer, holdout_percent=holdout)
     if bell is not None:
         # A transaction of its own: the evaluator takes these rows before those of the scores.
         async with database.transaction() as connection:
-            await evaluations.request_one(connection, now, customer.id)
+            await evaluations.request_one(connection, reading.now, known.customer.id)
         bell.ring()
-    return _assess(known, scorer)
+    return _assess(known, scorer, reading)
 
 
-def _assess(known: Known, scorer: Scorer) -> Assessment:
+def _assess(known: Known, scorer: Scorer, reading: AssessmentReading) -> Assessment:
     derived, stored = known.derived, known.stored.values
     health, enhanced = derived.health, derived.signals.get("enhanced_score")
     plan, influencer = stored.get("plan"), stored.get("influencer")
@@ -68,5 +70,20 @@ def _assess(known: Known, scorer: Scorer) -> Assessment:
         trend=trend,
         influencer=influencer if isinstance(influencer, bool) else None,
         prediction=derived.prediction,
+        scores=reading.scores,
+        place=_place(reading.stored.values, reading.now),
         cancelled=stored.get("subscription_status") == "cancelled",
+    )
+
+
+def _place(stored: Mapping[str, Value], now: datetime) -> Place:
+    segment, plan, score = (stored.get(name) for name in ("segment", "plan", "health_score"))
+    signed_up_at = stored.get("signed_up_at")
+    return Place(
+        (
+            segment if isinstance(segment, str) else None,
+            plan if isinstance(plan, str) else None,
+            band_of(signed_up_at if isinstance(signed_up_at, datetime) else None, now),
+        ),
+        float(score) if isinstance(score, int | float) else None,
     )

@@ -1,13 +1,14 @@
 """Whom the evaluator is to look at after a run over the population: whoever's answers may be others than they were.
 
 The triggers' lines are answered for all customers of a part at once. Who isn't a candidate is counted here, by the
-first failing line, as the evaluator would have.
+first failing line, as the evaluator would have. Whose milestone holds without having been reached, by time or by what
+came without an event, is a candidate too.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -17,17 +18,20 @@ from activities.facts import TOLD_AS
 from activities.population_judging import Judged, Looked
 from activities.steps import StepOpening
 from activities.versions import Version
+from loops.milestones import MilestoneWatch
 from loops.triggers import Triggers, prepare_triggers
 from rules.columns import match_columns
-from rules.needs import Needs
+from rules.needs import Needs, needs_of
 from schemas.condition import Condition
 from scoring.churning.columns import Flags
 from store.bulk import Array
 from store.database import Connection
+from store.milestones import load_milestones
 from store.playbooks import load_published, read_stamp
 from store.population_reading import StoredRuns
 
 _HOLDS = -1
+_MILESTONE = "milestone"
 # With these the evaluator has noted when it will look again by itself, or an edit alone changes the answer.
 _SETTLED = ("again_rule", "entries", "waiting", "paused")
 
@@ -56,42 +60,50 @@ class _Counts:
 
 
 class Candidates:
-    """One process's triggers, as they are live."""
+    """One process's triggers and milestones, as they are live."""
 
     def __init__(self, opening: StepOpening) -> None:
         self._opening = opening
         self._triggers: Triggers | None = None
+        self._milestones: Mapping[str, Condition] = {}
 
     async def prepare(self, connection: Connection) -> Prepared:
-        """The triggers as they are live now."""
+        """The triggers and milestones as they are live now."""
         stamp = await read_stamp(connection)
         if self._triggers is None or self._triggers.published.stamp != stamp:
             self._triggers = prepare_triggers(
                 await load_published(connection), self._opening.catalogue, "generated"
             )
-        return Prepared(self._triggers, self._opening)
+            self._milestones = MilestoneWatch(await load_milestones(connection)).conditions
+        return Prepared(self._triggers, self._milestones, self._opening)
 
 
 @dataclass
 class Prepared:
-    """Triggers, ready to be asked about parts of the population."""
+    """Triggers and milestones, ready to be asked about parts of the population; `reached_by` is when by type."""
 
     triggers: Triggers
+    reached_by: Mapping[str, Condition]
     opening: StepOpening
     # The conditions of open runs, by playbook and version.
     versions: dict[tuple[str, str], Version] = field(default_factory=dict)
 
     @property
     def needs(self) -> Needs:
-        """What the triggers look at, with conditions of their goals."""
-        return self.triggers.needs
+        """What the triggers look at, with conditions of their goals, and what the milestones do."""
+        return self.triggers.needs | needs_of(self.reached_by.values())
 
     @property
     def conditions(self) -> list[Condition]:
         """All that is asked."""
         goals = (one.playbook.goal.when for one in self.triggers.triggers if one.playbook.goal)
         lines = [line for one in self.triggers.triggers for line, _, _ in one.lines]
-        return [*lines, *(goal for goal in goals if goal is not None)]
+        return [*lines, *(goal for goal in goals if goal is not None), *self.reached_by.values()]
+
+    @property
+    def milestones(self) -> Collection[str]:
+        """Those that are reached once a condition holds."""
+        return self.reached_by.keys()
 
     @property
     def holdout_percent(self) -> float:
@@ -111,10 +123,11 @@ class Prepared:
                 named[f"{trigger.place}:{at}"] = line
             if trigger.playbook.goal and trigger.playbook.goal.when:
                 named[f"{trigger.place}:goal"] = trigger.playbook.goal.when
+        named |= {f"{_MILESTONE}:{type_}": condition for type_, condition in self.reached_by.items()}
         answers = match_columns(named, looked.columns)
         n, many = looked.columns.n, len(self.triggers.triggers)
         failing = np.empty((many, n), np.int16)
-        asked = self._moved_runs(looked)
+        asked = self._moved_runs(looked) | self._reach(looked, answers)
         concerned = [np.zeros(0, np.int64)] * many
         standings = _by_playbook(looked)
         open_runs = _open_runs(looked.runs, n)
@@ -166,6 +179,18 @@ class Prepared:
                     if name in looked.changed
                 )
         return moved
+
+    def _reach(self, looked: Looked, answers: Mapping[str, Array]) -> Flags:
+        """Who fulfils a milestone that they haven't reached yet."""
+        reaching = np.zeros(looked.columns.n, np.bool_)
+        rows_of: defaultdict[str, list[int]] = defaultdict(list)
+        for row, type_ in zip(looked.reached.row.tolist(), looked.reached.milestone, strict=True):
+            rows_of[type_].append(row)
+        for type_ in self.reached_by:
+            holds = answers[f"{_MILESTONE}:{type_}"] == 1
+            holds[rows_of[type_]] = False
+            reaching |= holds
+        return reaching
 
     def _soon(self, looked: Looked, failing: Array) -> dict[int, Array]:
         """By trigger, who doesn't fulfil it now and would later by time alone: the evaluator finds out when."""

@@ -18,7 +18,7 @@ from loops.data_directory import DataDirectory
 from loops.embedded_postgres import DATABASE, EmbeddedPostgres
 from loops.embedded_temporal import EmbeddedTemporal, plain_environ
 from loops.first_sign_in import make_sign_in_link
-from loops.ports import HOST, choose_port
+from loops.ports import HOST, reserve_port
 from loops.provider_reports import SECRET_VARIABLE, make_secret
 from loops.push_sink import make_account
 from loops.supervisor import Supervisor
@@ -70,7 +70,7 @@ class Development:
         """Take the usual ports, else those of the last start, else the next free ones; names busy ones."""
         last = self.data.read_ports()
         for name, usual in {**DEFAULT_PORTS, "web": self._wanted.port}.items():
-            port = choose_port(usual, last.get(name), taken=self.ports.values())
+            port = reserve_port(usual, last.get(name), taken=self.ports.values())
             if port != usual:
                 self.say(f"port {usual} is busy, so {name} takes {port}")
             self.ports[name] = port

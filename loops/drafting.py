@@ -18,7 +18,8 @@ from schemas.catalogue import Catalogue
 from schemas.compiled_cache import CompiledCache
 from schemas.draft import Checked, EditedMeanwhileError, Opened, PublishedDraft
 from schemas.errors import ConflictError, InputError, NotFoundError, PlaybookError
-from schemas.loader import BESIDE_PLAYBOOKS, HEALTH, TEMPLATES, load_paths
+from schemas.file_selection import BESIDE_PLAYBOOKS, HEALTH, TEMPLATES
+from schemas.loader import load_paths
 from store.audit import current_actor, record_change
 from store.database import DATABASE_AWAY, Connection, Database
 from store.health_versions import PREFIX

@@ -7,39 +7,33 @@ marks on open runs, inbox entries, decisions with their reasons, and when time a
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import reduce
 from operator import or_
 
 from activities.facts import Known, load_known, load_reachability
 from activities.health import load_predictors, load_scorer
-from activities.interruptions import find_interruption
 from activities.past_scores import PastScores
-from activities.running import close_run
 from activities.scores import save_scores
 from activities.steps import StepOpening
 from activities.versions import Version
-from activities.waiting import satisfied
+from loops.batch import Batch
 from loops.entries import Entries
 from loops.entry import Entry, ask, hold
 from loops.milestones import MilestoneWatch
 from loops.newcomers import Newcomers
+from loops.open_runs import attend_runs
 from loops.score_telling import ScoreTelling
 from loops.triggers import Triggers, prepare_triggers
 from rules.needs import Needs
-from rules.reference import explain
-from rules.waits import end_of_wait
 from schemas import tracing
 from schemas.metrics import EVALUATED, EVALUATION_LAG, EVALUATION_SECONDS, RUNS_STARTED, bound_playbook
-from schemas.plan import BeforeDate, Wait, WaitFor
-from schemas.policy import Policy
-from schemas.run import RunEnd
 from scoring.health import Scorer
 from scoring.predictors import Predictors
-from store import decisions, entry_requests, evaluations, inbox, run_steps, runs, signals, waits
+from store import decisions, entry_requests, evaluations, runs, signals
 from store.database import Connection
 from store.evaluations import Request
 from store.milestones import load_milestones
@@ -57,26 +51,6 @@ class Evaluated:
     customers: int = 0
     entered: int = 0
     rung: int = 0
-
-
-@dataclass
-class _Batch:
-    """What is gathered while a batch is looked at, to be written together."""
-
-    now: datetime
-    cleared: list[tuple[str, str]] = field(default_factory=list)
-    counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    due: dict[str, datetime | None] = field(default_factory=dict)
-    # Customers whom not every trigger was asked about: when the others want to be asked isn't known here.
-    partly: set[str] = field(default_factory=set)
-    # Whom a playbook begins to treat.
-    treated: set[str] = field(default_factory=set)
-    rung: int = 0
-
-    def look_again(self, customer_id: str, at: datetime | None) -> None:
-        known = self.due.setdefault(customer_id, None)
-        if at is not None and (known is None or at < known):
-            self.due[customer_id] = max(at, self.now + timedelta(milliseconds=1))
 
 
 class Evaluator:
@@ -120,7 +94,7 @@ class Evaluator:
                 return Evaluated()
             requests, looks = _begin_spans(requests)
             # Read after the locks: nothing that happened to these customers before is missed.
-            batch = _Batch(await self._database.clock.read(connection))
+            batch = Batch(await self._database.clock.read(connection))
             ids = [request.customer_id for request in requests]
             self._past.forget(r.customer_id for r in requests if REPAIRED in r.changed)
             open_runs: dict[str, list[tuple[Run, Version]]] = defaultdict(list)
@@ -128,7 +102,7 @@ class Evaluator:
                 version = await self._opening.versions.load(connection, run.playbook, run.version)
                 open_runs[run.customer_id].append((run, version))
             known = await self._know(connection, ids, triggers, open_runs, batch.now)
-            await self._attend_runs(connection, batch, open_runs, known, triggers.published.policy)
+            await attend_runs(connection, self._opening, batch, open_runs, known, triggers.published.policy)
             matched = self._match(batch, triggers, requests, known)
             for asked in await entry_requests.load_requests(connection, ids):
                 playbook = triggers.published.playbooks.get(asked.playbook)
@@ -196,58 +170,8 @@ class Evaluator:
             self._triggers = prepare_triggers(self._uncompared, self._opening.catalogue)
         return self._triggers
 
-    async def _attend_runs(
-        self,
-        connection: Connection,
-        batch: _Batch,
-        open_runs: dict[str, list[tuple[Run, Version]]],
-        known: dict[str, Known],
-        policy: Policy,
-    ) -> None:
-        """Mark goals and exits of open runs, hand waits what they wait for, and follow dates that move."""
-        listening: dict[str, list[waits.OpenWait]] = defaultdict(list)
-        if open_runs:
-            for wait in await waits.load_waits(connection, list(open_runs)):
-                listening[wait.run_id].append(wait)
-        for customer_id, theirs in open_runs.items():
-            facts = known[customer_id].facts
-            for run, version in list(theirs):
-                if run.interruption:
-                    continue
-                found = find_interruption(version, run, facts)
-                if found and run.arm == "held_out":
-                    end = RunEnd(outcome=found.outcome, reason=found.reason, at=found.at)
-                    await close_run(connection, self._opening, run, end, batch.now)
-                    theirs.remove((run, version))
-                    continue
-                if found:
-                    batch.rung += await inbox.interrupt(connection, run.id, found)
-                    continue
-                for condition in version.watched:
-                    batch.look_again(customer_id, explain(condition, facts).changes_at)
-                for wait in listening.get(run.id, ()):
-                    step = version.steps.get(wait.step)
-                    if isinstance(step, Wait):
-                        batch.rung += await _follow_date(
-                            connection, step, wait, known[customer_id], policy, batch.now
-                        )
-                    elif not isinstance(step, WaitFor):
-                        continue
-                    elif satisfied(step, wait, facts, version):
-                        await waits.close_wait(connection, run.id, wait.step, wait.occurrence)
-                        await run_steps.record_step(
-                            connection, run.id, wait.step, wait.occurrence, "wait_for", "then", batch.now
-                        )
-                        await inbox.post(
-                            connection, run.id, "event", batch.now, step=wait.step, occurrence=wait.occurrence,
-                            outcome="then",
-                        )  # fmt: skip
-                        batch.rung += 1
-                    elif step.when is not None:
-                        batch.look_again(customer_id, explain(step.when, facts).changes_at)
-
     def _match(
-        self, batch: _Batch, triggers: Triggers, requests: list[Request], known: dict[str, Known]
+        self, batch: Batch, triggers: Triggers, requests: list[Request], known: dict[str, Known]
     ) -> list[Entry]:
         """Every (customer, playbook) whose trigger holds; the others are counted by their first failing line."""
         matched = []
@@ -274,7 +198,7 @@ class Evaluator:
     async def _write(
         self,
         connection: Connection,
-        batch: _Batch,
+        batch: Batch,
         requests: list[Request],
         known: dict[str, Known],
         triggers: Triggers,
@@ -316,22 +240,3 @@ def _measure(requests: Sequence[Request], entered: Sequence[Entry], now: datetim
     for entry in entered:
         if entry.run is not None:
             RUNS_STARTED.labels(bound_playbook(entry.run.playbook)).inc()
-
-
-async def _follow_date(
-    connection: Connection, step: Wait, wait: waits.OpenWait, known: Known, policy: Policy, now: datetime
-) -> bool:
-    """Move a wait that counts from a date where the date is another now; whether the run was rung."""
-    if not isinstance(step.spec, BeforeDate) or wait.until < now:
-        return False
-    until = end_of_wait(step.spec, wait.since, known.facts, policy.default_zone)
-    if until == wait.until:
-        return False
-    if until is None:
-        await waits.close_wait(connection, wait.run_id, wait.step, wait.occurrence)
-    else:
-        await waits.move_wait(connection, wait.run_id, wait.step, wait.occurrence, until)
-    await inbox.post(
-        connection, wait.run_id, "moved", now, step=wait.step, occurrence=wait.occurrence, outcome="moved"
-    )
-    return True

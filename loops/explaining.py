@@ -18,7 +18,7 @@ from schemas.catalogue import load_catalogue
 from schemas.entry_outlook import EntryOutlook, Objection
 from schemas.errors import NotFoundError
 from store import runs
-from store.customers import find_customer
+from store.customers import need_customer
 from store.database import Database
 from store.playbooks import load_published
 
@@ -27,11 +27,7 @@ async def explain_customer(database: Database, playbook: str, external_id: str) 
     """The object that `explain --customer` prints. Raises NotFoundError for an unknown customer or playbook."""
     opening = StepOpening(database, load_catalogue(), Versions())
     async with database.transaction() as connection:
-        customer = await find_customer(connection, external_id)
-        if customer is None:
-            raise NotFoundError(
-                f"There is no customer {external_id!r}.", remedy="Give the id that your events carry."
-            )
+        customer = await need_customer(connection, external_id)
         published = await load_published(connection)
         found = published.playbooks.get(playbook)
         if found is None:
@@ -76,11 +72,7 @@ async def explain_entries(database: Database, external_id: str) -> list[EntryOut
     """
     opening = StepOpening(database, load_catalogue(), Versions())
     async with database.transaction() as connection:
-        customer = await find_customer(connection, external_id)
-        if customer is None:
-            raise NotFoundError(
-                f"There is no customer {external_id[:200]!r}.", remedy="Ids are the userId of the events."
-            )
+        customer = await need_customer(connection, external_id)
         published = await load_published(connection)
         playbooks = [one for one in published.playbooks.values() if one.status != "retired"]
         now = await database.clock.read(connection)

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 from schemas.access import Principal
 from store.database import Database
-from store.people import add_link, add_person, count_people, find_person
+from store.people import add_person, count_people, find_person
 from store.sessions import hash_token
+from store.sign_in_links import add_link
 
 EMAIL = "you@localhost"
 LINK_LASTS = timedelta(hours=12)

@@ -16,6 +16,7 @@ from schemas.settings import METRICS_PORTS
 from store.database import Database
 from store.faults import is_away
 from store.metrics import CONTENT_TYPE, Figures, expose
+from store.patience import within
 from store.reading_health import newest_revision, read_revision
 
 log = logging.getLogger(__name__)
@@ -72,8 +73,7 @@ class Readiness:
         if not self.begun.is_set():
             return "it hasn't begun yet"
         try:
-            async with asyncio.timeout(DATABASE_SECONDS):
-                found = await read_revision(self.database)
+            found = await within(DATABASE_SECONDS, read_revision(self.database))
         except Exception as error:
             if not is_away(error) and not isinstance(error, TimeoutError):
                 raise

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import reduce
+from functools import cached_property, reduce
 from operator import or_
 
 from activities.facts import Known
 from rules.generated import Predicate, compile_condition
 from rules.needs import Needs, needs_of
+from schemas.condition import AllOf, Condition, OneOf
 from schemas.incoming import Mover
 from schemas.milestones import Milestone, Milestones
 from store.database import Connection
@@ -42,6 +43,11 @@ class MilestoneWatch:
             looks_at = wanted.signals | wanted.events.keys()
             self._watched.append(Watched(one, compile_condition(one.when), frozenset(looks_at)))
         self.needs = reduce(or_, needs, Needs())
+
+    @cached_property
+    def conditions(self) -> Mapping[str, Condition]:
+        """By type, when each is reached, whose it is included: for asking it of many customers at once."""
+        return {one.milestone.type: _whole(one.milestone) for one in self._watched}
 
     async def attend(
         self,
@@ -90,3 +96,12 @@ class MilestoneWatch:
         written = await reach(connection, list(new.values()), now, move=move)
         await take_back(connection, [one for one in repeated if one[3] > 0], now, move=move)
         return len(written)
+
+
+def _whole(milestone: Milestone) -> Condition:
+    """What `Milestone.concerns` and its condition say together."""
+    assert milestone.when is not None
+    if not milestone.segments:
+        return milestone.when
+    # Whoever is looked at has a segment: it is worked out with the scores.
+    return AllOf(items=(milestone.when, OneOf(signal="segment", values=milestone.segments)))

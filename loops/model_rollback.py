@@ -9,10 +9,10 @@ from loops.authorship import system_user
 from loops.rollback import RolledBack, write_text
 from schemas.catalogue import Catalogue
 from schemas.errors import ConflictError, PlaybookError
+from schemas.file_selection import HEALTH
 from schemas.health_file import read_health_model
 from schemas.health_model import HealthModel
 from schemas.language import Language
-from schemas.loader import HEALTH
 from schemas.yaml_source import read_bytes
 from store.database import Database
 from store.evaluations import request_everything

@@ -17,7 +17,8 @@ from rules.progress import Progress, next_step, standing_at
 from schemas.plan import CompiledPlaybook
 from store.database import Connection
 from store.planning import Inside, count_inside, read_only
-from store.playbooks import Change, load_policy
+from store.playbooks import load_policy
+from store.publishing import Change
 
 FINISHES = "finishes the old version"
 STOPS = "stops"

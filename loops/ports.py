@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Collection
 
 from schemas.errors import UnavailableError
 
 HOST = "127.0.0.1"
 STEPS = 200
+# What this process reserved, by port: each holds a name that only one process of the machine can.
+_reserved: dict[int, socket.socket] = {}
 
 
 def is_free(port: int) -> bool:
@@ -41,6 +44,31 @@ def choose_port(*wanted: int | None, taken: Collection[int] = ()) -> int:
         f"no free port between {asked[-1]} and {asked[-1] + STEPS}.",
         remedy="Stop what listens there (`ss -ltnp` shows it) or choose another with --port.",
     )
+
+
+def reserve_port(*wanted: int | None, taken: Collection[int] = ()) -> int:
+    """As `choose_port`; whatever else asks so gets another port, until this process ends.
+
+    Between the choice and the moment at which a server listens lie seconds, in which a port seems to be free. Where
+    names can't be held (all but Linux), it is `choose_port`.
+    """
+    while not _reserve(port := choose_port(*wanted, taken=taken)):
+        taken = {*taken, port}
+    return port
+
+
+def _reserve(port: int) -> bool:
+    if port in _reserved or sys.platform != "linux":
+        return True
+    holder = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # No file: it is gone with the process, however that ends, and isn't inherited by those it starts.
+        holder.bind(f"\0holdfast-port-{port}")
+    except OSError:
+        holder.close()
+        return False
+    _reserved[port] = holder
+    return True
 
 
 def _any_port() -> int:

@@ -16,8 +16,9 @@ from loops.authorship import find_authors, system_user
 from schemas.catalogue import Catalogue
 from schemas.compiled_cache import open_cache
 from schemas.errors import Problem
+from schemas.file_selection import HEALTH, MILESTONES_FILE, POLICY_FILE, TEMPLATES
 from schemas.health_model import HealthModel
-from schemas.loader import HEALTH, MILESTONES_FILE, POLICY_FILE, TEMPLATES, load_paths, load_playbooks
+from schemas.loader import load_paths, load_playbooks
 from schemas.milestones import Milestones
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
@@ -26,8 +27,8 @@ from store.evaluations import request_everything
 from store.health_models import compare_models, load_active_model, publish_models
 from store.health_versions import PREFIX, note_models
 from store.milestones import MILESTONES, differs, publish_milestones
-from store.playbooks import POLICY, Change, compare, publish
 from store.publications import save_file_problems
+from store.publishing import POLICY, Change, compare, publish
 
 log = logging.getLogger(__name__)
 

@@ -12,14 +12,15 @@ from loops.authorship import system_user
 from schemas.catalogue import Catalogue
 from schemas.compiler import compile_playbook
 from schemas.errors import ConflictError, PlaybookError
+from schemas.file_selection import TEMPLATES
 from schemas.language import Language
-from schemas.loader import TEMPLATES, load_playbooks
+from schemas.loader import load_playbooks
 from schemas.plan import CompiledPlaybook
 from schemas.template_file import MessageTemplate
 from schemas.yaml_source import read_bytes
 from store.database import Database
-from store.playbooks import publish
 from store.publications import list_versions, load_written
+from store.publishing import publish
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from activities.facts import load_known
 from loops.simulation.wording import plain
 from rules.needs import Needs, run_needs, trigger_needs
 from schemas.catalogue import Catalogue
-from schemas.errors import NotFoundError
 from schemas.plan import CompiledPlaybook
 from schemas.signal_value import WrongType
 from schemas.yaml_file import read_file
-from store.customers import find_customer
+from store.customers import need_customer
 from store.database import Database
 
 # What tests of a playbook give, and a trial can take over as it stands.
@@ -47,11 +46,7 @@ async def customer_facts(
     """
     needs = trigger_needs(playbook) | run_needs(playbook) if playbook else Needs()
     async with database.transaction() as connection:
-        customer = await find_customer(connection, external_id)
-        if customer is None:
-            raise NotFoundError(
-                f"There is no customer {external_id[:200]!r}.", remedy="Ids are the userId of the events."
-            )
+        customer = await need_customer(connection, external_id)
         now = await database.clock.read(connection)
         facts = (await load_known(connection, [customer.id], now, needs, catalogue))[customer.id].facts
     signals = {

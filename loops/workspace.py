@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from schemas.errors import InputError, Problem
-from schemas.loader import HEALTH, TEMPLATES
+from schemas.file_selection import HEALTH, TEMPLATES
 
 BESIDE = (TEMPLATES, HEALTH)
 _FILE = re.compile(r"(?:(?:templates|health)/)?[a-z0-9][a-z0-9_-]{0,63}\.yaml")

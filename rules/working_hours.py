@@ -57,11 +57,6 @@ def open_slots(
     ]
 
 
-def is_slot(start: datetime, now: datetime, policy: Policy, closed: Collection[date] = ()) -> bool:
-    """Whether a booking may begin then, whoever is free."""
-    return start in set(_slots(now, policy, closed))
-
-
 def _slots(now: datetime, policy: Policy, closed: Collection[date]) -> Iterator[datetime]:
     hours = policy.working_hours or WorkingHours()
     zone = zone_or_default(None, policy.default_zone)

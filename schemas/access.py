@@ -46,7 +46,3 @@ class Principal:
     def may(self, permission: Permission) -> bool:
         """Whether the role is granted this."""
         return permission in GRANTS[self.role]
-
-    def may_read(self, user_id: str) -> bool:
-        """Whether this customer's records may be told."""
-        return self.may("read") or (self.customer is not None and self.customer == user_id)

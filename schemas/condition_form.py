@@ -24,6 +24,19 @@ FORMS: Mapping[str, tuple[str, ...]] = {
 FORM_KEYS = (*FORMS, "for", "rearm_above", "rearm_below")
 
 
+def read_duration(value: Any, path: Path, report: Report) -> int | None:
+    """Seconds of the duration at `path`; None after a problem was reported."""
+    if not isinstance(value, str):
+        hint = f"Write the unit too, as in {value}d." if isinstance(value, int) else "Write it as in 7d."
+        report.error(path, "PB104", f"A duration is text such as 7d, and this is {kind_of(value)}.", hint)
+        return None
+    try:
+        return parse_duration(value)
+    except FormError as error:
+        report.form_error(path, "PB104", error)
+        return None
+
+
 def parse_form(
     name: str, type_: str | None, value: dict[str, Any], path: Path, report: Report
 ) -> Condition | None:
@@ -99,18 +112,7 @@ class _Form:
         return False
 
     def seconds(self, key: str) -> int | None:
-        value, path = self.value[key], (*self.path, key)
-        if not isinstance(value, str):
-            hint = f"Write the unit too, as in {value}d." if isinstance(value, int) else "Write it as in 7d."
-            self.report.error(
-                path, "PB104", f"A duration is text such as 7d, and this is {kind_of(value)}.", hint
-            )
-            return None
-        try:
-            return parse_duration(value)
-        except FormError as error:
-            self.report.form_error(path, "PB104", error)
-            return None
+        return read_duration(self.value[key], (*self.path, key), self.report)
 
     def number(self, key: str) -> int | float | None:
         value: Any = self.value[key]

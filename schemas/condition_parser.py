@@ -11,9 +11,8 @@ from typing import Any
 
 from schemas.catalogue import Catalogue
 from schemas.condition import AllOf, AnyOf, Condition, EventCount, NoneOf, Presence
-from schemas.condition_form import FORM_KEYS
+from schemas.condition_form import FORM_KEYS, read_duration
 from schemas.condition_value import Subject, parse_expectation
-from schemas.form import FormError, parse_duration
 from schemas.plan import EventMatch
 from schemas.problem import Report, did_you_mean, join_words, kind_of, nearest
 from schemas.yaml_source import Path, format_path
@@ -141,7 +140,7 @@ class ConditionParser:
             at_least = 1
         within = None
         if "within" in value:
-            within = self.duration(value["within"], (*path, "within"))
+            within = read_duration(value["within"], (*path, "within"), self.report)
         where = self._where(value, path)
         name = self._event_name(value, path)
         if name is None:
@@ -191,20 +190,6 @@ class ConditionParser:
         if "where" not in value:
             return None
         return self._mapping(value["where"], (*path, "where"), properties=True)
-
-    def duration(self, value: Any, path: Path) -> int | None:
-        """Seconds of the duration at `path`; None after a problem was reported."""
-        if not isinstance(value, str):
-            hint = f"Write the unit too, as in {value}d." if isinstance(value, int) else "Write it as in 7d."
-            self.report.error(
-                path, "PB104", f"A duration is text such as 7d, and this is {kind_of(value)}.", hint
-            )
-            return None
-        try:
-            return parse_duration(value)
-        except FormError as error:
-            self.report.form_error(path, "PB104", error)
-            return None
 
     def _line_of(self, path: Path) -> int:
         return self.report.source.key_place(path)[0]

@@ -7,7 +7,6 @@ from schemas.form import DURATION
 from schemas.schema_part import Schema
 
 _NUMBER = r"-?[0-9]+(\.[0-9]+)?"
-_DURATION = DURATION.json_schema()
 
 
 def condition_definitions(catalogue: Catalogue) -> dict[str, Schema]:

@@ -68,6 +68,22 @@ def build_policy_schema() -> Schema:
                     },
                 },
             ),
+            "unknown": {
+                **_mapping(
+                    "What becomes of a message that may have been sent, where its provider can't be asked.",
+                    {
+                        name: {
+                            "enum": ["leave", "again"],
+                            "description": f"Of {whose}. leave: it stays unknown (so where left out). "
+                            "again: it is sent once more, so that somebody may get it twice.",
+                        }
+                        for name, whose in (
+                            ("critical", "messages with `critical: true`"), ("other", "all others"),
+                        )
+                    },
+                ),
+                "examples": ["{critical: again}"],
+            },
             "keywords": {
                 **_mapping(
                     "Words and phrases that customers write to stop, start or ask for help, beside the usual ones.",

@@ -11,26 +11,26 @@ from pathlib import Path
 
 from schemas.catalogue import Catalogue
 from schemas.compiled_cache import CompiledCache
-from schemas.errors import Problem, SettingError
+from schemas.errors import Problem
 from schemas.file_compiler import FileCompiler, Templates
+from schemas.file_selection import (
+    BESIDE_PLAYBOOKS,
+    HEALTH,
+    POLICY_FILE,
+    TEMPLATES,
+    FileSelection,
+    list_unhidden,
+)
 from schemas.health_model import HealthModel
 from schemas.language import Language
 from schemas.milestones import Milestones
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
-from schemas.problem import nearest
 from schemas.reference import Named, check_playbook_names, check_team_names
 from schemas.shipped_health import shipped_models
 from schemas.step_type import StepTypes
 from schemas.template_file import MessageTemplate
-from schemas.yaml_file import read_content, unreadable
-
-POLICY_FILE = "policy.yaml"
-MILESTONES_FILE = "milestones.yaml"
-# Files beside the playbooks that are none.
-BESIDE_PLAYBOOKS = (POLICY_FILE, MILESTONES_FILE)
-TEMPLATES = "templates"
-HEALTH = "health"
+from schemas.yaml_file import read_content
 
 
 @dataclass
@@ -83,11 +83,11 @@ def load_paths(
     are told for which a playbook that was named can't be used.
     Raises SettingError for a path that isn't there.
     """
-    loader = _Loader(FileCompiler(Language(catalogue, step_types), cache))
+    files = FileSelection()
     with _collecting_seldom():
         for path in paths:
-            loader.add(path)
-        loaded = loader.finish()
+            files.add(path)
+        loaded = _Loader(FileCompiler(Language(catalogue, step_types), cache), files).read()
     if cache is not None:
         cache.trim()
     return loaded
@@ -108,94 +108,33 @@ def _collecting_seldom() -> Iterator[None]:
 
 
 class _Loader:
-    def __init__(self, compiler: FileCompiler) -> None:
+    def __init__(self, compiler: FileCompiler, files: FileSelection) -> None:
         self.compiler = compiler
-        self.loaded = Loaded()
-        self.playbook_files: dict[Path, None] = {}
-        self.template_files: dict[Path, None] = {}
-        self.policy_files: dict[Path, None] = {}
-        self.health_files: dict[Path, None] = {}
-        self.milestone_files: dict[Path, None] = {}
+        self.files = files
+        self.loaded = Loaded(problems=[*files.problems])
         self.homes: dict[Path, Templates] = {}
         self.unnamed: dict[tuple[Path, str], list[Problem]] = {}
         self.beside: dict[Path, frozenset[str]] = {}
         self.policies: dict[Path, Policy | None] = {}
         self.teams_named: list[tuple[Path, tuple[Named, ...]]] = []
 
-    def add(self, path: Path) -> None:
-        try:
-            directory, there = path.is_dir(), path.exists() or path.is_symlink()
-        except OSError:
-            # It lies where nobody may look; reading it says why.
-            directory, there = False, True
-        if directory:
-            self._add_directory(path)
-        elif not there:
-            near = (
-                nearest(path.name, [item.name for item in path.parent.iterdir()])
-                if path.parent.is_dir()
-                else []
-            )
-            remedy = (
-                f"Did you mean {path.parent / near[0]}?"
-                if near
-                else "Name a file or a directory of playbooks."
-            )
-            raise SettingError(f"There is no {path}.", remedy=remedy)
-        elif path.parent.name == TEMPLATES:
-            self.template_files[path] = None
-        elif path.parent.name == HEALTH:
-            self.health_files[path] = None
-        else:
-            self._add_beside(path)
-
-    def _add_directory(self, directory: Path) -> None:
-        if directory.name == TEMPLATES:
-            self.template_files.update(dict.fromkeys(self._yaml_files(directory)))
-            return
-        if directory.name == HEALTH:
-            self.health_files.update(dict.fromkeys(self._yaml_files(directory)))
-            return
-        for path in self._yaml_files(directory):
-            self._add_beside(path)
-        for name, files in ((TEMPLATES, self.template_files), (HEALTH, self.health_files)):
-            if os.path.isdir(directory / name):  # noqa: PTH112 - False also where nobody may look
-                files.update(dict.fromkeys(self._yaml_files(directory / name)))
-
-    def _add_beside(self, path: Path) -> None:
-        own = {POLICY_FILE: self.policy_files, MILESTONES_FILE: self.milestone_files}
-        own.get(path.name, self.playbook_files)[path] = None
-
-    def _yaml_files(self, directory: Path) -> list[Path]:
-        try:
-            found = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
-        except OSError as error:
-            self._tell(unreadable(directory, (error.strerror or str(error)).lower()))
-            return []
-        for path in found:
-            if path.suffix == ".yml":
-                hint = f"Rename it to {path.stem}.yaml."
-                what = "This file is not read: its name ends in .yml."
-                self._tell(Problem(str(path), 1, 1, "PB014", "", what, hint, "warning"))
-        return [path for path in found if path.suffix == ".yaml"]
-
-    def finish(self) -> Loaded:
-        for path in self.template_files:
+    def read(self) -> Loaded:
+        for path in self.files.templates:
             self._templates_of(path.parent.parent)
-        for path in self.health_files:
+        for path in self.files.health:
             self._read_health(path)
-        for path in self.milestone_files:
+        for path in self.files.milestones:
             self._read_milestones(path)
-        for path in self.policy_files:
+        for path in self.files.policies:
             self._read_policy(path, named=True)
-        for path in self.playbook_files:
+        for path in self.files.playbooks:
             self._read_playbook(path)
-        for home in dict.fromkeys(path.parent for path in self.playbook_files):
-            if home / POLICY_FILE not in self.policy_files and os.path.isfile(home / POLICY_FILE):  # noqa: PTH113
+        for home in dict.fromkeys(path.parent for path in self.files.playbooks):
+            if home / POLICY_FILE not in self.files.policies and os.path.isfile(home / POLICY_FILE):  # noqa: PTH113
                 self._read_policy(home / POLICY_FILE, named=False)
         for path, named in self.teams_named:
             self._check_teams(path, named)
-        names = {path.stem for path in self.playbook_files}
+        names = {path.stem for path in self.files.playbooks}
         self.loaded.invalid = frozenset(names - self.loaded.playbooks.keys())
         self.loaded.problems.sort(
             key=lambda problem: (problem.file, problem.line, problem.column, problem.code)
@@ -239,7 +178,7 @@ class _Loader:
     def _beside(self, home: Path) -> frozenset[str]:
         """The names of the playbooks in `home`."""
         if home not in self.beside:
-            files = [path for path in _unhidden(home) if path.name not in BESIDE_PLAYBOOKS]
+            files = [path for path in list_unhidden(home) if path.name not in BESIDE_PLAYBOOKS]
             self.beside[home] = frozenset(path.stem for path in files)
         return self.beside[home]
 
@@ -249,15 +188,15 @@ class _Loader:
             return self.homes[home]
         found = self.homes[home] = Templates()
         # A file that was named and isn't listed, as one that vanished, has its say too.
-        named = [path for path in self.template_files if path.parent == home / TEMPLATES]
-        for path in sorted({*_unhidden(home / TEMPLATES), *named}):
-            content = self._read(path, count=path in self.template_files)
+        named = [path for path in self.files.templates if path.parent == home / TEMPLATES]
+        for path in sorted({*list_unhidden(home / TEMPLATES), *named}):
+            content = self._read(path, count=path in self.files.templates)
             if isinstance(content, Problem):
                 template, problems, digest = None, [content], ""
             else:
                 template, problems, digest = self.compiler.read_template(path, content)
             found.add(template or MessageTemplate(path.stem, {}, broken=True), digest)
-            if path in self.template_files:
+            if path in self.files.templates:
                 self._tell(*problems)
             elif template is None:
                 self.unnamed[home, path.stem] = problems
@@ -291,7 +230,7 @@ class _Loader:
         if isinstance(content, Problem):
             policy, problems = None, [content]
         else:
-            there = {*shipped_models(), *(file.stem for file in _unhidden(path.parent / HEALTH))}
+            there = {*shipped_models(), *(file.stem for file in list_unhidden(path.parent / HEALTH))}
             policy, problems = self.compiler.read_policy(path, content, there, self._beside(path.parent))
         self.loaded.policy = self.policies[path.parent] = policy
         if named:
@@ -303,11 +242,3 @@ class _Loader:
 
     def _tell(self, *problems: Problem) -> None:
         self.loaded.problems.extend(problems)
-
-
-def _unhidden(directory: Path) -> list[Path]:
-    """The YAML files of a directory; none where it can't be looked into."""
-    try:
-        return [path for path in sorted(directory.glob("*.yaml")) if not path.name.startswith(".")]
-    except OSError:
-        return []

@@ -74,6 +74,8 @@ class Silence(Frozen):
     critical_passes: bool = False
 
 
+# A message is critical where its step says so.
+MessageClass = Literal["critical", "other"]
 # What other systems ask for by its type; by default each is the playbook called like it.
 InterventionType = Literal[
     "email_sequence", "in_app_message", "phone_call", "feature_tour", "personalized_support"
@@ -89,6 +91,7 @@ class Policy(Frozen):
     `interventions` maps a type of intervention to the playbook that is meant by it.
     `keywords` are words that mean STOP, START and HELP beside those that everybody knows.
     `exploration_percent` is the share of messages that pick their channel and try another one than the best.
+    `unknown` maps a class of messages to what becomes of one that may have been sent, and of which nobody can be asked.
     """
 
     default_zone: str = "UTC"
@@ -99,6 +102,7 @@ class Policy(Frozen):
     consent: dict[str, Literal["assumed", "required"]] = {}
     topics: tuple[str, ...] = ()
     silence: Silence | None = None
+    unknown: dict[MessageClass, Literal["leave", "again"]] = {}
     exploration_percent: float = 0.0
     holdout_percent: float = 0.0
     working_hours: WorkingHours | None = None
@@ -108,6 +112,10 @@ class Policy(Frozen):
     health_model: str = DEFAULT_MODEL
     churn: ChurnPolicy = ChurnPolicy()
     interventions: dict[InterventionType, str] = {}
+
+    def sends_again(self, *, critical: bool) -> bool:
+        """Whether a message that may have been sent, and of which nobody can be asked, is sent once more."""
+        return self.unknown.get("critical" if critical else "other") == "again"
 
     def playbook_for(self, intervention: InterventionType) -> str:
         """The playbook that a type means; `email_sequence` is `email-sequence` where nothing is said."""

@@ -79,6 +79,11 @@ class _Reader:
             consent={name: rule for name, rule in consent.items() if rule in ("assumed", "required")},
             topics=tuple(topic for topic in self.topics(consent) if isinstance(topic, str)),
             silence=self.silence(),
+            unknown={
+                name: said
+                for name, said in self.mapping("unknown").items()
+                if name in ("critical", "other") and said in ("leave", "again")
+            },
             exploration_percent=self.form(PERCENT, data.get("exploration"), ("exploration",)) or 0.0,
             holdout_percent=self.form(PERCENT, data.get("holdout"), ("holdout",)) or 0.0,
             working_hours=self.working_hours() if "working_hours" in data else None,

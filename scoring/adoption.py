@@ -68,13 +68,6 @@ def adopt_features(uses: Iterable[UseDay], features: Collection[str], today: dat
     return [_adopt(feature, days.get(feature, {}), today) for feature in (*features, *others)]
 
 
-def count_adopted(adoptions: Iterable[FeatureAdoption], core: Collection[str]) -> int:
-    """How many of the core features are in the stage adopting or above: the signal features_adopted."""
-    return sum(
-        one.feature_key in core and one.adoption_stage in ("adopting", "power_user") for one in adoptions
-    )
-
-
 def _adopt(feature: str, counts: Mapping[date, int], today: date) -> FeatureAdoption:
     if not counts:
         return FeatureAdoption(feature, "never_used")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from statsmodels.stats.proportion import proportion_confint
-
 from scoring.detection import Share
+from scoring.intervals import wilson_interval
 
 
 def share_of(hits: int, n: int, *, confidence: float = 0.95) -> Share:
@@ -16,5 +15,4 @@ def share_of(hits: int, n: int, *, confidence: float = 0.95) -> Share:
         raise ValueError(f"{hits} of {n} can't be")
     if n == 0:
         return Share(hits, n)
-    low, high = (float(bound) for bound in proportion_confint(hits, n, alpha=1 - confidence, method="wilson"))
-    return Share(hits, n, hits / n, low, high)
+    return Share(hits, n, hits / n, *wilson_interval(hits, n, confidence=confidence))

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 # Where bands of account age begin.
 AGE_BANDS_DAYS = (30, 90, 180, 365, 730)
+
+
+# Segment, plan, band of account age; None: it isn't known.
+Key = tuple[str | None, str | None, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """In which cohort a customer is counted, and with which score."""
+
+    cohort: Key
+    score: float | None
+
+
+def band_of(signed_up_at: datetime | None, now: datetime) -> int | None:
+    """The band of account age at `now`, 0 before the first of AGE_BANDS_DAYS; None: it isn't known since when."""
+    if signed_up_at is None:
+        return None
+    return bisect_right([timedelta(days=days) for days in AGE_BANDS_DAYS], now - signed_up_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,10 @@ from datetime import UTC, datetime, timedelta
 from statistics import quantiles
 from typing import Any
 
-from statsmodels.stats.proportion import proportion_confint
-
 from schemas.catalogue import Catalogue
 from schemas.facts import Event
 from scoring.derivations import compile_derivations
+from scoring.intervals import wilson_interval
 from scoring.signals import move_signals
 
 STATUS, CANCELLED = "subscription_status", "cancelled"
@@ -112,8 +111,7 @@ def share_of(hits: int, n: int) -> Share:
     """The share with Wilson's interval (Journal of the American Statistical Association 22, 1927)."""
     if not n:
         return Share(hits, n)
-    low, high = proportion_confint(hits, n, alpha=0.05, method="wilson")
-    return Share(hits, n, hits / n, float(low), float(high))
+    return Share(hits, n, hits / n, *wilson_interval(hits, n))
 
 
 def judge_flags(

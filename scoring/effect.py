@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from statsmodels.stats.proportion import confint_proportions_2indep
+from scoring.intervals import newcombe_interval
 
 # Below this many successes or failures in either arm an interval is too wide to act on.
 FEW = 5
@@ -56,17 +56,8 @@ def compare_arms(
         return Effect(
             treated_n, held_out_n, treated_rate, held_out_rate, None, None, None, None, "not estimable", note
         )
-    low, high = (
-        float(bound)
-        for bound in confint_proportions_2indep(
-            treated_successes,
-            treated_n,
-            held_out_successes,
-            held_out_n,
-            compare="diff",
-            method="newcomb",
-            alpha=1 - confidence,
-        )
+    low, high = newcombe_interval(
+        treated_successes, treated_n, held_out_successes, held_out_n, confidence=confidence
     )
     difference = treated_rate - held_out_rate
     scarce = min(

@@ -209,19 +209,3 @@ def _actions(current: Step | None, blockers: Sequence[Blocker], facts: Onboardin
         else:
             found.append(f"Help with “{name}”{f': {about}' if about else '.'}")
     return found[:MOST_ACTIONS]
-
-
-@dataclass(frozen=True, slots=True)
-class FunnelStep:
-    """How many of `customers` reached a milestone, and the median day on which, against its target."""
-
-    milestone: Milestone
-    customers: int
-    reached: int
-    median_days: float | None
-    on_time: int
-
-    @property
-    def share(self) -> float:
-        """Of all who were to reach it."""
-        return self.reached / self.customers if self.customers else 0.0

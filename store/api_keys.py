@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 from sqlalchemy import delete, insert, select
+from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from schemas.access import Role
 from schemas.errors import ConflictError, NotFoundError
-from store.database import Connection, Database
+from store.database import Connection
 from store.tables import api_keys
 
 
@@ -33,33 +35,10 @@ class KeyRow:
     expires_at: datetime | None
 
 
-async def load_keys(database: Database) -> list[KeyRow]:
-    """Every key, by name."""
-    async with database.transaction() as connection:
-        return await list_keys(connection)
-
-
 async def list_keys(connection: Connection) -> list[KeyRow]:
-    """The same, inside a transaction."""
+    """Every key, by name."""
     rows = await connection.execute(select(api_keys).order_by(api_keys.c.name))
-    return [
-        KeyRow(
-            row.secret_hash,
-            row.name,
-            row.role,
-            row.per_minute,
-            row.created_by,
-            row.created_at,
-            row.expires_at,
-        )
-        for row in rows
-    ]
-
-
-async def add_key(database: Database, name: str, key: str) -> None:
-    """Let `key` in under `name` as a service. Raises ConflictError when the name or the key is there already."""
-    async with database.transaction() as connection:
-        await store_key(connection, name, key, now=await database.clock.read(connection))
+    return [_read(row) for row in rows.mappings()]
 
 
 async def store_key(
@@ -91,18 +70,22 @@ async def store_key(
         raise ConflictError(f"There is an API key {name!r} already, or the key is in use.") from error
 
 
-async def remove_key(database: Database, name: str) -> None:
-    """Let the key called `name` in no longer. Raises NotFoundError."""
-    async with database.transaction() as connection:
-        await delete_key(connection, name)
-
-
 async def delete_key(connection: Connection, name: str) -> KeyRow:
-    """The same, inside a transaction; what the key was."""
+    """Let the key called `name` in no longer; what it was. Raises NotFoundError."""
     done = await connection.execute(delete(api_keys).where(api_keys.c.name == name).returning(api_keys))
-    row = done.one_or_none()
+    row = done.mappings().one_or_none()
     if row is None:
         raise NotFoundError(f"There is no API key {name!r}.", remedy="`holdfast keys list` names them.")
+    return _read(row)
+
+
+def _read(row: RowMapping) -> KeyRow:
     return KeyRow(
-        row.secret_hash, row.name, row.role, row.per_minute, row.created_by, row.created_at, row.expires_at
+        secret_hash=row["secret_hash"],
+        name=row["name"],
+        role=cast(Role, row["role"]),
+        per_minute=row["per_minute"],
+        created_by=row["created_by"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
     )

@@ -127,11 +127,6 @@ def write_array(values: Array) -> bytes:
     return header.tobytes() + cells.tobytes()
 
 
-def ids_of(ids: Array) -> list[str]:
-    """The texts of raw UUIDs."""
-    return [f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}" for h in (bytes(one).hex() for one in ids)]
-
-
 @lru_cache(maxsize=32)
 def _cell(wire: str) -> np.dtype[Any]:
     return np.dtype([("length", ">i4"), ("value", wire)])

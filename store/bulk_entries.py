@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.errors import NotFoundError
 from store.customers import lock_customers
 from store.entry_requests import is_published
+from store.overview_rows import NAME
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ async def name_customers(connection: AsyncConnection, external_ids: Sequence[str
     """(the caller's id, name) of those of these customers who are there, by name."""
     rows = await connection.execute(
         text(
-            "SELECT external_id, coalesce(business_name, first_name, external_id) AS name FROM customers "
-            "WHERE external_id = ANY(:names) ORDER BY lower(coalesce(business_name, first_name, external_id)), id"
+            f"SELECT c.external_id, {NAME} AS name FROM customers c WHERE c.external_id = ANY(:names) "
+            f"ORDER BY lower({NAME}), c.id"
         ),
         {"names": list(external_ids)},
     )
@@ -136,10 +137,9 @@ async def read_batch(connection: AsyncConnection, batch: str) -> BulkResult:
         await connection.execute(
             text(
                 "SELECT e.playbook, e.reason, e.asked_by, e.requested_at, e.decision, e.detail, e.run_id::text, "
-                "c.external_id, coalesce(c.business_name, c.first_name, c.external_id) AS name "
+                f"c.external_id, {NAME} AS name "
                 "FROM entry_requests e JOIN customers c ON c.id = e.customer_id WHERE e.batch = CAST(:batch AS uuid) "
-                "ORDER BY e.decision IS DISTINCT FROM 'entered', e.decision, lower(coalesce(c.business_name, "
-                "c.first_name, c.external_id)), c.id"
+                f"ORDER BY e.decision IS DISTINCT FROM 'entered', e.decision, lower({NAME}), c.id"
             ),
             {"batch": known},
         )

@@ -62,12 +62,6 @@ async def load_champions(connection: AsyncConnection) -> dict[str, Champion]:
     return {row.kind: Champion(row.version, row.artifact, row.trained_at.astimezone(UTC)) for row in rows}
 
 
-async def champion_versions(connection: AsyncConnection) -> dict[str, str]:
-    """The versions that serve, by kind: what a cache of champions is kept by."""
-    rows = await connection.execute(text("SELECT kind, version FROM churn_models WHERE state = 'champion'"))
-    return {row.kind: row.version for row in rows}
-
-
 async def save_model(
     connection: AsyncConnection, kind: Kind, version: str, artifact: str, *, trained_at: datetime
 ) -> bool:

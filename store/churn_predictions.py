@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.database import encode
+from store.database import encode, fetch, fetch_named
 
 
 class PredictionDay(msgspec.Struct, frozen=True):
@@ -135,19 +135,19 @@ async def list_predictions(
     if after is not None:
         values |= dict(zip(("worth", "probability", "customer"), after, strict=True))
     later = (
-        "(s.churn_probability < :probability OR (s.churn_probability = :probability "
-        "AND s.customer_id > CAST(:customer AS uuid)))"
+        "(s.churn_probability < %(probability)s OR (s.churn_probability = %(probability)s "
+        "AND s.customer_id > CAST(%(customer)s AS uuid)))"
     )
     if after is None or after[0] != _WITHOUT:
         more = "s.ltv_at_risk IS NOT NULL"
         if after is not None:
             # Written out, since two of the three go down; the first bound is the index's.
-            more += f" AND s.ltv_at_risk <= :worth AND (s.ltv_at_risk < :worth OR {later})"
+            more += f" AND s.ltv_at_risk <= %(worth)s AND (s.ltv_at_risk < %(worth)s OR {later})"
         found = await _read_page(connection, f"{where} AND {more}", _PRICED, values, limit)
     if len(found) < limit:
         more = "s.ltv_at_risk IS NULL"
         if after is not None and after[0] == _WITHOUT:
-            more += f" AND s.churn_probability <= :probability AND {later}"
+            more += f" AND s.churn_probability <= %(probability)s AND {later}"
         found += await _read_page(connection, f"{where} AND {more}", _UNPRICED, values, limit - len(found))
     return found
 
@@ -155,37 +155,33 @@ async def list_predictions(
 async def _read_page(
     connection: AsyncConnection, where: str, order: str, values: Mapping[str, Any], limit: int
 ) -> list[StoredPrediction]:
-    rows = await connection.execute(
-        text(
-            f"SELECT page.customer_id::text AS customer_id, c.external_id AS user_id, {_READ}, "
-            f"coalesce(page.ltv_at_risk, {_WITHOUT}) AS sort_worth, page.churn_probability AS sort_probability FROM ("
-            f"SELECT s.customer_id, s.ltv_at_risk, s.churn_probability FROM signals s WHERE {where} "
-            # A page that is short is the last one.
-            "AND EXISTS (SELECT FROM churn_predictions e WHERE e.customer_id = s.customer_id) "
-            # Written out: a plan for any limit at all is none for a page, and one for each call takes longer than its work.
-            f"ORDER BY {order} LIMIT {int(limit)}) AS page JOIN customers c ON c.id = page.customer_id "
-            f"CROSS JOIN LATERAL ({_LATEST_ROW.format(customer='page.customer_id')}) p "
-            f"ORDER BY {order.replace('s.', 'page.')}"
-        ),
+    rows = await fetch_named(
+        connection,
+        f"SELECT page.customer_id::text AS customer_id, c.external_id AS user_id, {_READ}, "
+        f"coalesce(page.ltv_at_risk, {_WITHOUT}) AS sort_worth, page.churn_probability AS sort_probability FROM ("
+        f"SELECT s.customer_id, s.ltv_at_risk, s.churn_probability FROM signals s WHERE {where} "
+        # A page that is short is the last one.
+        "AND EXISTS (SELECT FROM churn_predictions e WHERE e.customer_id = s.customer_id) "
+        # Written out: a plan for any limit at all is none for a page, and one for each call takes longer than its work.
+        f"ORDER BY {order} LIMIT {int(limit)}) AS page JOIN customers c ON c.id = page.customer_id "
+        f"CROSS JOIN LATERAL ({_LATEST_ROW.format(customer='page.customer_id')}) p "
+        f"ORDER BY {order.replace('s.', 'page.')}",
         values,
     )
-    return [StoredPrediction(**row._mapping) for row in rows]
+    return [StoredPrediction(**row) for row in rows]
 
 
 async def sum_risk(connection: AsyncConnection, chosen: RiskFilter, *, at_risk_from: float) -> RiskTotals:
     """The totals over everybody who matches; at risk is whoever's probability is `at_risk_from` or more."""
     where, values = _where(chosen)
-    row = (
-        await connection.execute(
-            text(
-                "SELECT count(*) AS customers, count(*) FILTER (WHERE s.churn_probability >= :from_) AS at_risk, "
-                "coalesce(sum(s.ltv_at_risk) FILTER (WHERE s.churn_probability >= :from_), 0) AS ltv_at_risk "
-                f"FROM signals s WHERE {where}"
-            ),
-            {**values, "from_": at_risk_from},
-        )
-    ).one()
-    return RiskTotals(int(row.customers), int(row.at_risk), float(row.ltv_at_risk))
+    [(customers, at_risk, ltv_at_risk)] = await fetch(
+        connection,
+        "SELECT count(*), count(*) FILTER (WHERE s.churn_probability >= %(from_)s), "
+        "coalesce(sum(s.ltv_at_risk) FILTER (WHERE s.churn_probability >= %(from_)s), 0) "
+        f"FROM signals s WHERE {where}",
+        {**values, "from_": at_risk_from},
+    )
+    return RiskTotals(int(customers), int(at_risk), float(ltv_at_risk))
 
 
 _LATEST_ROW = (
@@ -197,17 +193,17 @@ def _where(chosen: RiskFilter) -> tuple[str, dict[str, Any]]:
     conditions = ["s.churn_probability IS NOT NULL"]
     values: dict[str, Any] = {}
     if chosen.level is not None:
-        conditions.append("s.churn_risk_level = :level")
+        conditions.append("s.churn_risk_level = %(level)s")
         values["level"] = chosen.level
     if chosen.least_probability is not None:
-        conditions.append("s.churn_probability >= :least")
+        conditions.append("s.churn_probability >= %(least)s")
         values["least"] = chosen.least_probability
     if chosen.segment is not None:
-        conditions.append("s.segment = :segment")
+        conditions.append("s.segment = %(segment)s")
         values["segment"] = chosen.segment
     if chosen.source is not None:
         conditions.append(
-            f"(SELECT source FROM ({_LATEST_ROW.format(customer='s.customer_id')}) l) = :source"
+            f"(SELECT source FROM ({_LATEST_ROW.format(customer='s.customer_id')}) l) = %(source)s"
         )
         values["source"] = chosen.source
     return " AND ".join(conditions), values

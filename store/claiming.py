@@ -9,6 +9,7 @@ have sent. Rows never go back from accepted or failed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,7 @@ from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.database import encode, fetch
-from store.deliveries import DELIVERY_FIELDS, Delivery, read_delivery
+from store.deliveries import DELIVERY_FIELDS, Delivery, LedgerEntry, read_delivery
 
 _CLAIM = (
     "INSERT INTO deliveries AS d (id, run_id, customer_id, step, occurrence, channel, state, attempt, topic, template, "
@@ -38,15 +39,8 @@ _CLAIM = (
 
 async def claim(
     connection: AsyncConnection,
+    entry: LedgerEntry,
     *,
-    delivery: str,
-    run_id: str,
-    customer_id: str,
-    step: str,
-    occurrence: int,
-    channel: str,
-    topic: str | None,
-    template: str | None,
     address_hash: str | None,
     content: Mapping[str, Any],
     now: datetime,
@@ -63,14 +57,7 @@ async def claim(
         connection,
         _CLAIM,
         {
-            "id": delivery,
-            "run_id": run_id,
-            "customer_id": customer_id,
-            "step": step,
-            "occurrence": occurrence,
-            "channel": channel,
-            "topic": topic,
-            "template": template,
+            **asdict(entry),
             "address_hash": address_hash,
             "content": encode(content),
             "evidence": encode(evidence or {}),
@@ -80,7 +67,7 @@ async def claim(
         },
     )
     if not rows:
-        raise NoResultFound(f"delivery {delivery} can't be claimed: it is settled, or somebody has it")
+        raise NoResultFound(f"delivery {entry.id} can't be claimed: it is settled, or somebody has it")
     return read_delivery(rows[0])
 
 
@@ -184,15 +171,8 @@ async def note_failed_channel(
 
 async def record_skipped(
     connection: AsyncConnection,
+    entry: LedgerEntry,
     *,
-    delivery: str,
-    run_id: str,
-    customer_id: str,
-    step: str,
-    occurrence: int,
-    channel: str,
-    topic: str | None,
-    template: str | None,
     state: str,
     reason: str,
     detail: str,
@@ -212,14 +192,7 @@ async def record_skipped(
             "error = excluded.error, settled_at = excluded.settled_at WHERE d.state = 'retrying'"
         ),
         {
-            "id": delivery,
-            "run_id": run_id,
-            "customer_id": customer_id,
-            "step": step,
-            "occurrence": occurrence,
-            "channel": channel,
-            "topic": topic,
-            "template": template,
+            **asdict(entry),
             "content": encode(content or {}),
             "state": state,
             "reason": reason,

@@ -22,9 +22,6 @@ _COUNT = text(
 )
 # What the statistics say, which costs nothing.
 _ABOUT = text("SELECT reltuples::float8 FROM pg_class WHERE oid = 'signals'::regclass")
-_PLACE = text(
-    f"SELECT s.segment, s.plan, {_BAND} AS band, s.health_score FROM signals s WHERE s.customer_id = CAST(:id AS uuid)"
-)
 
 
 @dataclass(frozen=True)
@@ -46,14 +43,6 @@ async def count_cohorts(
     for segment, plan, band, score, count in rows:
         scores.setdefault((segment, plan, band), {})[score] = count
     return CohortCounts(scores, percent / 100)
-
-
-async def find_cohort(
-    connection: AsyncConnection, customer_id: str, now: datetime, bands_days: Sequence[int]
-) -> tuple[Key, float | None]:
-    """A customer's cohort, and the score with which they are counted in it."""
-    row = (await connection.execute(_PLACE, {**_bands(now, bands_days), "id": customer_id})).one_or_none()
-    return ((row[0], row[1], row[2]), row[3]) if row else ((None, None, None), None)
 
 
 def _bands(now: datetime, bands_days: Sequence[int]) -> dict[str, Any]:

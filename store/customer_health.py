@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.database import encode
+from store.database import encode, fetch
 
 
 class HealthDay(msgspec.Struct, frozen=True):
@@ -114,9 +114,9 @@ def read_midnights(written: str | None) -> dict[date, int]:
     return {date.fromisoformat(day): int(score) for day, score in pairs}
 
 
-_HISTORY = text(
+_HISTORY = (
     "SELECT day, health_score, risk_level, enhanced_score FROM customer_health "
-    "WHERE customer_id = CAST(:id AS uuid) AND day > :after AND day <= :today ORDER BY day"
+    "WHERE customer_id = CAST(%(id)s AS uuid) AND day > %(after)s AND day <= %(today)s ORDER BY day"
 )
 
 
@@ -134,5 +134,5 @@ async def load_health_history(
     connection: AsyncConnection, customer_id: str, after: date, today: date
 ) -> list[HealthPoint]:
     """The days after `after` up to `today`, in order; days without a row are left out."""
-    rows = await connection.execute(_HISTORY, {"id": customer_id, "after": after, "today": today})
+    rows = await fetch(connection, _HISTORY, {"id": customer_id, "after": after, "today": today})
     return [HealthPoint(*row) for row in rows]

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.errors import NotFoundError
 from store.database import encode
 from store.erasing_fence import find_fenced
 
@@ -99,6 +100,21 @@ async def find_customer(connection: AsyncConnection, external_id: str) -> Custom
     )
     row = rows.first()
     return _customer(row) if row else None
+
+
+async def need_customer(connection: AsyncConnection, external_id: str) -> Customer:
+    """The customer that the caller names so. Raises NotFoundError."""
+    found = await find_customer(connection, external_id)
+    if found is None:
+        raise unknown_customer(external_id)
+    return found
+
+
+def unknown_customer(external_id: str) -> NotFoundError:
+    """What is told of a name that no customer has."""
+    return NotFoundError(
+        f"There is no customer {external_id[:200]!r}.", remedy="Ids are the userId of the events."
+    )
 
 
 async def find_ids(connection: AsyncConnection, external_ids: Sequence[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import select
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -29,6 +30,7 @@ DATABASE_AWAY = (DBAPIError, PoolTimeoutError)
 TRUSTED_SECONDS = 1.0
 _USED_AT = "used_at"
 _json = msgspec.json.Encoder()
+_read_json = msgspec.json.Decoder().decode
 
 
 def driver_url(database_url: str) -> str:
@@ -51,6 +53,15 @@ def driver_url(database_url: str) -> str:
 def encode(value: object) -> str:
     """JSON text for a jsonb parameter; datetimes become ISO text."""
     return _json.encode(value).decode()
+
+
+def _decode(value: bytes | bytearray | str) -> Any:
+    """What PostgreSQL sends as JSON; three times as fast as the standard library."""
+    try:
+        return _read_json(value)
+    except msgspec.DecodeError:
+        # Numbers that no float holds, which the standard library reads as infinite.
+        return json.loads(value)
 
 
 class Clock(Protocol):
@@ -94,16 +105,30 @@ class PlayedClock:
 async def fetch(connection: AsyncConnection, query: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """The rows of one statement that gives rows, asked of the driver itself, which prepares it.
 
-    For the few statements that every message needs: SQLAlchemy's way to one takes longer than PostgreSQL's. Placeholders
-    are `%(name)s`. Raises as SQLAlchemy does.
+    For what every message needs, and for what pages and the API read all the time: SQLAlchemy's way to a statement takes
+    longer than PostgreSQL's. Placeholders are `%(name)s`. Raises as SQLAlchemy does.
     """
+    return await (await _ask(connection, query, values)).fetchall()
+
+
+async def fetch_named(
+    connection: AsyncConnection, query: str, values: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """As `fetch`, each row by the names of its columns."""
+    cursor = await _ask(connection, query, values)
+    names = [column.name for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+
+
+async def _ask(
+    connection: AsyncConnection, query: str, values: Mapping[str, Any]
+) -> psycopg.AsyncCursor[tuple[Any, ...]]:
     below = connection.sync_connection
     assert below is not None
     driver = below.connection.driver_connection
     assert isinstance(driver, psycopg.AsyncConnection)
     try:
-        cursor = await driver.execute(query, values, prepare=True)
-        return await cursor.fetchall()
+        return await driver.execute(query, values, prepare=True)
     except psycopg.Error as error:
         gone = driver.closed
         if gone:
@@ -136,6 +161,7 @@ class Database:
             pool_timeout=30,
             # What a statement was called with names people; errors end up in logs and histories.
             hide_parameters=True,
+            json_deserializer=_decode,
             connect_args={
                 "connect_timeout": 5,
                 "options": "-c statement_timeout=30000 -c timezone=UTC"

@@ -49,6 +49,20 @@ class Delivery:
         return failed
 
 
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What the ledger's row of one message, or of one piece of work, is about; `id` as of `delivery_id`."""
+
+    id: str
+    run_id: str
+    customer_id: str
+    step: str
+    occurrence: int
+    channel: str
+    topic: str | None = None
+    template: str | None = None
+
+
 DELIVERY_FIELDS = ", ".join(Delivery.__dataclass_fields__)
 # When a person first opened a message, followed a link in it, or wrote back.
 ANSWERED_AT = "least(d.opened_at, d.clicked_at, d.replied_at, d.seen_at)"
@@ -82,6 +96,14 @@ async def lock_delivery(connection: AsyncConnection, delivery: str) -> Delivery 
         )
     ).first()
     return _delivery(row) if row else None
+
+
+async def may_be_done(connection: AsyncConnection, delivery: str) -> bool:
+    """Whether somebody has claimed this and nobody knows yet how that went."""
+    row = await connection.execute(
+        text("SELECT 1 FROM deliveries WHERE id = :id AND state IN ('claimed', 'unknown')"), {"id": delivery}
+    )
+    return row.first() is not None
 
 
 async def load_recent_sends(
@@ -131,16 +153,5 @@ async def load_forgotten(connection: AsyncConnection, before: datetime, limit: i
             "ORDER BY d.claimed_at LIMIT :limit"
         ),
         {"before": before, "limit": limit},
-    )
-    return [_delivery(row) for row in rows]
-
-
-async def load_deliveries(connection: AsyncConnection, run_ids: Sequence[str]) -> list[Delivery]:
-    """All messages of these runs, oldest first."""
-    rows = await connection.execute(
-        text(
-            f"SELECT {DELIVERY_FIELDS} FROM deliveries WHERE run_id = ANY(CAST(:ids AS uuid[])) ORDER BY created_at"
-        ),
-        {"ids": list(run_ids)},
     )
     return [_delivery(row) for row in rows]

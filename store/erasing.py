@@ -20,7 +20,7 @@ from schemas.run import Interruption
 from store import runs
 from store.addresses import ADDRESS_TRAITS, address_of, find_by_address, hash_address
 from store.audit import record_change
-from store.customers import load_customers, lock_customers
+from store.customers import load_customers, lock_customers, unknown_customer
 from store.database import encode
 from store.erasing_fence import hash_external_id
 from store.push_tokens import PushToken, address_of_token
@@ -73,9 +73,7 @@ async def request_erasure(
     if row is None:
         if found := await find_erasure(connection, external_id):
             return found
-        raise NotFoundError(
-            f"There is no customer {external_id[:200]!r}.", remedy="Ids are the userId of the events."
-        )
+        raise unknown_customer(external_id)
     await _lock(connection, row.id)
     inserted = await connection.execute(
         text(

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.access import Principal
 from schemas.errors import NotFoundError
 from store.audit import record_change
-from store.customers import find_customer, load_customers
+from store.customers import find_customer, load_customers, unknown_customer
 from store.database import Database
 from store.erasing_names import names_of
 
@@ -104,9 +104,7 @@ async def _export(connection: AsyncConnection, external_id: str, now: datetime) 
         )
     ).first()
     if row is None:
-        raise NotFoundError(
-            f"There is no customer {external_id[:200]!r}.", remedy="Ids are the userId of the events."
-        )
+        raise unknown_customer(external_id)
     document: dict[str, Any] = {
         "format": FORMAT,
         "customer": external_id,

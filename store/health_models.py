@@ -102,11 +102,15 @@ async def load_model(connection: AsyncConnection, name: str, digest: str | None)
         return shipped.get(name, shipped[DEFAULT_MODEL])
     model = _read.get(digest)
     if model is None:
-        value = await connection.execute(
-            text("SELECT value->'models'->:model FROM governance WHERE name = :name"),
+        row = await connection.execute(
+            text(
+                "SELECT value->'digests'->>:model, value->'models'->:model FROM governance WHERE name = :name"
+            ),
             {"name": _ROW, "model": name},
         )
-        model = _read[digest] = HealthModel.model_validate(value.scalar_one())
+        # Another one of this name may have been published meanwhile.
+        digest, value = row.one()
+        model = _read[str(digest)] = HealthModel.model_validate(value)
         while len(_read) > _KEPT:
             _read.popitem(last=False)
     return model

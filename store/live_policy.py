@@ -11,6 +11,13 @@ from store.database import fetch
 
 # Its digest, for statements that read other things along with it; NULL where there is no policy.
 POLICY_DIGEST = "(SELECT md5(value::text) FROM governance WHERE name = 'policy')"
+# The policy itself, and the digest of the health model that it names (`default_model` where it names none) out of a
+# `policy` made so.
+LIVE_POLICY = "SELECT value FROM governance WHERE name = 'policy'"
+MODEL_DIGEST = (
+    "(SELECT g.value->'digests'->>coalesce((SELECT value->>'health_model' FROM policy), %(default_model)s) "
+    "FROM governance g WHERE g.name = 'health')"
+)
 _KEPT = 32
 _read: OrderedDict[str, Policy] = OrderedDict()
 

@@ -68,10 +68,13 @@ async def load_milestones(connection: AsyncConnection) -> Milestones:
         return shipped_milestones()
     found = _read.get(digest)
     if found is None:
-        value = await connection.execute(
-            text("SELECT value->'milestones' FROM governance WHERE name = :name"), {"name": MILESTONES}
+        row = await connection.execute(
+            text("SELECT value->>'digest', value->'milestones' FROM governance WHERE name = :name"),
+            {"name": MILESTONES},
         )
-        found = _read[digest] = Milestones.model_validate(value.scalar_one())
+        # Others may have been published meanwhile.
+        digest, value = row.one()
+        found = _read[digest] = Milestones.model_validate(value)
         while len(_read) > _KEPT:
             _read.popitem(last=False)
     return found

@@ -222,6 +222,13 @@ async def read_report(connection: AsyncConnection, day: date) -> str | None:
     return None if found is None else json.dumps(found)
 
 
+async def read_latest_report(connection: AsyncConnection) -> tuple[datetime, Mapping[str, Any]] | None:
+    """The newest report of how good predictions were, and when it was made; None before the first."""
+    rows = await connection.execute(text("SELECT at, report FROM model_reports ORDER BY day DESC LIMIT 1"))
+    row = rows.first()
+    return None if row is None else (row.at, row.report)
+
+
 async def list_open_kinds(connection: AsyncConnection, kinds: Sequence[str]) -> frozenset[str]:
     """Those of these kinds of alert that are open."""
     rows = await connection.execute(

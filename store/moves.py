@@ -13,6 +13,18 @@ from store.database import encode
 from store.runs import Run
 
 
+async def is_superseded(connection: AsyncConnection, playbook: str, version: str, by: str) -> bool:
+    """Whether `version` was published for the last time before `by` was."""
+    found = await connection.execute(
+        text(
+            "SELECT max(id) FILTER (WHERE version = :version) < max(id) FILTER (WHERE version = :by) FROM publications "
+            "WHERE name = :playbook AND kind IN ('playbook', 'rollback')"
+        ),
+        {"playbook": playbook, "version": version, "by": by},
+    )
+    return bool(found.scalar_one())
+
+
 async def move_run(
     connection: AsyncConnection,
     run: Run,

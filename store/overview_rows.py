@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.situation import AbandonedFeature, Situation
+from store.keyset import Place
 
 # Who is shown: the business, else the person, else what the caller calls them.
 NAME = "coalesce(c.business_name, c.first_name, c.external_id)"
 SPARK_DAYS = 30
-
-
-class Place(NamedTuple):
-    """Where a row stands in the order: its value (None: unknown, which comes last whichever way) and its id."""
-
-    value: float | datetime | str | None
-    id: str
 
 
 @dataclass(frozen=True)

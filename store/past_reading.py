@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.facts import Event
 from schemas.sent import Sent
 from store.consent_history import load_consent_history, trace_consent
 from store.corrections import TRAIT_EVENTS, StoredCorrection, load_corrections
-from store.customers import Customer, load_customers
+from store.customers import load_customers
 from store.deliveries import ANSWERED_AT, delivery_id
+from store.kept_past import KeptPast, KnownEvent, RecordedRun, RecordedSend, RecordedWork
 from store.message_history import NO_TALK
 from store.signals import pick_day, read_value
 from store.suppressions import find_suppressions
@@ -23,83 +23,6 @@ from store.tables import SIGNAL_COLUMNS
 
 # What the engine itself put into a customer's history has this source.
 OWN_SOURCE = "holdfast"
-
-
-@dataclass(frozen=True, slots=True)
-class KnownEvent:
-    """One stored event; `traits` are those of an identify or group call. `caused_by`: the run whose step it was.
-
-    `corrects`: it says what the event of this source and id, told before, was really like; `retracts`: that it never
-    happened.
-    """
-
-    message_id: str
-    name: str
-    at: datetime
-    known_at: datetime
-    properties: Mapping[str, Any]
-    traits: Mapping[str, Any]
-    caused_by: str | None = None
-    source: str = ""
-    corrects: bool = False
-    retracts: bool = False
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What is one for all that is said of one event."""
-        return self.source, self.message_id
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedRun:
-    """A run that really was; arm: treated, held_out, shadow."""
-
-    id: str
-    playbook: str
-    key: str
-    run_group: str | None
-    arm: str
-    entered_at: datetime
-    ended_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedSend:
-    """A message that left, or may have left, and its run."""
-
-    run_id: str
-    sent: Sent
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedWork:
-    """A call or task that somebody completed; `talked`: it was a call that the customer answered."""
-
-    run_id: str
-    step: str
-    outcome: str
-    at: datetime
-    talked: bool = False
-
-
-@dataclass(slots=True)
-class KeptPast:
-    """Everything that is kept of one customer; events by the moment they became known.
-
-    `consents` are the changes of consent, (channel or channel:topic, yes or no, known since), in the order in which they
-    became known; `suppressed` is (channel, reason, since) of what stands now. `days` are the
-    recorded daily values of the signals asked for, by signal.
-    """
-
-    customer: Customer
-    created_at: datetime
-    events: list[KnownEvent] = field(default_factory=list)
-    consents: list[tuple[str, bool, datetime]] = field(default_factory=list)
-    suppressed: list[tuple[str, str, datetime]] = field(default_factory=list)
-    days: dict[str, list[tuple[date, Any]]] = field(default_factory=dict)
-    runs: list[RecordedRun] = field(default_factory=list)
-    sends: list[RecordedSend] = field(default_factory=list)
-    work: list[RecordedWork] = field(default_factory=list)
 
 
 async def sample_customers(
@@ -115,11 +38,6 @@ async def sample_customers(
         known | {"limit": limit},
     )
     return list(rows.scalars()), int(total.scalar_one())
-
-
-async def first_event_at(connection: AsyncConnection) -> datetime | None:
-    """When the stored history begins; None: there is none."""
-    return (await connection.execute(text("SELECT min(at) FROM events"))).scalar()
 
 
 async def load_pasts(
@@ -186,7 +104,7 @@ async def _load_events(
 
 def _correct(event: KnownEvent, said: StoredCorrection) -> KnownEvent:
     """The event as it is believed from this correction on."""
-    body = said.apply(Event(event.name, event.at, event.traits or event.properties))
+    body = said.apply(event.event)
     if body is None:
         return replace(event, known_at=said.at, corrects=True, retracts=True)
     told = event.name in TRAIT_EVENTS

@@ -83,8 +83,11 @@ async def begin_run(
     *,
     health_model: str,
     churn_model: str,
-) -> None:
-    """Note that the day's run goes on, or begins: one that was finished begins anew, with no shard done."""
+) -> int:
+    """Note that the day's run goes on, or begins: one that was finished begins anew, with no shard done.
+
+    Returns how many customers it was planned for: one that goes on keeps its number, as its shards keep their bounds.
+    """
     over = (
         await connection.execute(
             text("SELECT finished_at IS NOT NULL FROM population_runs WHERE day = :day FOR UPDATE"),
@@ -93,15 +96,17 @@ async def begin_run(
     ).scalar()
     if over:
         await connection.execute(text("DELETE FROM population_shards WHERE day = :day"), {"day": day})
-    await connection.execute(
+    planned = await connection.execute(
         text(
             "INSERT INTO population_runs AS r (day, started_at, customers, health_model, churn_model) "
             "VALUES (:day, :now, :customers, :health, :churn) ON CONFLICT (day) DO UPDATE SET "
             "started_at = CASE WHEN r.finished_at IS NULL THEN r.started_at ELSE excluded.started_at END, finished_at = NULL, "
-            "customers = excluded.customers, health_model = excluded.health_model, churn_model = excluded.churn_model"
+            "customers = CASE WHEN r.finished_at IS NULL THEN r.customers ELSE excluded.customers END, "
+            "health_model = excluded.health_model, churn_model = excluded.churn_model RETURNING customers"
         ),
         {"day": day, "now": now, "customers": customers, "health": health_model, "churn": churn_model},
     )
+    return int(planned.scalar_one())
 
 
 async def load_shard(connection: AsyncConnection, day: date, shard: int) -> ShardDone | None:

@@ -273,5 +273,29 @@ async def load_run_columns(connection: AsyncConnection, bounds: Bounds) -> Store
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class StoredReached:
+    """Milestones that were reached, an entry per customer and milestone."""
+
+    row: Array
+    milestone: Sequence[str]
+
+
+async def load_reached_columns(
+    connection: AsyncConnection, bounds: Bounds, milestones: Collection[str]
+) -> StoredReached:
+    """Which of these milestones these customers have reached."""
+    if not milestones:
+        return StoredReached(np.zeros(0, np.int32), [])
+    row, milestone = await fetch_arrays(
+        connection,
+        PART + "SELECT array_agg(p.row), array_agg(m.milestone_type) "
+        f"FROM success_milestones m JOIN part p ON p.id = m.customer_id WHERE m.{BETWEEN} "
+        "AND m.achieved_at IS NOT NULL AND m.milestone_type = ANY(%(milestones)s)",
+        {**bounds.given, "milestones": sorted(milestones)},
+    )
+    return StoredReached(_or_none_at_all(row, np.int32), milestone or [])
+
+
 def _or_none_at_all(found: Any, kind: Any) -> Array:
     return np.zeros(0, kind) if found is None else found

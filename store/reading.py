@@ -10,12 +10,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.condition import Value
-from schemas.errors import NotFoundError
 from schemas.signal_value import WrongType
-from store import signals
-from store.contact import load_consents
-from store.customers import find_customer
+from store.customers import PROFILE_TRAITS, unknown_customer
+from store.customers import read_customer as read_customer_row
+from store.database import fetch, fetch_named
 from store.reading_rows import CustomerRow, EventRow, StandingRow
+from store.signals import STORED_COLUMNS, read_stored
 
 _CUSTOMERS = """
     SELECT c.external_id AS user_id, coalesce(c.business_name, c.first_name) AS name, s.plan, s.health_score,
@@ -24,6 +24,15 @@ _CUSTOMERS = """
             AS open_runs
     FROM customers c LEFT JOIN signals s ON s.customer_id = c.id
     """
+
+_CUSTOMER = (
+    "SELECT (SELECT json_object_agg(channel || CASE WHEN topic = '' THEN '' ELSE ':' || topic END, granted) FROM consents "
+    "WHERE customer_id = c.id), (SELECT json_agg(json_build_object('playbook', playbook, 'reason', reason, 'at', at) "
+    f"ORDER BY playbook) FROM standings WHERE customer_id = c.id), c.id::text, c.external_id, c.demo, c.traits::text, "
+    f"{', '.join('c.' + name for name in PROFILE_TRAITS)}, {', '.join('s.' + name for name in STORED_COLUMNS)} "
+    "FROM customers c LEFT JOIN signals s ON s.customer_id = c.id WHERE c.external_id = %(name)s"
+)
+_EVENTS = "SELECT name, at, properties FROM events WHERE customer_id = CAST(%(id)s AS uuid) ORDER BY at DESC LIMIT %(events)s"
 
 _BY_STATE = text(
     """
@@ -74,38 +83,25 @@ class Totals:
 
 async def read_customer(connection: AsyncConnection, user_id: str, *, events: int = 20) -> CustomerView:
     """The customer that the caller calls `user_id`, with its last `events`. Raises NotFoundError."""
-    found = await find_customer(connection, user_id)
-    if found is None:
-        raise NotFoundError(
-            f"There is no customer {user_id[:200]!r}.", remedy="Ids are the userId of the events."
-        )
-    stored = (await signals.load(connection, [found.id])).get(found.id)
-    consents = (await load_consents(connection, [found.id])).get(found.id, {})
-    standings = await connection.execute(
-        text(
-            "SELECT playbook, reason, at FROM standings WHERE customer_id = CAST(:id AS uuid) ORDER BY "
-            "playbook"
-        ),
-        {"id": found.id},
-    )
-    happened = await connection.execute(
-        text(
-            "SELECT name, at, properties FROM events WHERE customer_id = CAST(:id AS uuid) ORDER BY at DESC "
-            "LIMIT :events"
-        ),
-        {"id": found.id, "events": events},
-    )
+    rows = await fetch(connection, _CUSTOMER, {"name": user_id})
+    if not rows:
+        raise unknown_customer(user_id)
+    (consents, standings), (id_, *columns) = rows[0][:2], rows[0][2:]
+    end = 3 + len(PROFILE_TRAITS)
+    found, stored = read_customer_row(id_, *columns[:end]), columns[end:]
+    values = read_stored(id_, *stored).values if stored[0] is not None else {}
+    happened = await fetch_named(connection, _EVENTS, {"id": id_, "events": events}) if events else []
     return CustomerView(
         user_id=found.external_id,
         profile=found.profile,
         demo=found.demo,
         signals={
             name: value.raw if isinstance(value, WrongType) else value
-            for name, value in sorted(stored.values.items() if stored else ())
+            for name, value in sorted(values.items())
         },
-        consents=consents,
-        standings=[StandingRow.model_validate(dict(row._mapping)) for row in standings],
-        events=[EventRow.model_validate(dict(row._mapping)) for row in happened],
+        consents=consents or {},
+        standings=[StandingRow.model_validate(one) for one in standings or ()],
+        events=[EventRow.model_validate(one) for one in happened],
     )
 
 

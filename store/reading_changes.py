@@ -12,9 +12,10 @@ from store.reading_rows import ChangeRow
 # Whoever has something to tell rings this channel; watchers look by themselves now and then, too.
 CHANNEL = "holdfast_changes"
 
+# Each part asks what an index answers, so that a look costs what changed and not what there is.
 _CHANGES = text(
     """
-    SELECT x.kind, x.id, coalesce(x.run_id::text, '') AS run_id, coalesce(r.playbook, '') AS playbook,
+    SELECT x.kind, x.id, coalesce(x.run_id::text, '') AS run_id, CASE WHEN x.kind = 'playbook' THEN x.id ELSE coalesce(r.playbook, '') END AS playbook,
         coalesce(c.external_id, '') AS user_id, x.state, x.at
     FROM (
         SELECT 'run' AS kind, id::text AS id, id AS run_id, customer_id, coalesce(outcome, state) AS state,
@@ -28,22 +29,31 @@ _CHANGES = text(
         SELECT 'delivery', id::text, run_id, customer_id, CASE WHEN seen_at IS NULL THEN state ELSE 'seen' END,
             greatest(created_at, claimed_at, settled_at, seen_at)
         FROM deliveries
-        WHERE created_at >= :since OR claimed_at >= :since OR settled_at >= :since OR seen_at >= :since
+        WHERE created_at >= :since OR settled_at >= :since OR (seen_at IS NOT NULL AND seen_at >= :since)
+            OR (state IN ('claimed', 'unknown') AND claimed_at >= :since)
         UNION ALL
         SELECT 'task', id::text, run_id, customer_id,
             CASE WHEN state = 'open' AND reminded_at IS NOT NULL THEN 'due_soon' ELSE coalesce(outcome, state) END,
             greatest(created_at, closed_at, taken_at, reminded_at)
-        FROM tasks
-        WHERE created_at >= :since OR closed_at >= :since OR taken_at >= :since OR reminded_at >= :since
+        FROM tasks WHERE greatest(created_at, closed_at, taken_at, reminded_at) >= :since
+        UNION ALL
+        -- Handed on, given back, agreed for another time: what leaves no moment of its own, but who did it is written down.
+        SELECT 'task', t.id::text, t.run_id, t.customer_id,
+            CASE WHEN t.state = 'open' AND t.reminded_at IS NOT NULL THEN 'due_soon' ELSE coalesce(t.outcome, t.state) END,
+            a.at
+        FROM audit_log a JOIN tasks t ON t.id = CASE WHEN a.object_kind = 'task' THEN CAST(a.object_id AS uuid) END
+        WHERE a.at >= :since AND a.object_kind = 'task'
         UNION ALL
         SELECT 'reward', id::text, run_id, customer_id, CASE WHEN revoked_at IS NULL THEN 'granted' ELSE 'taken_back' END,
             greatest(granted_at, revoked_at)
-        FROM rewards WHERE granted_at >= :since OR revoked_at >= :since
+        FROM rewards WHERE greatest(granted_at, revoked_at) >= :since
         UNION ALL
         SELECT 'alert', id::text, NULL, NULL, CASE WHEN resolved_at IS NOT NULL THEN 'resolved'
             WHEN acknowledged_at IS NOT NULL THEN 'acknowledged' ELSE severity END,
             greatest(at, acknowledged_at, resolved_at)
         FROM alerts WHERE at >= :since OR acknowledged_at >= :since OR resolved_at >= :since
+        UNION ALL
+        SELECT 'playbook', name, NULL, NULL, kind, at FROM publications WHERE at >= :since
     ) x
     LEFT JOIN runs r ON r.id = x.run_id
     LEFT JOIN customers c ON c.id = coalesce(x.customer_id, r.customer_id)

@@ -1,4 +1,4 @@
-"""Churn predictions as the page lists them: filtered, sorted, page by page, counted, and what became of those treated.
+"""Churn predictions as the page lists them: filtered, sorted, page by page, and counted.
 
 As in `reading_overview`, a page is found by narrow columns, and only its own few rows are then looked at in full.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.overview_rows import NAME
+from store.keyset import Place, Stretch, known_after, unknown_after
+from store.overview_rows import NAME, days_of
 
 # What predictions are filtered by, and where it stands; `p` is who predicted.
 DIMENSIONS: Mapping[str, str] = {
@@ -30,8 +31,6 @@ SORTS: Mapping[str, tuple[str, str]] = {
 # Probabilities are counted in so many bands.
 BANDS = 20
 EXPORTED_AT_ONCE = 5000
-# Who was seen in none of so many days has left, as the models have it.
-SILENT_DAYS = 60
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,6 @@ class ChurnFilter:
 
     values: Mapping[str, str]
     least: float = 0.0
-
-
-class ChurnPlace(NamedTuple):
-    """Where a row stands in the order: its value (None: unknown, which comes last whichever way) and its id."""
-
-    value: float | date | str | None
-    id: str
 
 
 @dataclass(frozen=True)
@@ -82,7 +74,7 @@ class ChurnRow:
     prevention_cost: float | None
     open_runs: Sequence[str]
     calculated_at: datetime | None
-    place: ChurnPlace
+    place: Place
 
 
 class ChurnGroup(NamedTuple):
@@ -94,22 +86,6 @@ class ChurnGroup(NamedTuple):
     values: tuple[str | None, ...]
     customers: int
     ltv_at_risk: float
-    unpriced: int
-
-
-@dataclass(frozen=True)
-class Protected:
-    """Of the customers who entered a playbook at high risk since `since`: how many there are, how many of them are still
-    here, and their value at risk as it was said on the day of that entry; `calmed` and `ltv_calmed` are those of them
-    whose risk isn't high any more. `unpriced`: of how many still here that value isn't known.
-    """
-
-    since: datetime
-    treated: int
-    stayed: int
-    ltv_protected: float
-    calmed: int
-    ltv_calmed: float
     unpriced: int
 
 
@@ -138,11 +114,6 @@ _COUNT_SOURCE = text(
 # A source that told of fewer is looked up; one that told of more is soon met on the way through the order.
 RARE = 2000
 _BAND = f"least({BANDS - 1}, floor(s.churn_probability * {BANDS} + 1e-9))::integer"
-
-
-def _days(now: datetime) -> dict[str, Any]:
-    today = now.astimezone(UTC).date()
-    return {"today": today, "yesterday": today - timedelta(days=1)}
 
 
 async def _conditions(connection: AsyncConnection, wanted: ChurnFilter, given: dict[str, Any]) -> list[str]:
@@ -174,38 +145,30 @@ async def list_churn(
     sort: str = "ltv",
     descending: bool = True,
     limit: int = 25,
-    after: ChurnPlace | None = None,
+    after: Place | None = None,
 ) -> list[ChurnRow]:
     """At most `limit` predictions after the place `after`, by `sort` (see SORTS), then by id; no value comes last."""
     column, kind = SORTS[sort]
-    given = _days(now)
+    given: dict[str, Any] = days_of(now)
     conditions = await _conditions(connection, wanted, given)
-    way, beyond = ("DESC", "<") if descending else ("ASC", ">")
 
-    async def find(more: Sequence[str], order: str, count: int) -> list[ChurnPlace]:
+    async def find(stretch: Stretch, count: int) -> list[Place]:
         rows = await connection.execute(
             text(
                 f"SELECT {column} AS value, s.customer_id::text AS id FROM signals s "
-                f"JOIN customers c ON c.id = s.customer_id WHERE {' AND '.join([*conditions, *more])} "
-                f"ORDER BY {order} LIMIT :limit"
+                f"JOIN customers c ON c.id = s.customer_id WHERE {' AND '.join([*conditions, *stretch.conditions])} "
+                f"ORDER BY {stretch.order} LIMIT :limit"
             ),
-            {**given, "limit": count},
+            {**given, **stretch.given, "limit": count},
         )
-        return [ChurnPlace(row.value, row.id) for row in rows]
+        return [Place(row.value, row.id) for row in rows]
 
-    places: list[ChurnPlace] = []
-    if after is None or after.value is not None:
-        more = [f"{column} IS NOT NULL"]
-        if after is not None:
-            more.append(f"({column}, s.customer_id) {beyond} (CAST(:value AS {kind}), CAST(:id AS uuid))")
-            given |= {"value": after.value, "id": after.id}
-        places = await find(more, f"{column} {way}, s.customer_id {way}", limit)
+    places: list[Place] = []
+    if known := known_after(column, kind, "s.customer_id", after, descending=descending):
+        places = await find(known, limit)
     if len(places) < limit:
-        more = [f"{column} IS NULL"]
-        if after is not None and after.value is None:
-            more.append(f"s.customer_id {beyond} CAST(:id AS uuid)")
-            given["id"] = after.id
-        places += await find(more, f"s.customer_id {way}", limit - len(places))
+        unknown = unknown_after(column, "s.customer_id", after, descending=descending)
+        places += await find(unknown, limit - len(places))
     return await _read_rows(connection, places)
 
 
@@ -231,7 +194,7 @@ _ROWS = text(
 )
 
 
-async def _read_rows(connection: AsyncConnection, places: Sequence[ChurnPlace]) -> list[ChurnRow]:
+async def _read_rows(connection: AsyncConnection, places: Sequence[Place]) -> list[ChurnRow]:
     if not places:
         return []
     rows = await connection.execute(_ROWS, {"ids": [place.id for place in places]})
@@ -248,7 +211,7 @@ async def export_churn(
     descending: bool = True,
 ) -> AsyncIterator[Sequence[ChurnRow]]:
     """All predictions of the filter, in order, some thousands at a time."""
-    after: ChurnPlace | None = None
+    after: Place | None = None
     while True:
         rows = await list_churn(
             connection, wanted, now, sort=sort, descending=descending, limit=EXPORTED_AT_ONCE, after=after
@@ -270,67 +233,7 @@ async def count_churn(connection: AsyncConnection, now: datetime) -> list[ChurnG
             "JOIN customers c ON c.id = s.customer_id LEFT JOIN p ON p.customer_id = s.customer_id WHERE s.churn_probability IS NOT NULL "
             f"GROUP BY {', '.join(str(place + 1) for place in range(len(DIMENSIONS) + 1))}"
         ),
-        _days(now),
+        days_of(now),
     )
     size = len(DIMENSIONS) + 1
     return [ChurnGroup(row[0], tuple(row[1:size]), row[size], row[size + 1], row[size + 2]) for row in rows]
-
-
-# The first such entry of each customer counts, with what was last said of their value by its day.
-_PROTECTED = text(
-    """
-    WITH entered AS (
-        SELECT DISTINCT ON (customer_id) customer_id, entered_at FROM runs
-        WHERE arm = 'treated' AND entered_at >= :since AND churn_at_entry >= :high
-        ORDER BY customer_id, entered_at
-    ), judged AS (
-        SELECT coalesce(s.subscription_status, '') <> 'cancelled' AND s.last_login > :seen AS stayed,
-            coalesce(s.churn_probability < :high, false) AS calmed, p.ltv_at_risk AS ltv
-        FROM entered e LEFT JOIN signals s ON s.customer_id = e.customer_id
-        LEFT JOIN LATERAL (
-            SELECT ltv_at_risk FROM churn_predictions WHERE customer_id = e.customer_id
-            AND prediction_date <= (e.entered_at AT TIME ZONE 'UTC')::date ORDER BY prediction_date DESC LIMIT 1
-        ) p ON true
-    )
-    SELECT count(*) AS treated, count(*) FILTER (WHERE stayed) AS stayed,
-        coalesce(sum(ltv) FILTER (WHERE stayed), 0) AS ltv_protected,
-        count(*) FILTER (WHERE stayed AND calmed) AS calmed,
-        coalesce(sum(ltv) FILTER (WHERE stayed AND calmed), 0) AS ltv_calmed,
-        count(*) FILTER (WHERE stayed AND ltv IS NULL) AS unpriced
-    FROM judged
-    """
-)
-
-
-async def sum_protected(connection: AsyncConnection, now: datetime, *, days: int, high: float) -> Protected:
-    """What the customers are worth who entered a playbook within so many days at a probability of `high` or more and are
-    still here: not cancelled, and seen within the last 60 days.
-
-    A plain count without a counterfactual: some would have stayed anyway. Each customer counts once, by the first such
-    entry; the held out and shadows don't count.
-    """
-    since = now - timedelta(days=days)
-    row = (
-        await connection.execute(
-            _PROTECTED, {"since": since, "high": high, "seen": now - timedelta(days=SILENT_DAYS)}
-        )
-    ).one()
-    return Protected(since=since, **row._mapping)
-
-
-async def list_startable(connection: AsyncConnection) -> list[tuple[str, str, str]]:
-    """(name, title, status) of the playbooks that somebody may ask a customer into, by title."""
-    rows = await connection.execute(
-        text(
-            "SELECT name, coalesce(compiled ->> 'title', name) AS title, status FROM playbooks "
-            "WHERE status IN ('live', 'shadow') ORDER BY lower(coalesce(compiled ->> 'title', name)), name"
-        )
-    )
-    return [(row.name, row.title, row.status) for row in rows]
-
-
-async def read_latest_report(connection: AsyncConnection) -> tuple[datetime, Mapping[str, Any]] | None:
-    """The newest report of how good predictions were, and when it was made; None before the first."""
-    rows = await connection.execute(text("SELECT at, report FROM model_reports ORDER BY day DESC LIMIT 1"))
-    row = rows.first()
-    return None if row is None else (row.at, row.report)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import NotFoundError
-from store.database import Database
+from store.database import Database, fetch_named
 from store.reading_rows import MessageRow
 
 _SELECT = """
@@ -44,13 +44,13 @@ async def list_messages(
     conditions: list[str] = []
     values: dict[str, Any] = {"limit": limit}
     for column, name, value in (
-        ("d.run_id = CAST(:run AS uuid)", "run", run_id),
-        ("d.customer_id = (SELECT id FROM customers WHERE external_id = :customer)", "customer", customer),
-        ("d.channel = :channel", "channel", channel),
-        ("d.state = :state", "state", state),
-        ("d.status = :status", "status", status),
-        ("r.playbook = :playbook", "playbook", playbook),
-        ("d.created_at >= :since", "since", since),
+        ("d.run_id = CAST(%(run)s AS uuid)", "run", run_id),
+        ("d.customer_id = (SELECT id FROM customers WHERE external_id = %(customer)s)", "customer", customer),
+        ("d.channel = %(channel)s", "channel", channel),
+        ("d.state = %(state)s", "state", state),
+        ("d.status = %(status)s", "status", status),
+        ("r.playbook = %(playbook)s", "playbook", playbook),
+        ("d.created_at >= %(since)s", "since", since),
     ):
         if value is not None:
             conditions.append(column)
@@ -58,13 +58,13 @@ async def list_messages(
     if critical is not None:
         conditions.append("d.critical" if critical else "NOT d.critical")
     if before is not None:
-        conditions.append("(d.created_at, d.id) < (:before_at, CAST(:before_id AS uuid))")
+        conditions.append("(d.created_at, d.id) < (%(before_at)s, CAST(%(before_id)s AS uuid))")
         values["before_at"], values["before_id"] = before
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    rows = await connection.execute(
-        text(f"{_SELECT}{where}ORDER BY d.created_at DESC, d.id DESC LIMIT :limit"), values
+    rows = await fetch_named(
+        connection, f"{_SELECT}{where}ORDER BY d.created_at DESC, d.id DESC LIMIT %(limit)s", values
     )
-    return [MessageRow.model_validate(dict(row._mapping)) for row in rows]
+    return [MessageRow.model_validate(row) for row in rows]
 
 
 async def list_in_app(connection: AsyncConnection, customer: str, limit: int = 50) -> list[MessageRow]:

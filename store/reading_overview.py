@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.overview_rows import NAME, SPARK_DAYS, OverviewRow, Place, days_of, read_rows
+from store.keyset import Place, Stretch, known_after, unknown_after
+from store.overview_rows import NAME, SPARK_DAYS, OverviewRow, days_of, read_rows
 
 # What customers are filtered by, and where it stands. `change` is against the score of the day before.
 DIMENSIONS: Mapping[str, str] = {
@@ -56,24 +57,34 @@ class Group(NamedTuple):
     ltv_at_risk: float
 
 
-# The last of two days, so that nobody is without one before the nightly run has reached them.
-_CHANGES = (
-    "WITH h AS MATERIALIZED (SELECT customer_id, CASE WHEN t.day IS NULL THEN y.change ELSE t.change END AS change, "
-    "CASE WHEN t.day IS NULL THEN y.score_trend ELSE t.score_trend END AS score_trend "
-    "FROM (SELECT customer_id, day, health_score - previous_score AS change, score_trend FROM customer_health "
-    "WHERE day = :today) t FULL JOIN (SELECT customer_id, health_score - previous_score AS change, score_trend "
-    "FROM customer_health WHERE day = :yesterday) y USING (customer_id)) "
+# What is searched, in one text (`customers_searched_idx` has just this expression, where PostgreSQL has pg_trgm).
+_SEARCHED = (
+    "lower(c.external_id || E'\\n' || coalesce(c.business_name, '') || E'\\n' || coalesce(c.first_name, '') "
+    "|| E'\\n' || coalesce(c.email, ''))"
 )
-_CHANGED = "LEFT JOIN h ON h.customer_id = c.id "
+# How everybody's score changed, by the last of two days: nobody is without one before the nightly run has reached them.
+_CHANGES = (
+    "(SELECT customer_id, health_score - previous_score AS change, score_trend FROM customer_health WHERE day = :today "
+    "UNION ALL SELECT customer_id, health_score - previous_score, score_trend FROM customer_health y "
+    "WHERE day = :yesterday AND NOT EXISTS "
+    "(SELECT FROM customer_health t WHERE t.customer_id = y.customer_id AND t.day = :today)) h"
+)
 # The same of few, one by one.
 _CHANGED_OF_FEW = (
-    "LEFT JOIN LATERAL (SELECT score_trend FROM customer_health WHERE customer_id = c.id AND day IN (:today, :yesterday) "
-    "ORDER BY day DESC LIMIT 1) h ON true "
+    "LEFT JOIN LATERAL (SELECT health_score - previous_score AS change, score_trend FROM customer_health "
+    "WHERE customer_id = c.id AND day IN (:today, :yesterday) ORDER BY day DESC LIMIT 1) h ON true "
 )
+_CHANGED = f"LEFT JOIN {_CHANGES} ON h.customer_id = c.id "
+_FEW = "c.id = ANY(CAST(:ids AS uuid[]))"
+# The orders that an index of the signals has.
+_INDEXED = ("health", "churn", "revenue", "ltv")
+# So many in such an order are looked through before everybody is: who matches several filters may be far down.
+_NEAR = 5000
 
 
-def _conditions(wanted: OverviewFilter, given: dict[str, Any]) -> list[str]:
-    conditions = []
+def _conditions(wanted: OverviewFilter, given: dict[str, Any]) -> dict[str, str]:
+    """By dimension; their parameters go to `given`."""
+    conditions = {}
     for name, values in wanted.values.items():
         if not values:
             continue
@@ -89,15 +100,24 @@ def _conditions(wanted: OverviewFilter, given: dict[str, Any]) -> list[str]:
             parts.append(f"{column} = ANY(:{name}_in)")
         if NONE in values:
             parts.append(f"{column} IS NULL")
-        conditions.append(f"({' OR '.join(parts)})")
-    if wanted.search:
-        escaped = wanted.search.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        given["search"] = f"%{escaped}%"
-        conditions.append(
-            "(lower(c.external_id) LIKE :search OR lower(c.business_name) LIKE :search "
-            "OR lower(c.first_name) LIKE :search OR lower(c.email) LIKE :search)"
-        )
+        conditions[name] = f"({' OR '.join(parts)})"
     return conditions
+
+
+def _search(search: str, given: dict[str, Any]) -> str:
+    escaped = search.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    given["search"] = f"%{escaped}%"
+    return f"{_SEARCHED} LIKE :search"
+
+
+async def _find_few(connection: AsyncConnection, search: str) -> list[str] | None:
+    """Our ids of those with `search` in id, name or e-mail; None where they are too many to be gone through by id."""
+    given: dict[str, Any] = {"few": FEW + 1}
+    found = await connection.execute(
+        text(f"SELECT c.id::text FROM customers c WHERE {_search(search, given)} LIMIT :few"), given
+    )
+    ids = list(found.scalars())
+    return None if len(ids) > FEW else ids
 
 
 async def list_overview(
@@ -128,42 +148,62 @@ async def _find_places(
     column, kind = SORTS[sort]
     given: dict[str, Any] = days_of(now)
     conditions = _conditions(wanted, given)
-    changing = sort == "change" or bool(wanted.values.get("change"))
-    first, joined = (_CHANGES, _CHANGED) if changing else ("", "")
-    way, beyond = ("DESC", "<") if descending else ("ASC", ">")
+    few = await _find_few(connection, wanted.search) if wanted.search else None
+    if few is not None:
+        conditions["search"] = _FEW
+        given["ids"] = few
+    elif wanted.search:
+        conditions["search"] = _search(wanted.search, given)
 
-    async def find(source: str, more: list[str], order: str, count: int) -> list[Place]:
-        where = f"WHERE {' AND '.join([*conditions, *more])} " if conditions or more else ""
+    async def find(source: str, id_: str, stretch: Stretch, order: str = "") -> list[Place]:
+        where = " AND ".join([*conditions.values(), *stretch.conditions])
         rows = await connection.execute(
             text(
-                f"{first}SELECT {column} AS value, c.id::text AS id FROM {source} {joined}{where}ORDER BY {order} LIMIT :limit"
+                f"SELECT {column} AS value, {id_}::text AS id FROM {source} WHERE {where} "
+                f"ORDER BY {order or stretch.order} LIMIT :limit"
             ),
-            {**given, "limit": count},
+            {**given, **stretch.given, "limit": limit - len(found)},
         )
         return [Place(row.value, row.id) for row in rows]
 
     found: list[Place] = []
-    id_ = "c.id" if column.startswith(("c.", "lower")) or joined else "s.customer_id"
-    if after is None or after.value is not None:
-        more = [f"{column} IS NOT NULL"]
-        if after is not None:
-            more.append(f"({column}, {id_}) {beyond} (CAST(:value AS {kind}), CAST(:id AS uuid))")
-            given |= {"value": after.value, "id": after.id}
-        if column.startswith("s."):
-            # An index on the signal gives them in order, as long as nothing is looked at before it.
-            source = "signals s JOIN customers c ON c.id = s.customer_id"
-        else:
-            source = "customers c LEFT JOIN signals s ON s.customer_id = c.id"
-        found = await find(source, more, f"{column} {way}, {id_} {way}", limit)
+    everybody = "customers c LEFT JOIN signals s ON s.customer_id = c.id "
+    if sort == "change" or "change" in conditions:
+        everybody += _CHANGED if few is None else _CHANGED_OF_FEW
+    source, id_ = (everybody, "c.id") if few is not None or sort == "name" else _source(sort, conditions)
+    known = known_after(column, kind, id_, after, descending=descending)
+    if known is not None and few is None and sort in _INDEXED and len(conditions) > 1:
+        # Who matches several filters may be far down an index: it is followed for a while, then everybody is sorted.
+        near = [
+            *known.conditions,
+            *([conditions["risk"]] if sort == "health" and "risk" in conditions else []),
+        ]
+        first = f"(SELECT * FROM signals s WHERE {' AND '.join(near)} ORDER BY {known.order} LIMIT {_NEAR}) s"
+        found = await find(source.replace("signals s", first, 1), id_, known)
+        if len(found) < limit:
+            found = []
+            found = await find(source, id_, known, known.order.replace(column, f"{column} + 0"))
+    elif known is not None:
+        found = await find(source, id_, known)
     if len(found) < limit and sort != "name":
-        more = [f"{column} IS NULL"]
-        if after is not None and after.value is None:
-            more.append(f"c.id {beyond} CAST(:id AS uuid)")
-            given["id"] = after.id
-        found += await find(
-            "customers c LEFT JOIN signals s ON s.customer_id = c.id", more, f"c.id {way}", limit - len(found)
-        )
+        found += await find(everybody, "c.id", unknown_after(column, "c.id", after, descending=descending))
     return found
+
+
+def _source(sort: str, conditions: Mapping[str, str]) -> tuple[str, str]:
+    """Where those are found who have a value to be sorted by, and what their ids are called there: nothing is looked at
+    that nobody asked about, and an index of the signals gives them in order.
+    """
+    in_customers = bool(conditions.keys() & {"csm", "search"})
+    if sort == "change":
+        source, id_ = f"{_CHANGES} ", "h.customer_id"
+        if conditions.keys() - {"csm", "search", "change"}:
+            source += "LEFT JOIN signals s ON s.customer_id = h.customer_id "
+    else:
+        source, id_ = "signals s ", "s.customer_id"
+        if "change" in conditions:
+            source += f"LEFT JOIN {_CHANGES} ON h.customer_id = s.customer_id "
+    return source + (f"JOIN customers c ON c.id = {id_} " if in_customers else ""), id_
 
 
 async def export_overview(
@@ -212,23 +252,18 @@ async def find_matching(
 async def count_groups(connection: AsyncConnection, search: str, now: datetime) -> list[Group]:
     """All customers (with `search` in id, name or e-mail), counted by the values of all dimensions together."""
     given: dict[str, Any] = days_of(now)
-    conditions = _conditions(OverviewFilter(search=search), given)
-    first, changed = _CHANGES, _CHANGED
+    changed, where = _CHANGED, ""
     if search:
-        found = await connection.execute(
-            text(f"SELECT c.id::text FROM customers c WHERE {conditions[0]} LIMIT :few"),
-            {**given, "few": FEW + 1},
-        )
-        ids = list(found.scalars())
-        if len(ids) <= FEW:
+        few = await _find_few(connection, search)
+        if few is None:
+            where = f"WHERE {_search(search, given)} "
+        else:
             # Their own rows are soon found; going through everybody's would take longer than the search did.
-            first, changed = "", _CHANGED_OF_FEW
-            conditions = ["c.id = ANY(CAST(:ids AS uuid[]))"]
-            given["ids"] = ids
-    where = f"WHERE {conditions[0]} " if conditions else ""
+            changed, where = _CHANGED_OF_FEW, f"WHERE {_FEW} "
+            given["ids"] = few
     rows = await connection.execute(
         text(
-            f"{first}SELECT {', '.join(DIMENSIONS.values())}, count(*), coalesce(sum(s.monthly_price), 0), "
+            f"SELECT {', '.join(DIMENSIONS.values())}, count(*), coalesce(sum(s.monthly_price), 0), "
             "coalesce(sum(s.ltv_at_risk), 0) FROM customers c LEFT JOIN signals s ON s.customer_id = c.id "
             f"{changed}{where}GROUP BY {', '.join(str(place + 1) for place in range(len(DIMENSIONS)))}"
         ),

@@ -140,6 +140,17 @@ async def list_figures(
     return [FiguresRow.model_validate(dict(row._mapping)) for row in rows]
 
 
+async def list_startable(connection: AsyncConnection) -> list[tuple[str, str, str]]:
+    """(name, title, status) of the playbooks that somebody may ask a customer into, by title."""
+    rows = await connection.execute(
+        text(
+            "SELECT name, coalesce(compiled ->> 'title', name) AS title, status FROM playbooks "
+            "WHERE status IN ('live', 'shadow') ORDER BY lower(coalesce(compiled ->> 'title', name)), name"
+        )
+    )
+    return [(row.name, row.title, row.status) for row in rows]
+
+
 async def load_source(connection: AsyncConnection, publication: int) -> str:
     """The text that was published then; empty where none was kept."""
     row = await connection.execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -37,8 +37,8 @@ class RunRow(Row):
     state: str
     paused: bool
     step: str | None
-    trigger: Mapping[str, Any]
-    variants: Mapping[str, str]
+    trigger: dict[str, Any]
+    variants: dict[str, str]
     health_at_entry: float | None
     churn_at_entry: float | None
     entered_at: datetime
@@ -89,7 +89,7 @@ class MessageRow(Row):
     attempt: int
     topic: str | None
     template: str | None
-    content: Mapping[str, Any]
+    content: dict[str, Any]
     provider: str | None
     provider_id: str | None
     error_code: str | None
@@ -103,7 +103,7 @@ class MessageRow(Row):
     opened_at: datetime | None = None
     clicked_at: datetime | None = None
     replied_at: datetime | None = None
-    evidence: Mapping[str, Any] = Field(default_factory=dict)
+    evidence: dict[str, Any] = Field(default_factory=dict)
 
 
 class TaskRow(Row):
@@ -124,7 +124,7 @@ class TaskRow(Row):
     about: str
     assignee: str
     escalated_to: str | None
-    outcomes: Sequence[str]
+    outcomes: list[str]
     state: str
     outcome: str | None
     notes: str
@@ -163,7 +163,7 @@ class DecisionRow(Row):
     detail: str
     until: datetime | None
     run_id: str | None
-    checks: Sequence[Mapping[str, Any]]
+    checks: list[Mapping[str, Any]]
 
 
 class DeadLetterRow(Row):
@@ -191,7 +191,7 @@ class EventRow(Row):
 
     name: str
     at: datetime
-    properties: Mapping[str, Any]
+    properties: dict[str, Any]
 
 
 class CustomerRow(Row):

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import NotFoundError
+from store.database import fetch_named
 from store.reading_rows import RunRow, StepRow, WaitRow
 
 State = Literal["open", "starting", "running", "observed", "ended"]
@@ -44,20 +45,20 @@ async def list_runs(
     conditions: list[str] = []
     values: dict[str, Any] = {"limit": limit}
     if playbook is not None:
-        conditions.append("r.playbook = :playbook")
+        conditions.append("r.playbook = %(playbook)s")
         values["playbook"] = playbook
     if customer is not None:
-        conditions.append("r.customer_id = (SELECT id FROM customers WHERE external_id = :customer)")
+        conditions.append("r.customer_id = (SELECT id FROM customers WHERE external_id = %(customer)s)")
         values["customer"] = customer
     if state == "open":
         conditions.append("r.ended_at IS NULL")
     elif state is not None:
-        conditions.append("r.state = :state")
+        conditions.append("r.state = %(state)s")
         values["state"] = state
     for name, value, condition in (
-        ("outcome", outcome, "r.outcome = :outcome"),
-        ("arm", arm, "r.arm = :arm"),
-        ("since", since, "r.entered_at >= :since"),
+        ("outcome", outcome, "r.outcome = %(outcome)s"),
+        ("arm", arm, "r.arm = %(arm)s"),
+        ("since", since, "r.entered_at >= %(since)s"),
     ):
         if value is not None:
             conditions.append(condition)
@@ -65,22 +66,21 @@ async def list_runs(
     if variant is not None:
         experiment, _, drawn = variant.rpartition(":")
         conditions.append(
-            "r.variants ->> :experiment = :variant"
+            "r.variants ->> %(experiment)s = %(variant)s"
             if experiment
-            else "EXISTS (SELECT 1 FROM jsonb_each_text(r.variants) v WHERE v.value = :variant)"
+            else "EXISTS (SELECT 1 FROM jsonb_each_text(r.variants) v WHERE v.value = %(variant)s)"
         )
         values["variant"] = drawn
         if experiment:
             values["experiment"] = experiment
     if before is not None:
-        conditions.append("(r.entered_at, r.id) < (:before_at, CAST(:before_id AS uuid))")
+        conditions.append("(r.entered_at, r.id) < (%(before_at)s, CAST(%(before_id)s AS uuid))")
         values["before_at"], values["before_id"] = before
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    rows = await connection.execute(
-        text(f"{_SELECT}{where}ORDER BY r.entered_at DESC, r.id DESC LIMIT :limit"),
-        values,
+    rows = await fetch_named(
+        connection, f"{_SELECT}{where}ORDER BY r.entered_at DESC, r.id DESC LIMIT %(limit)s", values
     )
-    return [RunRow.model_validate(dict(row._mapping)) for row in rows]
+    return [RunRow.model_validate(row) for row in rows]
 
 
 async def read_run(connection: AsyncConnection, run_id: str) -> RunRow:
@@ -92,35 +92,33 @@ async def read_run(connection: AsyncConnection, run_id: str) -> RunRow:
         uuid.UUID(run_id)
     except ValueError:
         raise missing from None
-    row = (await connection.execute(text(f"{_SELECT}WHERE r.id = CAST(:id AS uuid)"), {"id": run_id})).first()
-    if row is None:
+    rows = await fetch_named(connection, f"{_SELECT}WHERE r.id = CAST(%(id)s AS uuid)", {"id": run_id})
+    if not rows:
         raise missing
-    return RunRow.model_validate(dict(row._mapping))
+    return RunRow.model_validate(rows[0])
 
 
 async def list_steps(connection: AsyncConnection, run_id: str) -> list[StepRow]:
     """The run's trace, in order of time; that a reward was taken back is a second line of its step."""
-    rows = await connection.execute(
-        text(
-            "SELECT step, occurrence, word, outcome, detail, at FROM run_steps WHERE run_id = CAST(:run AS uuid) "
-            "UNION ALL SELECT step, occurrence, 'reward', 'taken_back', feature, revoked_at FROM rewards "
-            "WHERE run_id = CAST(:run AS uuid) AND revoked_at IS NOT NULL ORDER BY at, step, occurrence"
-        ),
+    rows = await fetch_named(
+        connection,
+        "SELECT step, occurrence, word, outcome, detail, at FROM run_steps WHERE run_id = CAST(%(run)s AS uuid) "
+        "UNION ALL SELECT step, occurrence, 'reward', 'taken_back', feature, revoked_at FROM rewards "
+        "WHERE run_id = CAST(%(run)s AS uuid) AND revoked_at IS NOT NULL ORDER BY at, step, occurrence",
         {"run": run_id},
     )
-    return [StepRow.model_validate(dict(row._mapping)) for row in rows]
+    return [StepRow.model_validate(row) for row in rows]
 
 
 async def list_waits(connection: AsyncConnection, run_id: str) -> list[WaitRow]:
     """What the run listens for."""
-    rows = await connection.execute(
-        text(
-            "SELECT step, occurrence, since, until FROM waits WHERE run_id = CAST(:run AS uuid) "
-            "ORDER BY since, step"
-        ),
+    rows = await fetch_named(
+        connection,
+        "SELECT step, occurrence, since, until FROM waits WHERE run_id = CAST(%(run)s AS uuid) "
+        "ORDER BY since, step",
         {"run": run_id},
     )
-    return [WaitRow.model_validate(dict(row._mapping)) for row in rows]
+    return [WaitRow.model_validate(row) for row in rows]
 
 
 async def count_open(connection: AsyncConnection) -> Sequence[tuple[str, int, int]]:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from store.database import fetch_named
 from store.reading_rows import TaskRow
 from store.tasks import load_task
 
@@ -45,16 +46,16 @@ async def list_tasks(
     values: dict[str, Any] = {"limit": limit}
     for column, name, value in (
         (
-            "(t.assignee = :assignee OR t.escalated_to = :assignee OR t.taken_by = :assignee)",
+            "(t.assignee = %(assignee)s OR t.escalated_to = %(assignee)s OR t.taken_by = %(assignee)s)",
             "assignee",
             assignee,
         ),
-        ("coalesce(t.taken_by, t.escalated_to, t.assignee) = :holder", "holder", holder),
-        ("t.team = :team", "team", team),
-        ("t.state = 'open' AND t.due_at <= :due_before", "due_before", due_before),
-        ("t.state = :state", "state", state),
-        ("t.run_id = CAST(:run AS uuid)", "run", run_id),
-        ("c.external_id = :customer", "customer", customer),
+        ("coalesce(t.taken_by, t.escalated_to, t.assignee) = %(holder)s", "holder", holder),
+        ("t.team = %(team)s", "team", team),
+        ("t.state = 'open' AND t.due_at <= %(due_before)s", "due_before", due_before),
+        ("t.state = %(state)s", "state", state),
+        ("t.run_id = CAST(%(run)s AS uuid)", "run", run_id),
+        ("c.external_id = %(customer)s", "customer", customer),
     ):
         if value is not None:
             conditions.append(column)
@@ -62,14 +63,13 @@ async def list_tasks(
     if unassigned:
         conditions.append("t.team = coalesce(t.taken_by, t.escalated_to, t.assignee)")
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    rows = await connection.execute(
-        text(
-            # What is open isn't closed, so it comes first; an index has this order.
-            f"{_SELECT}{where}ORDER BY t.closed_at DESC NULLS FIRST, t.due_at, t.id LIMIT :limit"
-        ),
+    rows = await fetch_named(
+        connection,
+        # What is open isn't closed, so it comes first; an index has this order.
+        f"{_SELECT}{where}ORDER BY t.closed_at DESC NULLS FIRST, t.due_at, t.id LIMIT %(limit)s",
         values,
     )
-    return [TaskRow.model_validate(dict(row._mapping)) for row in rows]
+    return [TaskRow.model_validate(row) for row in rows]
 
 
 async def read_task(connection: AsyncConnection, task: str) -> TaskRow:

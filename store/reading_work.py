@@ -10,7 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.frozen import Frozen
-from store.overview_rows import OverviewRow, Place, read_rows
+from store.keyset import Place
+from store.overview_rows import OverviewRow, read_rows
 from store.sharing import HOLDER
 
 

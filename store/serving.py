@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,6 +21,16 @@ class Serving:
     champions: Mapping[str, tuple[str, datetime]]
     churn_policy: Mapping[str, Any] | None
     now: datetime
+
+
+# For statements that read other things along with it: the champions, as `read_champions` reads them.
+WRITTEN_CHAMPIONS = "(SELECT json_agg(json_build_array(kind, version, trained_at))::text FROM churn_models WHERE state = 'champion')"
+_champions = msgspec.json.Decoder(list[tuple[str, str, datetime]]).decode
+
+
+def read_champions(written: str | None) -> dict[str, tuple[str, datetime]]:
+    """Version and moment of training by kind, out of `WRITTEN_CHAMPIONS`."""
+    return {kind: (version, at) for kind, version, at in _champions(written)} if written else {}
 
 
 _READ = text(

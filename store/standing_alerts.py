@@ -38,14 +38,6 @@ async def raise_standing(
     return bool(done.rowcount)
 
 
-async def is_open(connection: AsyncConnection, kind: str) -> bool:
-    """Whether there is an open alert of this kind."""
-    row = await connection.execute(
-        text("SELECT 1 FROM alerts WHERE kind = :kind AND resolved_at IS NULL LIMIT 1"), {"kind": kind}
-    )
-    return row.first() is not None
-
-
 def parking_kind(channel: str) -> str:
     """What the alert that parks marketing on a channel is filed under; closing it lets marketing go on."""
     return f"marketing_parked:{channel}"
@@ -82,8 +74,3 @@ async def last_lifted_at(connection: AsyncConnection, channel: str) -> datetime 
     )
     at: datetime | None = found.scalar()
     return at
-
-
-async def is_marketing_parked(connection: AsyncConnection, channel: str) -> bool:
-    """Whether too many complained: nothing that isn't critical is to leave on this channel."""
-    return await is_open(connection, parking_kind(channel))

@@ -22,8 +22,9 @@ from store.customer_health import WRITTEN_MIDNIGHTS, read_midnights
 from store.customers import PROFILE_TRAITS, Customer, read_customer
 from store.database import fetch
 from store.deliveries import Delivery, read_delivery
-from store.live_policy import POLICY_DIGEST
+from store.live_policy import LIVE_POLICY, MODEL_DIGEST, POLICY_DIGEST
 from store.runs import Run, load_run
+from store.serving import WRITTEN_CHAMPIONS, read_champions
 from store.signals import STORED_COLUMNS, WRITTEN_TALLIES, StoredSignals, read_stored, read_tallies
 
 
@@ -75,12 +76,11 @@ _READ = (
     "WITH bound AS (UPDATE runs SET execution_id = %(execution)s, step = coalesce(%(step)s, step), "
     "state = CASE WHEN state = 'starting' THEN 'running' ELSE state END, next_start_at = NULL "
     "WHERE id = %(run)s AND ended_at IS NULL AND (execution_id IS NULL OR execution_id = %(execution)s) RETURNING *), "
-    "policy AS MATERIALIZED (SELECT value FROM governance WHERE name = 'policy'), "
+    f"policy AS MATERIALIZED ({LIVE_POLICY}), "
     "d AS (SELECT * FROM deliveries WHERE id = CAST(%(delivery)s AS uuid) FOR UPDATE) "
     f"SELECT clock_timestamp(), {POLICY_DIGEST}, (SELECT value->>'health_model' FROM policy), "
-    "(SELECT g.value->'digests'->>coalesce((SELECT value->>'health_model' FROM policy), %(default_model)s) "
-    "FROM governance g WHERE g.name = 'health'), (SELECT (value->'churn')::text FROM policy), "
-    "(SELECT json_agg(json_build_array(kind, version, trained_at))::text FROM churn_models WHERE state = 'champion'), "
+    f"{MODEL_DIGEST}, (SELECT (value->'churn')::text FROM policy), "
+    f"{WRITTEN_CHAMPIONS}, "
     "(SELECT json_agg(json_build_array(channel, topic, granted, source, at))::text FROM consents "
     "WHERE customer_id = CAST(%(customer)s AS uuid)), "
     "(SELECT json_agg(json_build_array(channel, address_hash, reason) ORDER BY reason, at)::text FROM suppressions "
@@ -96,7 +96,6 @@ _READ = (
 )
 _words = msgspec.json.Decoder(list[tuple[str, str, bool, str, datetime]]).decode
 _suppressions = msgspec.json.Decoder(list[tuple[str, str, str]]).decode
-_champions = msgspec.json.Decoder(list[tuple[str, str, datetime]]).decode
 _steps = msgspec.json.Decoder(list[dict[str, Any]]).decode
 _mapping = msgspec.json.Decoder(dict[str, Any] | None).decode
 
@@ -153,7 +152,7 @@ async def bind_and_read(
         health_model=model,
         health_model_name=model_name,
         churn_policy=_mapping(churn) if churn else None,
-        champions={kind: (version, at) for kind, version, at in _champions(champions)} if champions else {},
+        champions=read_champions(champions),
         stored=read_stored(customer.id, *stored) if stored[0] is not None else StoredSignals(customer.id),
         tallies=read_tallies(tallies),
         scores=read_midnights(scores),

@@ -40,7 +40,7 @@ _QUEUES: Mapping[str, tuple[str, str]] = {
 }
 QUEUES: Sequence[str] = tuple(_QUEUES)
 
-_READ_QUEUES = text(
+READ_QUEUES = text(
     " UNION ALL ".join(
         f"SELECT '{name}' AS name, (SELECT count(*) FROM (SELECT 1 FROM {source} LIMIT {MOST_COUNTED}) x) AS waiting, "
         f"(SELECT min({since}) FROM {source}) AS oldest"
@@ -49,7 +49,7 @@ _READ_QUEUES = text(
 )
 
 # How those who were treated and whose runs ended within a day fared; and the delays of what was sent.
-_FIGURES = text(
+READ_FIGURES = text(
     """
     SELECT
         (SELECT count(*) FILTER (WHERE x.success_achieved) FROM runs r
@@ -63,7 +63,7 @@ _FIGURES = text(
             AS hooks_given_up
     """
 )
-_LATENCY = text(
+READ_LATENCY = text(
     """
     SELECT count(*) AS messages,
         percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY extract(epoch FROM settled_at - claimed_at)) AS seconds
@@ -82,10 +82,10 @@ _DEAD = text(
     """
 )
 _REPORT = text("SELECT day, at, report FROM model_reports ORDER BY day DESC LIMIT 1")
-_CHAMPIONS = text(
+READ_CHAMPIONS = text(
     "SELECT kind, version, trained_at, promoted_at FROM churn_models WHERE state = 'champion' ORDER BY kind DESC"
 )
-_ALERTS = text("SELECT severity, count(*) AS n FROM alerts WHERE resolved_at IS NULL GROUP BY severity")
+READ_ALERTS = text("SELECT severity, count(*) AS n FROM alerts WHERE resolved_at IS NULL GROUP BY severity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ class SystemReading:
 
 async def read_queues(connection: AsyncConnection, now: datetime) -> list[QueueAge]:
     """Every queue as it stands, in one statement; a moment yet to come is no age."""
-    rows = await connection.execute(_READ_QUEUES, {"now": now})
+    rows = await connection.execute(READ_QUEUES, {"now": now})
     return [
         QueueAge(row.name, row.waiting, row.oldest, max(0.0, (now - row.oldest).total_seconds()) if row.oldest else 0.0)
         for row in rows
@@ -192,7 +192,7 @@ async def read_queues(connection: AsyncConnection, now: datetime) -> list[QueueA
 async def read_latency(connection: AsyncConnection, now: datetime) -> Latency:
     """How long providers took, over the last hour."""
     given = {"now": now, "since": now - LATENCY_WITHIN, "most": LATENCY_MESSAGES}
-    row = (await connection.execute(_LATENCY, given)).one()
+    row = (await connection.execute(READ_LATENCY, given)).one()
     p50, p95 = row.seconds or (None, None)
     return Latency(row.messages, p50, p95)
 
@@ -220,7 +220,7 @@ async def read_model(connection: AsyncConnection) -> ModelFigures | None:
 async def read_system(connection: AsyncConnection, now: datetime) -> SystemReading:
     """Everything, read in one transaction; `now` is the database's clock."""
     given = {"day": now - DAY, "most": MOST_COUNTED}
-    figures = (await connection.execute(_FIGURES, given)).one()
+    figures = (await connection.execute(READ_FIGURES, given)).one()
     population = await list_runs(connection, limit=1)
     customers = 0
     if population:
@@ -236,11 +236,11 @@ async def read_system(connection: AsyncConnection, now: datetime) -> SystemReadi
         population=population[0] if population else None,
         population_customers=customers,
         trained_at=figures.trained_at,
-        serving=[ServingModel(*row) for row in await connection.execute(_CHAMPIONS)],
+        serving=[ServingModel(*row) for row in await connection.execute(READ_CHAMPIONS)],
         model=await read_model(connection),
         success=SuccessRate(figures.measured, figures.succeeded),
         latency=await read_latency(connection, now),
-        open_alerts={row.severity: row.n for row in await connection.execute(_ALERTS)},
+        open_alerts={row.severity: row.n for row in await connection.execute(READ_ALERTS)},
         dead_letters=int(figures.dead_letters or 0),
         dead_letter_codes=[
             DeadLetterCount(row.code, int(row.times), row.last_at, row.reason)

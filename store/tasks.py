@@ -202,10 +202,11 @@ def _state_of(task: Task) -> dict[str, Any]:
         "due_at": task.due_at,
         "starts_at": task.starts_at,
         "outcome": task.outcome,
-        "notes_length": len(task.notes),
+        "notes_length": len(task.notes) or None,
         "satisfaction_rating": task.satisfaction_rating,
+        "duration_minutes": task.duration_minutes,
     }
-    return {name: value for name, value in told.items() if value not in (None, 0)}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _follow_up(task: Task, report: Report, now: datetime) -> Task:

@@ -31,11 +31,15 @@ FOR_TESTS = {
     "max_wal_size": "256MB",
 }  # fmt: skip
 TEMPLATE = "migrated"
+# As many tests as processors go on at once: threads inside of each only wait for one another, and spin meanwhile.
+THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 DEADLINES = pytest.StashKey[DeadlinePlugin]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Nothing goes on for ever, and files are run in an order that keeps all processes busy."""
+    # Before any test's module is imported, and NumPy with it.
+    os.environ.update({name: value for name, value in THREADS.items() if name not in os.environ})
     config.stash[DEADLINES] = DeadlinePlugin()
     config.pluginmanager.register(config.stash[DEADLINES])
     config.pluginmanager.register(SchedulingPlugin())

@@ -13,21 +13,26 @@ from xdist.workermanage import WorkerController
 # one process busy while the others have nothing left to do.
 LONG_FILES = (
     "integration/test_kills.py",
-    "integration/test_dev_supervision.py",
-    "integration/test_backtest.py",
     "integration/test_bench_smoke.py",
+    "integration/test_dev_supervision.py",
+    "browser/test_every_page.py",
+    "integration/test_schemathesis.py",
+    "integration/test_backtest.py",
+    "integration/test_fault_kills.py",
+    "unit/test_hostile_files.py",
+    "integration/test_web_process.py",
     "integration/test_course.py",
     "integration/test_editing.py",
-    "integration/test_fault_kills.py",
-    "unit/test_rules_agreement.py",
-    "integration/test_dev_doctor.py",
     "integration/test_training.py",
+    "integration/test_dev_doctor.py",
+    "integration/test_canary.py",
     "integration/test_watching.py",
-    "integration/test_web_process.py",
+    "unit/test_rules_agreement.py",
     "integration/test_people.py",
     "integration/test_player.py",
-    "integration/test_canary.py",
 )
+# One that drives a browser takes as long as so many of the others.
+BROWSER, AS_MANY = "browser/", 25
 
 
 class FileScheduling(LoadFileScheduling):
@@ -64,12 +69,14 @@ class SchedulingPlugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """In processes of pytest-xdist: long files first, then those of the most tests."""
+        """In processes of pytest-xdist: long files first, then those of the most tests or the heaviest."""
         if not hasattr(config, "workerinput"):
             return
-        tests = Counter(_file(item) for item in items)
+        weight = Counter[str]()
+        for item in items:
+            weight[_file(item)] += AS_MANY if _file(item).startswith(BROWSER) else 1
         place = {file: number for number, file in enumerate(LONG_FILES)}
-        items.sort(key=lambda item: (place.get(_file(item), len(place)), -tests[_file(item)], _file(item)))
+        items.sort(key=lambda item: (place.get(_file(item), len(place)), -weight[_file(item)], _file(item)))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> FileScheduling | None:

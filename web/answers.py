@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -32,7 +31,7 @@ class RewardList(Answer):
     """What playbooks unlocked for a customer, newest first."""
 
     user_id: str
-    rewards: Sequence[RewardRow]
+    rewards: list[RewardRow]
     next_cursor: str | None
 
 
@@ -53,13 +52,13 @@ class FeatureList(Answer):
     """The core features, and after them every other that the customer used."""
 
     user_id: str
-    features: Sequence[FeatureRow]
+    features: list[FeatureRow]
 
 
 class RunList(Answer):
     """Runs, newest first."""
 
-    runs: Sequence[RunRow]
+    runs: list[RunRow]
     next_cursor: str | None
 
 
@@ -67,10 +66,10 @@ class RunDetail(Answer):
     """One run with everything that belongs to it."""
 
     run: RunRow
-    trace: Sequence[StepRow]
-    deliveries: Sequence[MessageRow]
-    tasks: Sequence[TaskRow]
-    waits: Sequence[WaitRow]
+    trace: list[StepRow]
+    deliveries: list[MessageRow]
+    tasks: list[TaskRow]
+    waits: list[WaitRow]
     temporal_url: str | None
 
 
@@ -100,12 +99,12 @@ class CustomerDetail(Answer):
     """One customer; of the signals, those that no model learns from."""
 
     user_id: str
-    profile: Mapping[str, Any]
-    signals: Mapping[str, Any]
-    consents: Mapping[str, bool]
-    open_runs: Sequence[RunRow]
-    standings: Sequence[StandingRow]
-    recent_events: Sequence[EventRow]
+    profile: dict[str, Any]
+    signals: dict[str, Any]
+    consents: dict[str, bool]
+    open_runs: list[RunRow]
+    standings: list[StandingRow]
+    recent_events: list[EventRow]
 
 
 class InAppMessage(Row):
@@ -122,7 +121,7 @@ class InAppList(Answer):
     """A customer's in-app messages, unseen ones first."""
 
     user_id: str
-    messages: Sequence[InAppMessage]
+    messages: list[InAppMessage]
     next_cursor: str | None
 
 
@@ -136,21 +135,21 @@ class Seen(Answer):
 class MessageList(Answer):
     """Messages of every channel, newest first."""
 
-    messages: Sequence[MessageRow]
+    messages: list[MessageRow]
     next_cursor: str | None
 
 
 class DecisionList(Answer):
     """Decisions, newest first."""
 
-    decisions: Sequence[DecisionRow]
+    decisions: list[DecisionRow]
     next_cursor: str | None
 
 
 class DeadLetterList(Answer):
     """Dead letters, the latest first."""
 
-    dead_letters: Sequence[DeadLetterRow]
+    dead_letters: list[DeadLetterRow]
     next_cursor: str | None
 
 

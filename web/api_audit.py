@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -20,7 +19,7 @@ router = APIRouter(prefix="/api", tags=["audit"], dependencies=[Depends(may("aud
 class AuditList(Answer):
     """Changes, the latest first."""
 
-    changes: Sequence[AuditRow]
+    changes: list[AuditRow]
     next_cursor: str | None
 
 

@@ -11,12 +11,11 @@ from pydantic import AwareDatetime, Field
 
 from rules.consent import CONSENT_CHANNELS, consented
 from schemas.access import Principal
-from schemas.errors import NotFoundError
 from schemas.message_part import NAME_PATTERN
 from store.audit import record_change
 from store.consent_history import load_consent_history
 from store.contact import declare_consents, load_words, record_consent
-from store.customers import Customer, find_customer
+from store.customers import Customer, need_customer
 from store.database import Connection
 from store.playbooks import load_policy
 from store.reading_rows import Row
@@ -24,6 +23,7 @@ from store.suppressions import load_suppressions
 from web.answers import Answer
 from web.api_customers import UserId
 from web.api_runs import Limit
+from web.consent_standing import read_standing
 from web.edge import EdgeHere, own_or
 
 router = APIRouter(prefix="/api/customers", tags=["consents"])
@@ -49,7 +49,7 @@ class Consent(Row):
 class ConsentSaid(Consent):
     """One yes or no as it was said at `at` and known from `received_at` on, with what shows it."""
 
-    evidence: Mapping[str, Any]
+    evidence: dict[str, Any]
     received_at: datetime
 
 
@@ -59,10 +59,10 @@ class ConsentList(Answer):
     """
 
     user_id: str
-    allowed: Mapping[str, bool]
-    consents: Sequence[Consent]
-    suppressed: Mapping[str, str]
-    history: Sequence[ConsentSaid]
+    allowed: dict[str, bool]
+    consents: list[Consent]
+    suppressed: dict[str, str]
+    history: list[ConsentSaid]
 
 
 class ConsentWord(Row):
@@ -95,7 +95,7 @@ class ConsentWords(Row):
 async def read(edge: EdgeHere, user_id: UserId, limit: Limit = 50) -> ConsentList:
     """Where each channel and topic stands, and every yes and no with source, evidence and both times."""
     async with edge.database.transaction() as connection:
-        return await _read(connection, await _find(connection, user_id), limit)
+        return await _read(connection, await need_customer(connection, user_id), limit)
 
 
 @router.put("/{userId:path}/consents", summary="Declare what a customer said")
@@ -111,8 +111,10 @@ async def declare(
     404 for a customer whom nobody identified. Repeating a word is harmless.
     """
     async with edge.database.transaction() as connection:
-        customer = await _find(connection, user_id)
+        customer = await need_customer(connection, user_id)
         now = await edge.database.clock.read(connection)
+        named = [(word.channel, word.topic) for word in said.consents]
+        before = await read_standing(connection, customer.id, named)
         for word in said.consents:
             evidence = {**word.evidence, "declared_by": caller.name}
             if word.at is None:
@@ -127,7 +129,7 @@ async def declare(
                     at=min(word.at, now), evidence=evidence, received_at=now,
                 )  # fmt: skip
         await record_change(
-            connection, caller, "consent.declared", object_kind="customer", object_id=customer.id,
+            connection, caller, "consent.declared", object_kind="customer", object_id=customer.id, before=before,
             after={
                 "source": said.source,
                 "consents": [
@@ -137,15 +139,6 @@ async def declare(
             },
         )  # fmt: skip
         return await _read(connection, customer, 50)
-
-
-async def _find(connection: Connection, user_id: str) -> Customer:
-    customer = await find_customer(connection, user_id)
-    if customer is None:
-        raise NotFoundError(
-            f"There is no customer {user_id[:200]!r}.", remedy="Ids are the userId of the events."
-        )
-    return customer
 
 
 async def _read(connection: Connection, customer: Customer, limit: int) -> ConsentList:

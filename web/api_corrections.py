@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -27,7 +26,7 @@ class CorrectionRequest(Row):
     source: Text
     message_id: Text
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON, pattern=r"^[^\x00]*$")]
-    properties: Mapping[str, Any] | None = None
+    properties: dict[str, Any] | None = None
     at: AwareDatetime | None = None
     retract: bool = False
 

@@ -53,7 +53,7 @@ class CheckAnswer(Answer):
     """Every problem of the text, and what it breaks elsewhere; `valid`: it could be published."""
 
     valid: bool
-    problems: Sequence[FoundProblem]
+    problems: list[FoundProblem]
 
 
 class Complete(Check):
@@ -67,7 +67,7 @@ class Completed(Answer):
     """What may be written between `column` and the place that was asked about."""
 
     column: int
-    suggestions: Sequence[Suggestion]
+    suggestions: list[Suggestion]
 
 
 class Simulate(Row):
@@ -75,7 +75,7 @@ class Simulate(Row):
 
     source: Source
     user_id: Annotated[str | None, Field(max_length=200, pattern=r"^[^\x00]*$")] = None
-    facts: Mapping[str, Any] | None = None
+    facts: dict[str, Any] | None = None
     events: Annotated[Sequence[Mapping[str, Any]], Field(max_length=2000)] = ()
     start: datetime | None = None
 
@@ -83,7 +83,7 @@ class Simulate(Row):
 class Simulated(Answer):
     """What would happen, in order of time, as `holdfast simulate` prints it."""
 
-    lines: Sequence[Mapping[str, Any]]
+    lines: list[Mapping[str, Any]]
 
 
 class PlanWanted(Row):
@@ -95,7 +95,7 @@ class PlanWanted(Row):
 class Planned(Answer):
     """What publishing the text would change now, as `holdfast plan --format json` prints it."""
 
-    plan: Mapping[str, Any]
+    plan: dict[str, Any]
 
 
 class Put(Row):
@@ -127,7 +127,7 @@ class ChangeMade(Row):
 class PutAnswer(Answer):
     """What was published; `kept` says why no file was written."""
 
-    changes: Sequence[ChangeMade]
+    changes: list[ChangeMade]
     written: str | None
     kept: str
     based_on: str

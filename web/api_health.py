@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from schemas.errors import HoldfastError
 from store.faults import is_away
+from store.patience import within
 from store.reading_health import newest_revision, read_revision
 from web.answers import Alive, Health, Part, Readiness
 from web.edge import Edge, EdgeHere
@@ -20,6 +21,7 @@ router = APIRouter(tags=["health"])
 ANSWER_SECONDS = 2.0
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Whether everything is up", responses={503: {"model": Health}})
 async def health(edge: EdgeHere, response: Response) -> Health:
     """Needs no key. 503 when the database, its tables' version, or Temporal isn't as it should be."""
@@ -29,12 +31,14 @@ async def health(edge: EdgeHere, response: Response) -> Health:
     return Health(success=well, database=database, migrations=migrations, temporal=temporal)
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", summary="Whether this process lives")
 async def live() -> Alive:
     """Needs no key, and asks nobody: a database that is away is no reason to start this process anew."""
     return Alive()
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Whether this process can answer", responses={503: {"model": Readiness}})
 async def ready(request: Request, edge: EdgeHere, response: Response) -> Readiness:
     """Needs no key. 503 while it stops, while the database is away, or where its tables are another version's."""
@@ -52,8 +56,7 @@ async def ready(request: Request, edge: EdgeHere, response: Response) -> Readine
 async def _database(edge: Edge) -> tuple[Part, Part]:
     wanted = newest_revision()
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            found = await read_revision(edge.database)
+        found = await within(ANSWER_SECONDS, read_revision(edge.database))
     except Exception as error:
         if not is_away(error):
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -48,7 +47,7 @@ class ApiKeyRow(Row):
 class ApiKeyList(Answer):
     """All keys but those of the environment, by name."""
 
-    keys: Sequence[ApiKeyRow]
+    keys: list[ApiKeyRow]
 
 
 class NewKey(Row):

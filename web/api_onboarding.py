@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Literal
 
@@ -111,21 +110,21 @@ class OnboardingProgress(Row):
     expected_completion_date: date | None
     completed_on: date | None
     off_track: bool
-    blockers: Sequence[BlockerRow]
-    next_actions: Sequence[str]
+    blockers: list[BlockerRow]
+    next_actions: list[str]
 
 
 class OnboardingAnswer(Answer):
     """One customer's onboarding, with the path."""
 
     onboarding: OnboardingProgress
-    path: Sequence[PathStep]
+    path: list[PathStep]
 
 
 class OnboardingList(Answer):
     """Customers in onboarding, those off track first."""
 
-    onboarding: Sequence[OnboardingProgress]
+    onboarding: list[OnboardingProgress]
     total: int
     total_off_track: int
     next_cursor: str | None

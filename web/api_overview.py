@@ -16,8 +16,9 @@ from store.reading_overview import list_overview
 from store.reading_rows import Row
 from web.answers import Answer
 from web.api_runs import Limit
+from web.cursors import write_place_cursor
 from web.edge import EdgeHere, caller_of
-from web.overview_query import read_query, write_place
+from web.overview_query import read_query
 from web.page_overview import days_since, describe_customers, facets_of
 
 router = APIRouter(prefix="/api", tags=["customers"], dependencies=[Depends(caller_of)])
@@ -73,13 +74,13 @@ class CustomerItem(Row):
     churn_probability: float | None
     ltv_at_risk: float | None
     open_runs: int
-    urgent_actions: Sequence[UrgentActionItem]
+    urgent_actions: list[UrgentActionItem]
 
 
 class CustomerList(Answer):
     """Customers in the order asked for; `total` of the filter was counted at `countedAt`."""
 
-    customers: Sequence[CustomerItem]
+    customers: list[CustomerItem]
     total: int
     counted_at: datetime
     next_cursor: str | None
@@ -122,7 +123,7 @@ async def customers(
         customers=[_item(one.row, one.urgent, now) for one in describe_customers(rows[:limit], now)],
         total=facets.total,
         counted_at=facets.at,
-        next_cursor=write_place(rows[limit - 1].place, query.sorted_by) if len(rows) > limit else None,
+        next_cursor=write_place_cursor(rows[limit - 1].place, query.sorted_by) if len(rows) > limit else None,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -62,7 +61,7 @@ class PersonRow(Row):
 class PersonList(Answer):
     """All accounts, those that may come in first."""
 
-    people: Sequence[PersonRow]
+    people: list[PersonRow]
 
 
 class PersonAnswer(Answer):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Annotated
 
@@ -25,7 +24,7 @@ class Performance(Answer):
     team: str | None
     first: date
     last: date
-    metrics: Sequence[PerformanceRow]
+    metrics: list[PerformanceRow]
 
 
 @router.get("/performance", summary="Performance per customer success manager and day")

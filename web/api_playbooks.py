@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -41,15 +40,15 @@ class LivePlaybook(PlaybookRow):
 class PlaybookList(Answer):
     """Published playbooks, retired ones last, and the files that can't be used as they stand."""
 
-    playbooks: Sequence[LivePlaybook]
-    file_problems: Sequence[FileProblemsRow]
+    playbooks: list[LivePlaybook]
+    file_problems: list[FileProblemsRow]
 
 
 class Versions(Answer):
     """A playbook's versions, the one published last first, and what was published of it, the latest first."""
 
-    versions: Sequence[VersionRow]
-    publications: Sequence[PublicationRow]
+    versions: list[VersionRow]
+    publications: list[PublicationRow]
 
 
 class DifferenceRow(Row):
@@ -64,14 +63,14 @@ class VersionDiff(Answer):
 
     first: str
     second: str
-    differences: Sequence[DifferenceRow]
-    lines: Sequence[str]
+    differences: list[DifferenceRow]
+    lines: list[str]
 
 
 class FileProblems(Answer):
     """Files that can't be used as they stand; what was live stays live."""
 
-    files: Sequence[FileProblemsRow]
+    files: list[FileProblemsRow]
 
 
 class Rollback(Row):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -38,7 +37,7 @@ class ErasureState(Answer):
     state: State
     requested_at: datetime
     finished_at: datetime | None
-    rows: Mapping[str, int]
+    rows: dict[str, int]
     executions: int
 
 
@@ -74,7 +73,7 @@ async def read(edge: EdgeHere, user_id: UserId) -> ErasureState:
 )
 async def export(edge: EdgeHere, user_id: UserId, manager: Manager) -> JSONResponse:
     """One document, with a section for each kind of record; `about` says what each is. The audit log has who asked."""
-    document: Mapping[str, Any] = await export_and_record(edge.database, user_id, manager)
+    document: dict[str, Any] = await export_and_record(edge.database, user_id, manager)
     return JSONResponse(
         document,
         headers={"Content-Disposition": 'attachment; filename="customer.json"', "Cache-Control": "no-store"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
@@ -34,7 +33,7 @@ class ProviderRow(Row):
 class ProviderList(Answer):
     """All that workers have used, by channel and name."""
 
-    providers: Sequence[ProviderRow]
+    providers: list[ProviderRow]
 
 
 @router.get("", summary="List providers")

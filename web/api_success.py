@@ -14,9 +14,9 @@ from schemas.errors import UnavailableError
 from scoring.assessment import Assessment
 from scoring.breakdown import factor_shares, percents, weights_of
 from scoring.recommendations import recommend
-from scoring.trajectory import WINDOW_DAYS, project
+from scoring.trajectory import project
 from store.churn_predictions import RiskFilter, list_predictions
-from store.customer_health import load_health_history, load_midnight_scores
+from store.customer_health import load_health_history
 from web.api_customers import UserId
 from web.api_runs import Limit, Word
 from web.cohorts import CohortCounter, place
@@ -142,10 +142,7 @@ async def _tell_health(
     cohorts = await cast(CohortCounter, request.app.state.cohorts).read()
     async with edge.database.single() as connection:
         history = await load_health_history(connection, id_, today - back, today)
-        cohort = await place(connection, cohorts, assessed)
-        scores = (
-            await load_midnight_scores(connection, [id_], today - timedelta(days=WINDOW_DAYS), today)
-        ).get(id_, {})
+    scores = dict(assessed.scores)
     if health.score is not None:
         scores[today] = health.score
     path = project(scores, today)
@@ -166,7 +163,7 @@ async def _tell_health(
             calculated_at=assessed.at,
             model=assessed.model.name,
             history=[tell_day(one) for one in history],
-            cohort=tell_cohort(cohort),
+            cohort=tell_cohort(place(cohorts, assessed)),
             projection=Projection(
                 slope_per_day=path.slope,
                 in_days=path.ahead_days,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -13,7 +12,8 @@ from web.answers import Answer
 from web.api_runs import Limit, Word
 from web.cursors import read_number_cursor, write_cursor
 from web.edge import Actor, EdgeHere, caller_of
-from web.system_state import SystemHealth, read_system_health
+from web.system_answers import SystemHealth
+from web.system_state import read_system_health
 from web.temporal_state import TemporalWatch
 
 router = APIRouter(prefix="/api", tags=["system"], dependencies=[Depends(caller_of)])
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/api", tags=["system"], dependencies=[Depends(caller_
 class AlertList(Answer):
     """Alerts, the latest first."""
 
-    alerts: Sequence[AlertRow]
+    alerts: list[AlertRow]
     next_cursor: str | None
 
 

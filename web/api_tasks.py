@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -28,7 +27,7 @@ Person = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$
 class WorkList(Answer):
     """Tasks, the most pressing first."""
 
-    tasks: Sequence[TaskItem]
+    tasks: list[TaskItem]
     next_cursor: str | None
 
 

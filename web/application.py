@@ -50,7 +50,9 @@ from web import (
     page_bulk,
     page_churn,
     page_customer,
+    page_customer_consent,
     page_customer_forms,
+    page_customer_start,
     page_editor,
     page_log,
     page_me,
@@ -69,6 +71,7 @@ from web import (
     stream,
     unsubscribing,
 )
+from web.body_limits import BodyLimits
 from web.changes import Changes
 from web.churn_counts import ChurnCounter
 from web.cohorts import CohortCounter
@@ -85,11 +88,13 @@ from web.methods import methods_of
 from web.metrics import RequestTimes
 from web.oidc import OidcProvider
 from web.overview_facets import FacetCounter
+from web.path_values import check_path
 from web.rendering import STATIC, render
 from web.request_ids import RequestIds
 from web.risk_totals import RiskCounter
 from web.sessions import Sessions
 from web.settings import WebSettings
+from web.shared_pages import SharedPages
 from web.temporal_state import TemporalWatch
 from web.tracing import RequestTraces
 from web.user_tokens import UserTokens
@@ -169,6 +174,7 @@ def build_application(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await edge.changes.close()
+        await app.state.shared_pages.close()
         await edge.backtests.close()
         # The requests behind what still waits were cut off already, and their senders repeat them.
         with contextlib.suppress(TimeoutError):
@@ -181,12 +187,17 @@ def build_application(
         redoc_url=None,
         lifespan=lifespan,
         responses=PROBLEM_RESPONSES,
-        dependencies=[Depends(limit_rate)],
+        dependencies=[Depends(check_path), Depends(limit_rate)],
+        # Behind a proxy with TLS the framework would lead to http://, and callers would show their keys there.
+        redirect_slashes=False,
         separate_input_output_schemas=False,
+        # Ours tell more: see web/tracing.py and web/metrics.py.
+        telemetry={"tracing": False, "metrics": False},
     )
     app.state.edge = edge
     app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
     app.state.limits = limits
+    app.state.shared_pages = SharedPages()
     app.state.facets = FacetCounter(database)
     app.state.temporal_watch = TemporalWatch(edge.executions)
     app.state.churn = ChurnCounter(database)
@@ -242,6 +253,8 @@ def build_application(
         page_views.router,
         page_bulk.router,
         page_churn.router,
+        page_customer_start.router,
+        page_customer_consent.router,
         page_customer_forms.router,
         page_customer.router,
         page_runs.router,
@@ -252,6 +265,7 @@ def build_application(
         app.include_router(part)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     problems.install(app, _page, lambda request: methods_of(app, request.url.path))
+    app.add_middleware(BodyLimits)
     app.add_middleware(EntityTags)
     app.add_middleware(RateHeaders)
     app.add_middleware(

@@ -14,7 +14,7 @@ from rules.invitation import Appointment, customer_of, person_of, write_invitati
 from rules.tasks import due_after
 from rules.zones import zone_or_default
 from schemas.errors import InputError, NotFoundError, UnavailableError
-from schemas.link_token import LinkKey, LinkToken, Purpose
+from schemas.link_token import LinkToken
 from store.customers import load_customers
 from store.database import Connection
 from store.playbooks import load_policy
@@ -23,6 +23,7 @@ from web.calls import Offer, TakenError, book, offer_times
 from web.edge import Edge, EdgeHere, reader_of
 from web.forms import read_form
 from web.rendering import render
+from web.signed_links import link_key, read_link
 
 # Whoever has the link may; scanners of mails open every link, so that looking changes nothing.
 router = APIRouter(include_in_schema=False)
@@ -36,7 +37,7 @@ TOLD = {
 @router.api_route("/book/{written}", methods=["GET", "HEAD"])
 async def times(request: Request, edge: EdgeHere, written: str, told: str | None = None) -> HTMLResponse:
     """The free times of the next working days, and the call that is booked, if there is one."""
-    token = _read(edge, written, "book")
+    token = read_link(edge, written, "book")
     async with edge.database.transaction() as connection:
         now = await edge.database.clock.read(connection)
         offer = await offer_times(connection, token.customer_id, now)
@@ -48,7 +49,7 @@ async def times(request: Request, edge: EdgeHere, written: str, told: str | None
 @router.post("/book/{written}")
 async def choose(request: Request, edge: EdgeHere, written: str) -> Response:
     """Book one of them; who is too late is told so, and sees what is left."""
-    token = _read(edge, written, "book")
+    token = read_link(edge, written, "book")
     if edge.move is None:
         raise UnavailableError("This can't be done here just now.", remedy="Answer the message.")
     at = _moment((await read_form(request)).get("at", ""))
@@ -67,7 +68,7 @@ async def choose(request: Request, edge: EdgeHere, written: str) -> Response:
 @router.get("/calendar/{written}.ics")
 async def calendar(edge: EdgeHere, written: str) -> Response:
     """The customer's calendar file of a call: the invitation, or that it was called off."""
-    token = _read(edge, written, "calendar")
+    token = read_link(edge, written, "calendar")
     async with edge.database.transaction() as connection:
         now = await edge.database.clock.read(connection)
         task = await load_task(connection, token.delivery_id or "", lock=False)
@@ -124,7 +125,9 @@ def _page(request: Request, edge: Edge, token: LinkToken, offer: Offer, *, told:
     booked = offer.call.starts_at if offer.call else None
     calendar_link = None
     if offer.call is not None and booked is not None:
-        calendar_link = _key(edge).sign(LinkToken("calendar", token.customer_id, delivery_id=offer.call.id))
+        calendar_link = link_key(edge).sign(
+            LinkToken("calendar", token.customer_id, delivery_id=offer.call.id)
+        )
     return render(
         request,
         "book.html",
@@ -151,21 +154,6 @@ def _moment(written: str) -> datetime:
 def _again(told: str) -> RedirectResponse:
     # See Other: loading the page again books nothing.
     return RedirectResponse(f"?{urlencode({'told': told})}", status_code=303)
-
-
-def _key(edge: Edge) -> LinkKey:
-    if edge.shared.secret_key is None:
-        raise UnavailableError("This can't be done here just now.", remedy="Answer the message.")
-    return LinkKey(edge.shared.secret_key)
-
-
-def _read(edge: Edge, written: str, purpose: Purpose) -> LinkToken:
-    token = _key(edge).read(written, purpose)
-    if token is None:
-        raise NotFoundError(
-            "This link is not complete, or it isn't ours.", remedy="Copy the whole link from the message."
-        )
-    return token
 
 
 def _text(value: object) -> str | None:

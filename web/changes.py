@@ -1,4 +1,8 @@
-"""What changes, told to whoever watches: one look at the database for all watchers of a process; scores as heard."""
+"""What changes, told to whoever watches: one look at the database for all watchers of a process; scores as heard.
+
+Whoever watches one customer, run or playbook hears of that alone. Of a customer or a run they hear of everything that
+its page shows, whoever changed it (`store.page_marks`).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,13 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextvars import Context
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from store.bells import until_rung
 from store.database import Database
 from store.faults import is_away
+from store.page_marks import Mark, PageMarks, Watched
 from store.reading_changes import CHANNEL, list_changes
 from store.reading_rows import ChangeRow
 from store.score_news import listen_for_scores
@@ -19,10 +25,48 @@ from store.score_news import listen_for_scores
 logger = logging.getLogger("holdfast.web")
 
 
-class Changes:
-    """Watches while somebody listens: at a ring of `holdfast_changes`, and every two seconds without one."""
+# What is told of a page that is watched; `state` names the parts that are others now.
+PAGE = "page"
+_Heard = asyncio.Queue[ChangeRow | None]
 
-    INTERVAL_SECONDS = 2.0
+
+@dataclass(frozen=True)
+class About:
+    """Whom or what a listener wants to hear of: one customer (by the caller's id), one run, one playbook; else all.
+
+    `page`: of the customer or the run everything that a page shows, not only what is told to everybody.
+    """
+
+    customer: str | None = None
+    run: str | None = None
+    playbook: str | None = None
+    page: bool = False
+
+    @property
+    def watched(self) -> Watched | None:
+        """Whose page it is."""
+        if self.page and self.run is not None:
+            return Watched("run", self.run)
+        return Watched("customer", self.customer) if self.page and self.customer is not None else None
+
+    def concerns(self, change: ChangeRow) -> bool:
+        """Whether this change is to be heard."""
+        return (
+            self.customer in (None, change.user_id)
+            and self.run in (None, change.run_id)
+            and self.playbook in (None, change.playbook)
+        )
+
+
+ALL = About()
+
+
+class Changes:
+    """Watches while somebody listens: at a ring of `holdfast_changes`, and twice a second without one."""
+
+    INTERVAL_SECONDS = 0.5
+    # How often it is looked whether a page that somebody has open is another.
+    PAGES_SECONDS = 0.3
     # Rings in quick succession are one look.
     PAUSE_SECONDS = 0.25
     # A row's moment is taken before its commit, so each look goes back a little and tells only what is new.
@@ -33,14 +77,19 @@ class Changes:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._listeners: set[asyncio.Queue[ChangeRow | None]] = set()
+        self._listeners: dict[_Heard, About] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._told: dict[tuple[str, str, str], str] = {}
+        self._told: set[tuple[str, str, str, str, datetime]] = set()
+        self._pages = PageMarks()
+        self._marks: dict[Watched, Mark | None] = {}
+        self._marking = asyncio.Lock()
         self._bell = asyncio.Event()
         self._joining = asyncio.Lock()
         self._closed = False
 
-    async def follow(self, since: datetime | None = None) -> AsyncIterator[ChangeRow | None]:
+    async def follow(
+        self, since: datetime | None = None, about: About = ALL
+    ) -> AsyncIterator[ChangeRow | None]:
         """Changes as they come, for ever; first those after `since`, an hour back at most.
 
         None says that it listens now, and later that nothing came for a while.
@@ -48,12 +97,13 @@ class Changes:
         """
         if self._closed:
             return
-        queue: asyncio.Queue[ChangeRow | None] = asyncio.Queue(self.MOST_BEHIND)
-        await self._join(queue)
+        queue: _Heard = asyncio.Queue(self.MOST_BEHIND)
+        await self._join(queue, about)
         try:
             yield None
             for change in await self._missed(since) if since else ():
-                yield change
+                if about.concerns(change):
+                    yield change
             while not self._closed and queue in self._listeners:
                 try:
                     async with asyncio.timeout(15):
@@ -65,7 +115,7 @@ class Changes:
                     return
                 yield change_or_end
         finally:
-            self._listeners.discard(queue)
+            self._listeners.pop(queue, None)
 
     @property
     def listeners(self) -> int:
@@ -86,22 +136,25 @@ class Changes:
         for queue in list(self._listeners):
             self._drop(queue)
 
-    async def _join(self, queue: asyncio.Queue[ChangeRow | None]) -> None:
+    async def _join(self, queue: _Heard, about: About) -> None:
         async with self._joining:
             if not self._listeners:
                 # What there is by now isn't news to the first listener.
                 await self._try_look(tell=False)
-            self._listeners.add(queue)
+            self._listeners[queue] = about
             if not self._tasks:
                 self._tasks = [
                     asyncio.create_task(work(), context=Context())
-                    for work in (self._watch, self._listen, self._hear_scores)
+                    for work in (self._watch, self._watch_pages, self._listen, self._hear_scores)
                 ]
+        if about.watched is not None and about.watched not in self._marks:
+            await self._try_mark()
 
     async def _missed(self, since: datetime) -> list[ChangeRow]:
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)
-            return await list_changes(connection, max(since, now - self.FURTHEST_BACK))
+            # What was committed after its neighbours were told has an earlier moment than theirs.
+            return await list_changes(connection, max(since - self.OVERLAP, now - self.FURTHEST_BACK))
 
     async def _listen(self) -> None:
         await self._database.listen([CHANNEL], self._bell)
@@ -152,23 +205,72 @@ class Changes:
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)
             rows = await list_changes(connection, now - self.OVERLAP)
-        told: dict[tuple[str, str, str], str] = {}
-        for row in rows:
-            key = (row.kind, row.run_id, row.id)
-            told[key] = row.state
-            if tell and self._told.get(key) != row.state:
+        told = {(row.kind, row.run_id, row.id, row.state, row.at): row for row in rows}
+        for key, row in told.items():
+            if tell and key not in self._told:
                 self._tell(row)
-        self._told = told
+        self._told = set(told)
+
+    async def _watch_pages(self) -> None:
+        while True:
+            await asyncio.sleep(self.PAGES_SECONDS)
+            if self._marks or self._watched():
+                await self._try_mark()
+
+    def _watched(self) -> set[Watched]:
+        return {about.watched for about in self._listeners.values() if about.watched is not None}
+
+    async def _try_mark(self) -> None:
+        # One after the other: an older reading never takes the place of a newer one.
+        async with self._marking:
+            try:
+                await self._mark()
+            except Exception as error:
+                if is_away(error):
+                    logger.warning("pages can't be watched, the database is away: %s", type(error).__name__)
+                else:
+                    logger.exception("pages can't be watched")
+
+    async def _mark(self) -> None:
+        watched = self._watched()
+        found: dict[Watched, Mark] = {}
+        now = datetime.now(UTC)
+        if watched:
+            async with self._database.single() as connection:
+                now = await self._database.clock.read(connection)
+                found = await self._pages.read(connection, watched, now.astimezone(UTC).date())
+        before, self._marks = self._marks, {one: found.get(one) for one in watched}
+        for one in watched & before.keys():
+            was, is_ = before[one], found.get(one)
+            if was != is_:
+                self._tell_page(one, was, is_, now)
+
+    def _tell_page(self, one: Watched, was: Mark | None, is_: Mark | None, now: datetime) -> None:
+        mark = is_ or was
+        assert mark is not None
+        old, new = was.parts if was else {}, is_.parts if is_ else {}
+        parts = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+        row = ChangeRow(
+            kind=PAGE, id=mark.id, run_id=mark.run_id, playbook=mark.playbook, user_id=mark.user_id,
+            state=" ".join(parts), at=now,
+        )  # fmt: skip
+        for queue, about in list(self._listeners.items()):
+            if about.watched == one:
+                self._put(queue, row)
 
     def _tell(self, row: ChangeRow) -> None:
-        for queue in list(self._listeners):
-            try:
-                queue.put_nowait(row)
-            except asyncio.QueueFull:
-                self._drop(queue)
+        for queue, about in list(self._listeners.items()):
+            if about.concerns(row):
+                self._put(queue, row)
 
-    def _drop(self, queue: asyncio.Queue[ChangeRow | None]) -> None:
-        self._listeners.discard(queue)
+    def _put(self, queue: _Heard, row: ChangeRow) -> None:
+        try:
+            queue.put_nowait(row)
+        except asyncio.QueueFull:
+            self._drop(queue)
+
+    def _drop(self, queue: _Heard) -> None:
+        self._listeners.pop(queue, None)
         with contextlib.suppress(asyncio.QueueFull, asyncio.QueueEmpty):
             if queue.full():
                 queue.get_nowait()

@@ -10,6 +10,8 @@ from datetime import date, datetime
 Where = float | int | date | datetime
 # Room around a line chart's plot for its labels.
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 14.0, 10.0, 24.0
+# What a day takes as a label, with some air.
+LABEL_WIDTH = 60.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def line_chart(
         height,
         "M" + " L".join(_pair(x(where), y(value)) for where, value in points),
         shape,
-        [Tick(round(x(where), 1), _written(where)) for where in shown],
+        _apart([Tick(round(x(where), 1), _written(where)) for where in shown]),
         [Tick(round(y(value), 1), write(value)) for value in ticks if floor <= value <= ceiling],
         [
             Dot(round(x(where), 1), round(y(value), 1), f"{_written(where)}: {write(value)}")
@@ -156,6 +158,15 @@ def diverging(factors: Sequence[tuple[str, float]]) -> list[DivergingBar]:
             )
         )
     return bars
+
+
+def _apart(ticks: Sequence[Tick]) -> list[Tick]:
+    """Those whose labels don't run into the one before; the last is kept, whatever it is beside."""
+    kept: list[Tick] = []
+    for tick in reversed(ticks):
+        if not kept or kept[-1].at - tick.at >= LABEL_WIDTH:
+            kept.append(tick)
+    return kept[::-1]
 
 
 def _pair(x: float, y: float) -> str:

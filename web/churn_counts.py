@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from scoring.churn import INTERVENE_FROM
 from store.database import Database
-from store.reading_churn import (
-    BANDS,
-    DIMENSIONS,
-    NONE,
-    ChurnFilter,
-    ChurnGroup,
-    Protected,
-    count_churn,
-    sum_protected,
-)
+from store.protected_value import Protected, sum_protected
+from store.reading_churn import BANDS, DIMENSIONS, NONE, ChurnFilter, ChurnGroup, count_churn
+from web.recounting import Recount
 
-logger = logging.getLogger("holdfast.web")
 # Entries of so many days are asked what became of them.
 PROTECTED_DAYS = 90
 _AT_RISK_BAND = round(INTERVENE_FROM * BANDS)
@@ -83,51 +72,22 @@ def fold_churn(groups: Sequence[ChurnGroup], wanted: ChurnFilter, at: datetime) 
 
 
 class ChurnCounter:
-    """Counts for all churn pages of one process.
+    """Counts for all churn pages of one process: everybody is counted in one scan, whatever the filter.
 
-    Everybody is counted in one scan, and again after 20 times as long as that took. Where it takes long, a page shows
-    the last counts while new ones are on their way.
+    Read it before a transaction, not in one: counting takes a connection of its own.
     """
-
-    WORTH = 20.0
-    # So quick a count is waited for.
-    QUICK_SECONDS = 0.05
-    OLDEST_SECONDS = 60.0
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._groups: Sequence[ChurnGroup] = ()
-        self._protected: Protected | None = None
-        self._at: datetime | None = None
-        self._counted = 0.0
-        self._took = 0.0
-        self._counting: asyncio.Task[None] | None = None
+        self._everybody = Recount("predictions", self._count)
 
     async def read(self, wanted: ChurnFilter) -> tuple[ChurnCounts, Protected]:
         """The counts of a filter, and what was protected of everybody."""
-        age = time.monotonic() - self._counted
-        if self._at is None or age > self._took * self.WORTH:
-            if self._counting is None or self._counting.done():
-                self._counting = asyncio.create_task(self._count())
-                self._counting.add_done_callback(_report)
-            if self._at is None or self._took < self.QUICK_SECONDS or age > self.OLDEST_SECONDS:
-                await asyncio.shield(self._counting)
-        assert self._at is not None
-        assert self._protected is not None
-        return fold_churn(self._groups, wanted, self._at), self._protected
+        groups, protected, at = await self._everybody.read()
+        return fold_churn(groups, wanted, at), protected
 
-    async def _count(self) -> None:
-        begun = time.monotonic()
+    async def _count(self) -> tuple[Sequence[ChurnGroup], Protected, datetime]:
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)
             groups = await count_churn(connection, now)
-            protected = await sum_protected(connection, now, days=PROTECTED_DAYS, high=INTERVENE_FROM)
-        self._groups, self._protected, self._at = groups, protected, now
-        self._counted = time.monotonic()
-        self._took = self._counted - begun
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    # Whoever waits for it is told; where nobody does, the next page tries again.
-    if not task.cancelled() and task.exception() is not None:
-        logger.warning("predictions can't be counted: %s", type(task.exception()).__name__)
+            return groups, await sum_protected(connection, now, days=PROTECTED_DAYS, high=INTERVENE_FROM), now

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from scoring.assessment import Assessment
 from scoring.cohorts import AGE_BANDS_DAYS, Cohort, compare
-from store.cohorts import CohortCounts, count_cohorts, find_cohort
-from store.database import Connection, Database
+from store.cohorts import CohortCounts, count_cohorts
+from store.database import Database
 from web.recounting import Recount
 
 
@@ -24,9 +24,9 @@ class CohortCounter(Recount[CohortCounts]):
         super().__init__("cohorts", count)
 
 
-async def place(connection: Connection, counts: CohortCounts, assessed: Assessment) -> Cohort:
+def place(counts: CohortCounts, assessed: Assessment) -> Cohort:
     """The cohort of a customer whose score is that of `assessed`."""
-    key, own = await find_cohort(connection, assessed.customer_id, assessed.at, AGE_BANDS_DAYS)
     # Whether a sample has the customer in it isn't known, and one of so many changes nothing.
-    counted = own if counts.share == 1 else None
-    return compare(counts.scores.get(key, {}), assessed.health.score, own=counted, share=counts.share)
+    counted = assessed.place.score if counts.share == 1 else None
+    others = counts.scores.get(assessed.place.cohort, {})
+    return compare(others, assessed.health.score, own=counted, share=counts.share)

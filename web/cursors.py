@@ -7,9 +7,12 @@ import binascii
 import math
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+
+import msgspec
 
 from schemas.errors import InputError
+from store.keyset import Place
 
 # Lists without an order of their own are read anew from their beginning.
 DEEPEST = 10_000
@@ -68,6 +71,44 @@ def read_offset_cursor(cursor: str | None) -> int:
             f"This list goes no further than {DEEPEST} rows.", remedy="Narrow it by its filters."
         )
     return offset
+
+
+def write_place_cursor(place: Place, sorted_by: str) -> str:
+    """A cursor of a list that can be sorted: a place in this order, as a query names it."""
+    value = place.value.isoformat() if isinstance(place.value, date) else place.value
+    return base64.urlsafe_b64encode(msgspec.json.encode([sorted_by, value, place.id])).decode().rstrip("=")
+
+
+def read_place_cursor(cursor: str, sorted_by: str, kind: str, *, remedy: str) -> Place:
+    """The place in this order whose values are of the SQL type `kind`. Raises InputError, with `remedy`."""
+    refused = InputError("cursor is none of ours, or of another order.", remedy=remedy)
+    try:
+        written = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        order, value, id_ = msgspec.json.decode(written, type=tuple[str, float | str | None, str])
+        place = Place(_typed(value, kind), str(uuid.UUID(id_)))
+    except (ValueError, OverflowError, binascii.Error, msgspec.MsgspecError):
+        raise refused from None
+    if order != sorted_by:
+        raise refused
+    return place
+
+
+def _typed(value: float | str | None, kind: str) -> float | date | str | None:
+    if value is None:
+        return None
+    if kind in ("text", "timestamptz", "date"):
+        if not isinstance(value, str) or "\x00" in value:
+            raise ValueError(value)
+        if kind == "text":
+            return value
+        return date.fromisoformat(value) if kind == "date" else datetime.fromisoformat(value).astimezone(UTC)
+    if isinstance(value, str) or not math.isfinite(value):
+        raise ValueError(value)
+    if kind == "integer":
+        if not -(2**31) <= value < 2**31:
+            raise ValueError(value)
+        return int(value)
+    return value
 
 
 def _read(cursor: str, count: int) -> Sequence[str]:

@@ -12,9 +12,9 @@ from scoring.assessment import Assessment
 from scoring.breakdown import factor_shares, weights_of
 from scoring.cohorts import Cohort
 from scoring.recommendations import Recommendation, recommend
-from scoring.trajectory import WINDOW_DAYS, Trajectory, project
+from scoring.trajectory import Trajectory, project
 from store.cohorts import CohortCounts
-from store.customer_health import load_health_history, load_midnight_scores
+from store.customer_health import load_health_history
 from store.database import Connection
 from web.charts import BOTTOM, TOP, LineChart, line_chart
 from web.cohorts import place
@@ -99,12 +99,10 @@ async def read_sheet(
     """The sheet of an assessment, with the history of so many days."""
     health, today, id_ = assessed.health, assessed.at.date(), assessed.customer_id
     history = await load_health_history(connection, id_, today - timedelta(days=days), today)
-    scores = (await load_midnight_scores(connection, [id_], today - timedelta(days=WINDOW_DAYS), today)).get(
-        id_, {}
-    )
+    scores = dict(assessed.scores)
     if health.score is not None:
         scores[today] = health.score
-    cohort = await place(connection, cohorts, assessed)
+    cohort = place(cohorts, assessed)
     path = project(scores, today)
     points = {one.day: one.health_score for one in history if one.health_score is not None}
     if health.score is not None:

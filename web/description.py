@@ -17,6 +17,7 @@ from store.reading_rows import ChangeRow
 from web.permissions import Declared, endpoints_of
 from web.problems import MEDIA_TYPE, Problem
 from web.segment import KINDS
+from web.stream import KINDS as CHANGES
 
 ABOUT = """Holdfast decides who needs an intervention and carries it out durably.
 
@@ -69,8 +70,8 @@ _REFUSALS: Mapping[int, tuple[str, str, str, str, str]] = {
           "Ids are the userId of the events."),
     409: ("Conflict", "Its present state doesn't allow it.", "HF300", "The run has ended (success).",
           "Nothing is left to do for it."),
-    413: ("TooLarge", "The body is larger than 500 KB.", "HF145", "The request is larger than 500 KB.",
-          "Send smaller batches."),
+    413: ("TooLarge", "The body is larger than may be: 500 KB under `/v1`, 10 MB for texts of files, else 1 MB.",
+          "HF145", "The request's body is larger than 1 MB.", "Send less at once."),
     429: ("TooMany", "More than one may ask in a minute.", "HF170", "app asks more than 6000 times in a minute.",
           "Wait as long as Retry-After says."),
     503: ("Unavailable", "A part of the system is away; send it again.", "HF400", "The database can't be reached.",
@@ -168,7 +169,7 @@ def _complete(operation: dict[str, Any], method: str, path: str, asked: Declared
         refusals.add(404)
     if method != "GET" and not path.startswith("/v1/") and not path.endswith(_NEVER_CONFLICTS):
         refusals.add(409)
-    if path.startswith("/v1/"):
+    if "requestBody" in operation:
         refusals.add(413)
     for status in sorted(refusals):
         responses.setdefault(str(status), {"$ref": f"#/components/responses/{_REFUSALS[status][0]}"})
@@ -225,16 +226,7 @@ def _describe_stream(document: dict[str, Any]) -> None:
             },
             "event": {
                 "type": "string",
-                "enum": [
-                    "run",
-                    "step",
-                    "delivery",
-                    "task",
-                    "reward",
-                    "health_changed",
-                    "churn_scored",
-                    "milestone",
-                ],
+                "enum": list(CHANGES),
             },
             "data": {
                 "type": "string",

@@ -130,4 +130,9 @@ def edge_of(request: Request) -> Edge:
     return cast(Edge, request.app.state.edge)
 
 
-EdgeHere = Annotated[Edge, Depends(edge_of)]
+async def _edge_here(request: Request) -> Edge:
+    # As a dependency that isn't a coroutine, it would be called in a thread, for every request.
+    return edge_of(request)
+
+
+EdgeHere = Annotated[Edge, Depends(_edge_here)]

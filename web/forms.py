@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Request
+from fastapi.responses import RedirectResponse
 
 from schemas.errors import InputError
 
 LARGEST_BYTES = 64 * 1024
+LONGEST_TOLD = 500
 
 
 async def read_form(request: Request, *, most: int = 20) -> dict[str, str]:
@@ -35,6 +38,17 @@ async def read_form_lists(request: Request, *, most: int = 500) -> dict[str, lis
     ):
         fields.setdefault(name, []).append(value)
     return fields
+
+
+def answer_form(
+    path: str, told: str, *, refused: bool = False, query: Mapping[str, str | list[str]] | None = None
+) -> RedirectResponse:
+    """To the page at `path`, which tells what came of a form, or why it was refused. `query` is the page's own.
+
+    See Other: the browser gets the page anew, and loading it again posts nothing.
+    """
+    said = {"refused" if refused else "told": told.strip()[:LONGEST_TOLD]}
+    return RedirectResponse(f"{path}?{urlencode({**said, **(query or {})}, doseq=True)}", status_code=303)
 
 
 async def _read(request: Request) -> bytes:

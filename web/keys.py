@@ -9,11 +9,11 @@ import hmac
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from schemas.access import Role
 from schemas.errors import HoldfastError
-from store.api_keys import hash_key, load_keys
+from store.api_keys import hash_key, list_keys
 from store.database import Database
 from store.faults import is_away
 
@@ -45,7 +45,8 @@ class Key:
 class KeyRing:
     """The keys that are let in; those of the database are read again now and then.
 
-    While the database is away the keys last read stay good: what they ask for will say that it is away.
+    While the database is away the keys last read stay good: what they ask for will say that it is away. Whether one has
+    expired is told by the database's clock, which all processes share; between two readings it goes on evenly.
     """
 
     REFRESH_SECONDS = 10.0
@@ -58,6 +59,9 @@ class KeyRing:
         self._stored: Mapping[str, Key] = {}
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
+        # What the database's clock said, and what ours for durations said at that instant.
+        self._moment = datetime.min.replace(tzinfo=UTC)
+        self._moment_at = time.monotonic()
 
     async def identify(self, *offered: str | None) -> str:
         """The name of the first good key among those `offered`. Raises NoKeyError."""
@@ -83,7 +87,7 @@ class KeyRing:
             key = self._find(hashes)
         if key is None:
             raise NoKeyError("This API key isn't known.", remedy="Check HOLDFAST_API_KEY on both sides.")
-        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+        if key.expires_at is not None and key.expires_at <= self._now():
             raise NoKeyError(
                 f"The API key {key.name!r} has expired.", remedy="Make another: `holdfast keys add`."
             )
@@ -96,6 +100,9 @@ class KeyRing:
                     return key
         return None
 
+    def _now(self) -> datetime:
+        return self._moment + timedelta(seconds=time.monotonic() - self._moment_at)
+
     async def _refresh(self, older_than_seconds: float) -> None:
         if time.monotonic() - self._read_at < older_than_seconds:
             return
@@ -104,13 +111,20 @@ class KeyRing:
                 return
             self._read_at = time.monotonic()
             try:
-                rows = await asyncio.wait_for(load_keys(self._database), 2)
-                self._stored = {
-                    row.secret_hash: Key(row.name, row.role, row.per_minute, row.expires_at) for row in rows
-                }
+                async with asyncio.timeout(2):
+                    await self._read()
             except Exception as error:
                 if not is_away(error):
                     raise
+
+    async def _read(self) -> None:
+        async with self._database.transaction() as connection:
+            rows = await list_keys(connection)
+            self._moment = await self._database.clock.read(connection)
+        self._moment_at = time.monotonic()
+        self._stored = {
+            row.secret_hash: Key(row.name, row.role, row.per_minute, row.expires_at) for row in rows
+        }
 
 
 def read_authorization(header: str | None) -> str | None:

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -20,10 +20,9 @@ from authlib.oidc.core import CodeIDToken  # type: ignore[import-untyped]
 from joserfc.errors import JoseError
 from requests import RequestException
 
-from schemas.access import STAFF, Role
 from schemas.errors import HoldfastError, SettingError, UnavailableError
 from schemas.settings import Settings
-from web.problems import Forbidden
+from web.oidc_identity import ClaimRules, Identity, IdentityError
 from web.published_keys import (
     PUBLISHED,
     TIMEOUT_SECONDS,
@@ -37,26 +36,6 @@ from web.published_keys import (
 CALLBACK = "/sign-in/oidc/callback"
 LEEWAY_SECONDS = 60
 FLOW_SECONDS = 600
-# From the most powerful: whoever is in several groups has the role that may most.
-_BY_POWER: tuple[Role, ...] = ("admin", "ops", "csm")
-
-
-class IdentityError(Forbidden):
-    """The identity provider's answer isn't good."""
-
-    code = "HF163"
-    remedy = "Sign in again; if it stays, an admin finds more in the log of the web process."
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Whom the provider vouches for; `role` None where its claims name none of ours. `email` is verified."""
-
-    issuer: str
-    subject: str
-    email: str | None
-    name: str
-    role: Role | None
 
 
 @dataclass(frozen=True)
@@ -81,21 +60,14 @@ class OidcProvider:
         redirect: str,
         secret: bytes,
         name: str,
-        roles: Mapping[str, Role],
-        role_claim: str | None,
-        default_role: Role | None,
-        domains: Sequence[str],
+        claims: ClaimRules,
     ) -> None:
         self.issuer = issuer
         self.name = name
-        self.default_role = default_role
-        self.maps_roles = role_claim is not None
+        self.claims = claims
         self._client = client
         self._redirect = redirect
         self._secret = secret
-        self._roles = roles
-        self._role_claim = role_claim
-        self._domains = domains
         self._provider: _Provider | None = None
         self._read_at = float("-inf")
 
@@ -113,27 +85,13 @@ class OidcProvider:
                 "HOLDFAST_OIDC_ISSUER is set, but not HOLDFAST_OIDC_CLIENT_ID.",
                 remedy=f"Register a web application there with {settings.public_url}{CALLBACK} as its redirect URI.",
             )
-        default = given.get("HOLDFAST_OIDC_DEFAULT_ROLE")
-        claim = given.get("HOLDFAST_OIDC_ROLE_CLAIM")
-        if default is None and claim is None:
-            raise SettingError(
-                "Nothing says which role people have whom HOLDFAST_OIDC_ISSUER vouches for.",
-                remedy="Set HOLDFAST_OIDC_ROLE_CLAIM, or HOLDFAST_OIDC_DEFAULT_ROLE where everybody there may come in.",
-            )
         return cls(
             issuer=issuer,
             client=(client, given.get("HOLDFAST_OIDC_CLIENT_SECRET")),
             redirect=settings.public_url + CALLBACK,
             secret=(settings.secret_key or process_secret).split()[0].encode(),
             name=given.get("HOLDFAST_OIDC_NAME", urlsplit(issuer).hostname or issuer),
-            roles=_read_roles(given.get("HOLDFAST_OIDC_ROLES")),
-            role_claim=claim,
-            default_role=None if default is None else _staff("HOLDFAST_OIDC_DEFAULT_ROLE", default),
-            domains=[
-                part.strip().lower()
-                for part in given.get("HOLDFAST_OIDC_DOMAINS", "").split(",")
-                if part.strip()
-            ],
+            claims=ClaimRules.read_settings(given),
         )
 
     async def begin(self, onward: str) -> tuple[str, str]:
@@ -167,7 +125,7 @@ class OidcProvider:
             self._exchange, provider, answer["code"], self._derive("verifier", flow)
         )
         claims = await self._verify(provider, token, self._derive("nonce", flow))
-        return self._identify(claims), base64.urlsafe_b64decode(onward + "==").decode()
+        return self.claims.identify(self.issuer, claims), base64.urlsafe_b64decode(onward + "==").decode()
 
     async def _discover(self) -> _Provider:
         if self._provider is None or time.monotonic() - self._read_at > self.READ_AGAIN_SECONDS:
@@ -262,56 +220,9 @@ class OidcProvider:
         more = token.get("userinfo")
         return {**more, **claims} if isinstance(more, dict) and more.get("sub") == claims["sub"] else claims
 
-    def _identify(self, claims: Mapping[str, Any]) -> Identity:
-        email = claims.get("email")
-        verified = isinstance(email, str) and claims.get("email_verified") is True
-        if self._domains and not (verified and str(email).lower().rpartition("@")[2] in self._domains):
-            raise IdentityError(
-                "Only people of certain mail domains may come in here.", remedy="Ask an admin."
-            )
-        name = claims.get("name")
-        return Identity(
-            issuer=self.issuer,
-            subject=claims["sub"],
-            email=str(email) if verified else None,
-            name=name
-            if isinstance(name, str) and name.strip()
-            else str(email or claims["sub"]).partition("@")[0],
-            role=self._role(claims),
-        )
-
-    def _role(self, claims: Mapping[str, Any]) -> Role | None:
-        if self._role_claim is None:
-            return None
-        said: Any = claims
-        # A dot leads into an object, as in realm_access.roles, unless the claim itself is called so.
-        for part in [self._role_claim] if self._role_claim in claims else self._role_claim.split("."):
-            said = said.get(part) if isinstance(said, dict) else None
-        words = [said] if isinstance(said, str) else said if isinstance(said, list) else []
-        roles = {self._roles.get(word) for word in words if isinstance(word, str)}
-        return next((role for role in _BY_POWER if role in roles), None)
-
     def _derive(self, purpose: str, flow: str) -> str:
         # Nothing is kept here between leaving and coming back: all that is random is in the browser's own cookie.
         return _encode(hmac.new(self._secret, f"oidc {purpose} {flow}".encode(), hashlib.sha256).digest())
-
-
-def _read_roles(written: str | None) -> Mapping[str, Role]:
-    """`cs-team=csm,cs-ops=ops`; without it, our own words for roles."""
-    if written is None:
-        return {role: role for role in STAFF}
-    pairs = [part.rpartition("=") for part in written.split(",") if part.strip()]
-    return {word.strip(): _staff("HOLDFAST_OIDC_ROLES", role.strip()) for word, _, role in pairs}
-
-
-def _staff(variable: str, role: str) -> Role:
-    if role not in STAFF:
-        raise SettingError(
-            f"{variable} names {role!r}, which is no role of people.",
-            remedy=f"Use {', '.join(STAFF)}"
-            + ("." if variable.endswith("ROLE") else ", as in cs-team=csm,cs-ops=ops."),
-        )
-    return role
 
 
 def _encode(value: bytes) -> str:

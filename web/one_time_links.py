@@ -9,8 +9,9 @@ from schemas.access import Principal, Role
 from store.api_keys import delete_key, store_key
 from store.audit import record_change
 from store.database import Connection
-from store.people import Person, add_link
+from store.people import Person
 from store.sessions import hash_token
+from store.sign_in_links import add_link
 
 LINK_LASTS = timedelta(days=3)
 

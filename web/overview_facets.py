@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from store.database import Database
 from store.reading_overview import DIMENSIONS, NONE, Group, OverviewFilter, count_groups
+from web.recounting import Recount
 
-logger = logging.getLogger("holdfast.web")
+# All customers counted by the values of all dimensions together, and when.
+Counted = tuple[Sequence[Group], datetime]
+# Filters of which the facets are remembered until the next count; more than these are forgotten all together.
+MOST_FOLDED = 200
 
 
 @dataclass(frozen=True)
@@ -59,51 +60,38 @@ def fold_groups(groups: Sequence[Group], wanted: OverviewFilter, at: datetime) -
 
 
 class FacetCounter:
-    """Counts for all pages of one process.
+    """Counts for all pages of one process: all customers are counted in one scan, whatever the filter.
 
-    All customers are counted in one scan, and again after 20 times as long as that took: at most one twentieth of a
-    processor's time goes there. Where it takes long, a page shows the last counts while new ones are on their way.
+    Read it before a transaction, not in one: counting takes a connection of its own.
     """
-
-    WORTH = 20.0
-    # So quick a count is waited for.
-    QUICK_SECONDS = 0.05
-    OLDEST_SECONDS = 60.0
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._groups: Sequence[Group] = ()
-        self._at: datetime | None = None
-        self._counted = 0.0
-        self._took = 0.0
-        self._counting: asyncio.Task[None] | None = None
+        self._everybody = Recount("customers", self._count)
+        # What filters made of the last count.
+        self._folded: dict[tuple[tuple[str, tuple[str, ...]], ...], Facets] = {}
+        self._folded_of: Counted | None = None
 
     async def read(self, wanted: OverviewFilter) -> Facets:
         """The facets of a filter; those of a search are counted anew."""
         if wanted.search:
-            async with self._database.transaction() as connection:
-                now = await self._database.clock.read(connection)
-                return fold_groups(await count_groups(connection, wanted.search, now), wanted, now)
-        age = time.monotonic() - self._counted
-        if self._at is None or age > self._took * self.WORTH:
-            if self._counting is None or self._counting.done():
-                self._counting = asyncio.create_task(self._count())
-                self._counting.add_done_callback(_report)
-            if self._at is None or self._took < self.QUICK_SECONDS or age > self.OLDEST_SECONDS:
-                await asyncio.shield(self._counting)
-        assert self._at is not None
-        return fold_groups(self._groups, wanted, self._at)
+            groups, at = await self._count(wanted.search)
+            return fold_groups(groups, wanted, at)
+        return self._fold(await self._everybody.read(), wanted)
 
-    async def _count(self) -> None:
-        begun = time.monotonic()
+    def _fold(self, counted: Counted, wanted: OverviewFilter) -> Facets:
+        if counted is not self._folded_of:
+            self._folded_of = counted
+            self._folded.clear()
+        asked = tuple(sorted((name, values) for name, values in wanted.values.items() if values))
+        facets = self._folded.get(asked)
+        if facets is None:
+            if len(self._folded) >= MOST_FOLDED:
+                self._folded.clear()
+            facets = self._folded[asked] = fold_groups(counted[0], wanted, counted[1])
+        return facets
+
+    async def _count(self, search: str = "") -> Counted:
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)
-            self._groups = await count_groups(connection, "", now)
-        self._at, self._counted = now, time.monotonic()
-        self._took = self._counted - begun
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    # Whoever waits for it is told; where nobody does, the next page tries again.
-    if not task.cancelled() and task.exception() is not None:
-        logger.warning("customers can't be counted: %s", type(task.exception()).__name__)
+            return await count_groups(connection, search, now), now

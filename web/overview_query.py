@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import math
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
 from starlette.datastructures import QueryParams
 
 from schemas.errors import InputError
-from store.overview_rows import Place
+from store.keyset import Place
 from store.reading_overview import DIMENSIONS, NONE, SORTS, OverviewFilter
+from web.cursors import read_place_cursor
 
 # The columns that may be shown, with their headers; the business's name always is.
 COLUMNS: Mapping[str, str] = {
@@ -94,7 +89,13 @@ def read_query(given: QueryParams | Mapping[str, Any], *, cursor: str | None = N
     )
     if cursor is None:
         cursor = next(iter(_all(given, "cursor", longest=1000)), "")
-    return replace(query, after=_read_place(cursor, query.sorted_by)) if cursor else query
+    if not cursor:
+        return query
+    after = read_place_cursor(
+        cursor, query.sorted_by, SORTS[sort][1],
+        remedy="Use nextCursor of the page before as it is, with the same sort, or leave cursor out.",
+    )  # fmt: skip
+    return replace(query, after=after)
 
 
 def kept_pairs(given: QueryParams | Mapping[str, Any]) -> dict[str, list[str]]:
@@ -114,46 +115,3 @@ def _all(given: QueryParams | Mapping[str, Any], name: str, longest: int = LONGE
                 f"{name} can't be read.", remedy=f"At most {longest} characters, none of them NUL."
             )
     return found
-
-
-def write_place(place: Place, sorted_by: str) -> str:
-    """A cursor: where the next page begins, in this order."""
-    value = place.value.isoformat() if isinstance(place.value, datetime) else place.value
-    return base64.urlsafe_b64encode(msgspec.json.encode([sorted_by, value, place.id])).decode().rstrip("=")
-
-
-def _read_place(cursor: str, sorted_by: str) -> Place:
-    refused = InputError(
-        "cursor is none of ours, or of another order.",
-        remedy="Use nextCursor of the page before as it is, with the same sort, or leave cursor out.",
-    )
-    try:
-        written = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        order, value, id_ = msgspec.json.decode(written, type=tuple[str, float | str | None, str])
-        kind = SORTS[sorted_by.removeprefix("-")][1]
-        place = Place(_typed(value, kind), str(uuid.UUID(id_)))
-    except (ValueError, OverflowError, binascii.Error, msgspec.MsgspecError):
-        raise refused from None
-    if order != sorted_by:
-        raise refused
-    return place
-
-
-def _typed(value: float | str | None, kind: str) -> float | datetime | str | None:
-    if value is None:
-        return None
-    if kind == "text":
-        if not isinstance(value, str) or "\x00" in value:
-            raise ValueError(value)
-        return value
-    if kind == "timestamptz":
-        if not isinstance(value, str):
-            raise ValueError(value)
-        return datetime.fromisoformat(value).astimezone(UTC)
-    if isinstance(value, str) or not math.isfinite(value):
-        raise ValueError(value)
-    if kind == "integer":
-        if not -(2**31) <= value < 2**31:
-            raise ValueError(value)
-        return int(value)
-    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -21,6 +21,7 @@ from web.api_runs import Word
 from web.api_system import watch_of
 from web.cursors import read_number_cursor, write_cursor
 from web.edge import EdgeHere, EditorPoster, Poster, Reader
+from web.forms import answer_form
 from web.redacting import redact_text
 from web.rendering import render
 from web.system_state import read_system_health
@@ -66,7 +67,6 @@ async def alerts(
     me: Reader,
     severity: Severity | Literal[""] | None = None,
     cursor: Word = None,
-    told: Word = None,
 ) -> HTMLResponse:
     """What is open, how every part of the system is, and what is over."""
     async with edge.database.transaction() as connection:
@@ -82,7 +82,7 @@ async def alerts(
     return render(
         request, "alerts.html", standing=[place_of(one) for one in standing],
         past=[place_of(one) for one in past[:PAGE]], health=await read_system_health(edge, watch_of(request)),
-        severity=severity or None, told=told, first_page=cursor is None,
+        severity=severity or None, first_page=cursor is None,
         next_cursor=write_cursor(last.id) if last else None,
     )  # fmt: skip
 
@@ -97,7 +97,7 @@ async def acknowledge(edge: EdgeHere, poster: Poster, alert: int) -> RedirectRes
             now = await edge.database.clock.read(connection)
             await acknowledge_alert(connection, poster, alert, now)
     except ConflictError as error:
-        return _back(f"{error.message} {error.remedy}")
+        return _back(f"{error.message} {error.remedy}", refused=True)
     await edge.database.notify(CHANNEL)
     return _back("Acknowledged: it is yours to look after.")
 
@@ -125,7 +125,8 @@ async def resume_provider(
     if not freed:
         return _back(
             f"{provider} ({channel}) is in use: nothing is to be resumed." if known
-            else f"No worker has used {provider} for {channel}."
+            else f"No worker has used {provider} for {channel}.",
+            refused=True,
         )  # fmt: skip
     await edge.database.notify(CHANNEL)
     return _back(f"{provider} ({channel}) is used again; what waits for it goes out within a minute.")
@@ -144,7 +145,7 @@ async def resume_channel(edge: EdgeHere, poster: EditorPoster, channel: str) -> 
                 before={"parked": True}, after={"parked": False},
             )  # fmt: skip
     if not lifted:
-        return _back(f"Nothing is parked by {channel}.")
+        return _back(f"Nothing is parked by {channel}.", refused=True)
     await edge.database.notify(CHANNEL)
     return _back(f"Messages leave by {channel} again; complaints count afresh from now on.")
 
@@ -162,6 +163,5 @@ async def dead_letters(request: Request, edge: EdgeHere, me: Reader, cursor: Wor
     )  # fmt: skip
 
 
-def _back(told: str) -> RedirectResponse:
-    # See Other: the browser gets the page anew, and loading it again posts nothing.
-    return RedirectResponse(f"/alerts?{urlencode({'told': told.strip()[:200]})}", status_code=303)
+def _back(told: str, *, refused: bool = False) -> RedirectResponse:
+    return answer_form("/alerts", told, refused=refused)

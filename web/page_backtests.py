@@ -15,8 +15,8 @@ from schemas.errors import ConflictError, InputError, NotFoundError, Unavailable
 from web.backtests import Backtest
 from web.bars import bar_chart
 from web.edge import EdgeHere, EditorPoster, reader_of
-from web.forms import read_form
-from web.page_playbooks import Name, go_back
+from web.forms import answer_form, read_form
+from web.page_playbooks import Name
 from web.playbook_frame import load_frame
 from web.rendering import render
 from web.workbench import Draft, Period
@@ -52,7 +52,7 @@ async def start_backtest(
     fields = await read_form(request)
     if fields.get("cancel"):
         edge.backtests.cancel(name, fields["cancel"])
-        return go_back(f"/playbooks/{name}/backtest", "It is being cancelled.")
+        return answer_form(f"/playbooks/{name}/backtest", "It is being cancelled.")
     if edge.workbench is None:
         raise UnavailableError("This process can't play backtests.", remedy="Use `holdfast backtest`.")
     try:
@@ -61,7 +61,7 @@ async def start_backtest(
             edge.workbench, Draft(opened.file, opened.text), read_period(fields), poster.name
         )
     except (InputError, ConflictError, NotFoundError) as error:
-        return go_back(f"/playbooks/{name}/backtest", f"{error.message} {error.remedy}")
+        return answer_form(f"/playbooks/{name}/backtest", f"{error.message} {error.remedy}", refused=True)
     return RedirectResponse(f"/playbooks/{name}/backtest?show={begun.id}", status_code=303)
 
 

@@ -2,58 +2,39 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import csv
-import io
-import math
-import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, cast
-from urllib.parse import urlencode
 
-import msgspec
 from fastapi import APIRouter
-from fastapi.responses import Response, StreamingResponse
-from starlette.datastructures import QueryParams
+from fastapi.responses import Response
 from starlette.requests import Request
 
 from schemas.catalogue import Catalogue, load_catalogue
-from schemas.errors import InputError
 from scoring.churn import INTERVENE_FROM, MULTI_CHANNEL_ABOVE, urgency_of
 from scoring.hazard.outlook import Reason
 from scoring.named_factors import choose_actions
 from store.alerts import Alert, load_open_alerts
 from store.churn_models import StoredModel, list_models
 from store.database import Connection
+from store.monitoring import read_latest_report
 from store.playbooks import load_policy
-from store.reading_churn import (
-    BANDS,
-    DIMENSIONS,
-    SILENT_DAYS,
-    SORTS,
-    ChurnFilter,
-    ChurnPlace,
-    ChurnRow,
-    export_churn,
-    list_churn,
-    list_startable,
-    read_latest_report,
-)
+from store.protected_value import SILENT_DAYS
+from store.reading_churn import BANDS, ChurnRow, export_churn, list_churn
+from store.reading_playbooks import list_startable
 from web.churn_counts import PROTECTED_DAYS, ChurnCounter
+from web.churn_query import LEASTS, read_query
+from web.csv_export import answer_csv, write_line
+from web.cursors import write_place_cursor
 from web.edge import EdgeHere, Reader
-from web.rendering import render
+from web.shared_pages import share_page
 from web.success_answers import NamedReason
 from web.success_telling import tell_reason
 
 router = APIRouter(include_in_schema=False)
 ROWS = 25
 REASONS = 3
-LONGEST = 200
-# Probabilities that a list may begin at: where bands begin.
-LEASTS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9)
 FILTERS = (("level", "Level"), ("source", "Source"), ("segment", "Segment"), ("csm", "CSM"))
 MODEL_ALERTS = ("model_drift", "model_stale", "scoring_stale", "model_critical")
 EXPORTED = (
@@ -61,35 +42,6 @@ EXPORTED = (
     "riskLevel", "predictedChurnDate", "earliestChurnDate", "latestChurnDate", "ltvAtRisk", "preventionCost",
     "interventionUrgency", "reasons", "recommendedActions", "source", "confidence", "modelVersion", "calculatedAt",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ChurnQuery:
-    """One list: whose predictions, in which order, from where on."""
-
-    wanted: ChurnFilter
-    sort: str = "ltv"
-    descending: bool = True
-    after: ChurnPlace | None = None
-
-    @property
-    def sorted_by(self) -> str:
-        """The order as a query says it."""
-        return f"-{self.sort}" if self.descending else self.sort
-
-    @property
-    def filtered(self) -> bool:
-        """Whether not everybody is asked for."""
-        return bool(self.wanted.values) or self.wanted.least > 0
-
-    def encoded(self) -> str:
-        """The query that asks for this list from its beginning."""
-        pairs = dict(self.wanted.values)
-        if self.wanted.least:
-            pairs["least"] = f"{self.wanted.least:g}"
-        if self.sorted_by != "-ltv":
-            pairs["sort"] = self.sorted_by
-        return urlencode(pairs)
 
 
 @dataclass(frozen=True)
@@ -135,35 +87,37 @@ class ModelCard:
 async def churn(request: Request, edge: EdgeHere, me: Reader) -> Response:
     """Predictions by filters and order, with totals, the distribution, and what to do about each."""
     query = read_query(request.query_params)
-    counts, protected = await cast(ChurnCounter, request.app.state.churn).read(query.wanted)
-    catalogue = load_catalogue()
-    async with edge.database.transaction() as connection:
-        now = await edge.database.clock.read(connection)
-        rows = await list_churn(
-            connection, query.wanted, now, sort=query.sort, descending=query.descending, limit=ROWS + 1,
-            after=query.after,
-        )  # fmt: skip
-        startable = await list_startable(connection) if me.may("act") else []
-        card = await _read_card(connection)
-    more = rows[ROWS - 1].place if len(rows) > ROWS else None
-    return render(
-        request,
-        "churn.html",
-        risks=[describe_risk(row, catalogue) for row in rows[:ROWS]],
-        query=query,
-        counts=counts,
-        protected=protected,
-        protected_days=PROTECTED_DAYS,
-        silent_days=SILENT_DAYS,
-        high=INTERVENE_FROM,
-        bands=make_bands(counts.bands),
-        filters=FILTERS,
-        leasts=LEASTS,
-        startable=startable,
-        card=card,
-        next_cursor=write_place(more, query.sorted_by) if more else "",
-        at=now,
-    )
+
+    async def read() -> Mapping[str, Any]:
+        counts, protected = await cast(ChurnCounter, request.app.state.churn).read(query.wanted)
+        catalogue = load_catalogue()
+        async with edge.database.transaction() as connection:
+            now = await edge.database.clock.read(connection)
+            rows = await list_churn(
+                connection, query.wanted, now, sort=query.sort, descending=query.descending, limit=ROWS + 1,
+                after=query.after,
+            )  # fmt: skip
+            startable = await list_startable(connection) if me.may("act") else []
+            card = await _read_card(connection)
+        more = rows[ROWS - 1].place if len(rows) > ROWS else None
+        return {
+            "risks": [describe_risk(row, catalogue) for row in rows[:ROWS]],
+            "query": query,
+            "counts": counts,
+            "protected": protected,
+            "protected_days": PROTECTED_DAYS,
+            "silent_days": SILENT_DAYS,
+            "high": INTERVENE_FROM,
+            "bands": make_bands(counts.bands),
+            "filters": FILTERS,
+            "leasts": LEASTS,
+            "startable": startable,
+            "card": card,
+            "next_cursor": write_place_cursor(more, query.sorted_by) if more else "",
+            "at": now,
+        }
+
+    return await share_page(request, me, "churn.html", read)
 
 
 @router.get("/churn.csv")
@@ -173,50 +127,15 @@ async def export(request: Request, edge: EdgeHere, me: Reader) -> Response:
     catalogue = load_catalogue()
 
     async def write() -> AsyncIterator[bytes]:
-        yield _line(EXPORTED)
+        yield write_line(EXPORTED)
         async with edge.database.transaction() as connection:
             now = await edge.database.clock.read(connection)
             async for rows in export_churn(
                 connection, query.wanted, now, sort=query.sort, descending=query.descending
             ):
-                yield b"".join(_line(_cells(describe_risk(row, catalogue))) for row in rows)
+                yield b"".join(write_line(_cells(describe_risk(row, catalogue))) for row in rows)
 
-    return StreamingResponse(
-        write(),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="churn.csv"'},
-    )
-
-
-def read_query(given: QueryParams) -> ChurnQuery:
-    """The list that a query asks for; what is empty is as if it weren't there. Raises InputError.
-
-    Names are those of DIMENSIONS, `least` (one of LEASTS), `sort` (see SORTS, with a minus for descending), `cursor`.
-    """
-    values: dict[str, str] = {}
-    for name in DIMENSIONS:
-        value = given.get(name, "")
-        if len(value) > LONGEST or "\x00" in value:
-            raise InputError(f"{name} can't be read.", remedy=f"At most {LONGEST} characters.")
-        if value:
-            values[name] = value
-    least = 0.0
-    if written := given.get("least", ""):
-        try:
-            least = next(one for one in LEASTS if written == f"{one:g}")
-        except StopIteration:
-            shown = ", ".join(f"{one:g}" for one in LEASTS)
-            raise InputError("No list begins at that probability.", remedy=f"Use one of {shown}.") from None
-    sort = given.get("sort", "") or "-ltv"
-    if sort.removeprefix("-") not in SORTS:
-        raise InputError(f"There is no order {sort[:50]!r}.", remedy=f"Use one of {', '.join(SORTS)}.")
-    cursor = given.get("cursor", "")
-    return ChurnQuery(
-        ChurnFilter(values, least),
-        sort.removeprefix("-"),
-        sort.startswith("-"),
-        _read_place(cursor, sort) if cursor else None,
-    )
+    return answer_csv(write(), "churn.csv")
 
 
 def describe_risk(row: ChurnRow, catalogue: Catalogue) -> ListedRisk:
@@ -245,37 +164,6 @@ def make_bands(counted: Sequence[int]) -> list[Band]:
         )
         for place, customers in enumerate(sums)
     ]
-
-
-def write_place(place: ChurnPlace, sorted_by: str) -> str:
-    """A cursor: where the next page begins, in this order."""
-    value = place.value.isoformat() if isinstance(place.value, date) else place.value
-    return base64.urlsafe_b64encode(msgspec.json.encode([sorted_by, value, place.id])).decode().rstrip("=")
-
-
-def _read_place(cursor: str, sorted_by: str) -> ChurnPlace:
-    refused = InputError(
-        "cursor is none of ours, or of another order.", remedy="Open the list from its beginning."
-    )
-    try:
-        written = base64.b64decode(cursor[:1000] + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        order, value, id_ = msgspec.json.decode(written, type=tuple[str, float | str | None, str])
-        place = ChurnPlace(_typed(value, SORTS[sorted_by.removeprefix("-")][1]), str(uuid.UUID(id_)))
-    except (ValueError, OverflowError, binascii.Error, msgspec.MsgspecError):
-        raise refused from None
-    if order != sorted_by:
-        raise refused
-    return place
-
-
-def _typed(value: float | str | None, kind: str) -> float | date | None:
-    if value is None:
-        return None
-    if kind == "date":
-        return date.fromisoformat(str(value))
-    if isinstance(value, str) or not math.isfinite(value):
-        raise ValueError(value)
-    return value
 
 
 async def _read_card(connection: Connection) -> ModelCard:
@@ -312,16 +200,3 @@ def _cells(risk: ListedRisk) -> Sequence[object]:
         "; ".join(f"{one.signal} {one.effect:+.2f}" for one in risk.reasons), "; ".join(risk.actions), row.source,
         row.confidence, row.model_version, row.calculated_at,
     )  # fmt: skip
-
-
-def _line(cells: Sequence[object]) -> bytes:
-    written = io.StringIO()
-    csv.writer(written).writerow([_cell(cell) for cell in cells])
-    return written.getvalue().encode()
-
-
-def _cell(cell: object) -> object:
-    if isinstance(cell, datetime):
-        return cell.isoformat(timespec="seconds")
-    # A spreadsheet would take it for a formula, and work it out.
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

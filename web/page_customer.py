@@ -27,10 +27,11 @@ from store.contact import Word, load_words
 from store.customers import Customer, find_customer
 from store.database import Connection
 from store.erasing import find_erasure
-from store.overview_rows import Place, read_rows
+from store.keyset import Place
+from store.overview_rows import read_rows
 from store.playbooks import load_policy
-from store.reading_churn import list_startable
 from store.reading_customer import KINDS, Kind, KnownSignal, TimelinePlace, list_timeline, load_signals
+from store.reading_playbooks import list_startable
 from store.reading_runs import list_runs
 from store.reading_tasks import list_tasks
 from store.suppressions import Suppression, list_suppressions, load_suppressions
@@ -127,14 +128,11 @@ async def customer(
         async with edge.database.transaction() as connection:
             sheet = await read_sheet(connection, assessed, counts, days)
             rows = await list_timeline(connection, found.id, now, kinds=kinds, limit=ROWS + 1, before=place)
-            policy = await load_policy(connection)
             tasks = await list_tasks(connection, customer=found.external_id, state="open", limit=20)
         parts = {
             "sheet": sheet, "timeline": rows[:ROWS], "kind": kind, "kinds": KIND_NAMES, "before": before,
             "tasks": tasks,
-            "older": _write_place(rows[ROWS - 1].place) if len(rows) > ROWS else "", "ranges": RANGES, "policy": policy,
-            "people": sorted({person for team in policy.teams.values() for person in team.members}),
-            "call_id": str(uuid4()),
+            "older": _write_place(rows[ROWS - 1].place) if len(rows) > ROWS else "", "ranges": RANGES,
         }  # fmt: skip
     return render(request, "customer.html", tab=tab, tabs=TABS, **frame, **parts)
 
@@ -151,6 +149,7 @@ async def _frame(edge: EdgeHere, user_id: str) -> dict[str, Any]:
             )
         now = await edge.database.clock.read(connection)
         [row] = await read_rows(connection, [Place(None, found.id)], now)
+        policy = await load_policy(connection)
         return {
             "customer": found,
             "user_id": found.external_id,
@@ -160,6 +159,9 @@ async def _frame(edge: EdgeHere, user_id: str) -> dict[str, Any]:
             "runs": await list_runs(connection, customer=found.external_id, state="open", limit=OPEN_RUNS),
             "startable": await list_startable(connection),
             "erasure": await find_erasure(connection, found.external_id),
+            "policy": policy,
+            "people": sorted({person for team in policy.teams.values() for person in team.members}),
+            "call_id": str(uuid4()),
             "at": now,
         }
 

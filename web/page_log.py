@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends
-from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import Request
 
 from schemas.access import Principal
 from schemas.errors import ConflictError
 from store.audit import AuditRow, list_changes
+from store.database import Connection
 from store.reading_log import Direction, Passage, list_log, retry_request
 from web.access import reader
 from web.api_runs import Word
 from web.audit_diff import differ
+from web.csv_export import answer_csv, write_line
 from web.cursors import read_moment_cursor, read_number_cursor, write_cursor
 from web.edge import EdgeHere, EditorPoster, Reader
+from web.forms import answer_form
 from web.page_runs import read_day
 from web.rendering import render
 
@@ -41,6 +43,46 @@ _PLACES = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class AuditQuery:
+    """Which changes, as the page's fields say it; `since` and `until` are days (UTC), both included. Empty: any."""
+
+    actor: str
+    action: str
+    object_kind: str
+    object_id: str
+    customer: str
+    since: str
+    until: str
+
+    async def find(self, connection: Connection, *, limit: int, before: int | None) -> list[AuditRow]:
+        """At most so many changes, the latest first, after the one with the id `before`. Raises InputError."""
+        return await list_changes(
+            connection, actor=self.actor or None, action=self.action or None, object_kind=self.object_kind or None,
+            object_id=self.object_id or None, customer=self.customer or None, since=read_day(self.since),
+            until=_end_of(self.until), limit=limit, before=before,
+        )  # fmt: skip
+
+
+async def read_audit_query(
+    actor: Word = None,
+    action: Word = None,
+    object_kind: Word = None,
+    object_id: Word = None,
+    customer: Word = None,
+    since: Word = None,
+    until: Word = None,
+) -> AuditQuery:
+    """What a query asks for. Raises InputError where a day can't be read."""
+    for day in (since, until):
+        read_day(day)
+    given = (actor, action, object_kind, object_id, customer, since, until)
+    return AuditQuery(*(one or "" for one in given))
+
+
+Asked = Annotated[AuditQuery, Depends(read_audit_query)]
+
+
 @router.get("/log")
 async def log(
     request: Request,
@@ -51,7 +93,6 @@ async def log(
     source: Word = None,
     since: Word = None,
     cursor: Word = None,
-    told: Word = None,
 ) -> HTMLResponse:
     """Webhooks that went out and requests that came in, newest first."""
     async with edge.database.transaction() as connection:
@@ -63,7 +104,7 @@ async def log(
     last = rows[PAGE - 1] if len(rows) > PAGE else None
     return render(
         request, "log.html", rows=rows[:PAGE], direction=direction or None, state=state or None,
-        source=source or "", sources=sorted(edge.hooks), since=since or "", told=told, at=now,
+        source=source or "", sources=sorted(edge.hooks), since=since or "", at=now,
         first_page=cursor is None, next_cursor=write_cursor(last.at, last.id) if last else None,
     )  # fmt: skip
 
@@ -76,77 +117,42 @@ async def retry(edge: EdgeHere, poster: EditorPoster, key: str) -> RedirectRespo
             now = await edge.database.clock.read(connection)
             source = await retry_request(connection, poster, key, now)
     except ConflictError as error:
-        return _back(f"{error.message} {error.remedy}")
+        return answer_form("/log", f"{error.message} {error.remedy}", refused=True)
     edge.hook_bell.ring()
-    return _back(f"The request of {source} is taken up again.")
+    return answer_form("/log", f"The request of {source} is taken up again.")
 
 
 @router.get("/audit")
 async def audit(
-    request: Request,
-    edge: EdgeHere,
-    me: Auditor,
-    actor: Word = None,
-    action: Word = None,
-    object_kind: Word = None,
-    object_id: Word = None,
-    customer: Word = None,
-    since: Word = None,
-    until: Word = None,
-    cursor: Word = None,
+    request: Request, edge: EdgeHere, me: Auditor, query: Asked, cursor: Word = None
 ) -> HTMLResponse:
     """Who changed what, the latest first, with what is different since."""
     async with edge.database.transaction() as connection:
         now = await edge.database.clock.read(connection)
-        rows = await list_changes(
-            connection, actor=actor or None, action=action or None, object_kind=object_kind or None,
-            object_id=object_id or None, customer=customer or None, since=read_day(since), until=_end_of(until),
-            limit=PAGE + 1, before=read_number_cursor(cursor),
-        )  # fmt: skip
+        rows = await query.find(connection, limit=PAGE + 1, before=read_number_cursor(cursor))
     last = rows[PAGE - 1] if len(rows) > PAGE else None
     return render(
         request, "audit.html", changes=[(row, differ(row.before, row.after), _place(row)) for row in rows[:PAGE]],
-        actor=actor or "", action=action or "", object_kind=object_kind or "", object_id=object_id or "",
-        customer=customer or "", since=since or "", until=until or "", at=now, first_page=cursor is None,
-        next_cursor=write_cursor(last.id) if last else None,
+        **asdict(query), at=now, first_page=cursor is None, next_cursor=write_cursor(last.id) if last else None,
     )  # fmt: skip
 
 
 @router.get("/audit.csv")
-async def export(
-    edge: EdgeHere,
-    me: Auditor,
-    actor: Word = None,
-    action: Word = None,
-    object_kind: Word = None,
-    object_id: Word = None,
-    customer: Word = None,
-    since: Word = None,
-    until: Word = None,
-) -> Response:
+async def export(edge: EdgeHere, me: Auditor, query: Asked) -> Response:
     """All changes of the same query, as a table for other programs."""
-    first, last = read_day(since), _end_of(until)
 
     async def write() -> AsyncIterator[bytes]:
-        yield _line(EXPORTED)
+        yield write_line(EXPORTED)
         before: int | None = None
         while True:
             async with edge.database.transaction() as connection:
-                rows = await list_changes(
-                    connection, actor=actor or None, action=action or None, object_kind=object_kind or None,
-                    object_id=object_id or None, customer=customer or None, since=first, until=last,
-                    limit=EXPORT_ROWS, before=before,
-                )  # fmt: skip
-            yield b"".join(_line(_cells(row)) for row in rows)
+                rows = await query.find(connection, limit=EXPORT_ROWS, before=before)
+            yield b"".join(write_line(_cells(row)) for row in rows)
             if len(rows) < EXPORT_ROWS:
                 return
             before = rows[-1].id
 
-    return StreamingResponse(
-        write(),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="audit.csv"'},
-    )
+    return answer_csv(write(), "audit.csv")
 
 
 def _cells(row: AuditRow) -> Sequence[object]:
@@ -160,17 +166,6 @@ def _json(value: object) -> str:
     return "" if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _line(cells: Sequence[object]) -> bytes:
-    written = io.StringIO()
-    csv.writer(written).writerow([_cell(cell) for cell in cells])
-    return written.getvalue().encode()
-
-
-def _cell(cell: object) -> object:
-    # A spreadsheet would take it for a formula, and work it out.
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
-
-
 def _place(row: AuditRow) -> str:
     if row.user_id is not None:
         return f"/customers/{quote(row.user_id, safe='')}"
@@ -178,11 +173,10 @@ def _place(row: AuditRow) -> str:
     return place.format(quote(row.object_id, safe=""))
 
 
-def _end_of(written: str | None) -> datetime | None:
-    """The midnight (UTC) at which a day ends."""
+def _end_of(written: str) -> datetime | None:
+    """The midnight (UTC) at which a day ends; None where no day is later."""
     day = read_day(written)
-    return None if day is None else day + timedelta(days=1)
-
-
-def _back(told: str) -> RedirectResponse:
-    return RedirectResponse(f"/log?{urlencode({'told': told.strip()[:200]})}", status_code=303)
+    try:
+        return None if day is None else day + timedelta(days=1)
+    except OverflowError:
+        return None

@@ -16,7 +16,7 @@ from store.sessions import Session, list_sessions
 from web.access import poster, reader, session_of
 from web.client_address import address_of
 from web.edge import EdgeHere
-from web.forms import read_form
+from web.forms import answer_form, read_form
 from web.local_accounts import WaitStill, check_account
 from web.passwords import SHORTEST, check_password, hash_password
 from web.problems import Forbidden
@@ -65,16 +65,16 @@ async def change_password(request: Request, edge: EdgeHere, me: MyForm) -> Respo
     try:
         written = check_password(fields.get("password", ""), email=person.email)
     except InputError as error:
-        return _back(f"{error.message} {error.remedy}")
+        return _back(f"{error.message} {error.remedy}", refused=True)
     if fields.get("password") != fields.get("again"):
-        return _back("The two new passwords differ.")
+        return _back("The two new passwords differ.", refused=True)
     known = await check_account(
         edge, person.email, fields.get("current", ""), address_of(request, edge.settings.proxies)
     )
     if isinstance(known, WaitStill):
-        return _back(f"Too many failed attempts. Try again at {known.until:%H:%M:%S} UTC.")
+        return _back(f"Too many failed attempts. Try again at {known.until:%H:%M:%S} UTC.", refused=True)
     if known is None:
-        return _back("That isn't your present password.")
+        return _back("That isn't your present password.", refused=True)
     hashed = await hash_password(written)
     async with edge.database.transaction() as connection:
         await set_password(connection, me, me.id, hashed)
@@ -89,5 +89,5 @@ async def _here(request: Request) -> Session:
     return session
 
 
-def _back(told: str) -> RedirectResponse:
-    return RedirectResponse(f"/me?{urlencode({'told': told})}", status_code=303)
+def _back(told: str, *, refused: bool = False) -> RedirectResponse:
+    return answer_form("/me", told, refused=refused)

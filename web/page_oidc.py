@@ -22,7 +22,8 @@ from store.people import (
     note_signed_in,
 )
 from web.edge import Edge, EdgeHere
-from web.oidc import CALLBACK, FLOW_SECONDS, Identity, IdentityError, OidcProvider
+from web.oidc import CALLBACK, FLOW_SECONDS, OidcProvider
+from web.oidc_identity import Identity, IdentityError
 from web.sign_in import let_in, refuse, safe_path
 
 router = APIRouter(include_in_schema=False)
@@ -68,7 +69,7 @@ async def _settle(connection: Connection, edge: Edge, provider: OidcProvider, id
     """The account of whom the provider vouches for: linked before, linked now by its verified address, or new."""
     now = await edge.database.clock.read(connection)
     actor = Principal(kind="system", id="oidc", name=provider.name, role="admin")
-    role = identity.role or provider.default_role
+    role = identity.role or provider.claims.default_role
     person = await find_linked_person(connection, identity.issuer, identity.subject)
     if role is None:
         raise IdentityError(
@@ -89,7 +90,7 @@ async def _settle(connection: Connection, edge: Edge, provider: OidcProvider, id
         await link_identity(connection, actor, person, identity.issuer, identity.subject)
     if not person.active:
         raise IdentityError("Your account here is closed.", remedy="Ask an admin.")
-    if provider.maps_roles and role != person.role:
+    if provider.claims.names_roles and role != person.role:
         # Who is in which group is decided there, also that the last admin is none any more.
         await change_role(connection, actor, person, role, keep_an_admin=False)
     await note_signed_in(connection, person.id, now)

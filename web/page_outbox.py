@@ -5,8 +5,8 @@ Under `holdfast dev` the provider of one can be played.
 
 from __future__ import annotations
 
-from typing import Literal
-from urllib.parse import urlencode
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -24,12 +24,13 @@ from web.api_records import MessageState
 from web.api_runs import Word
 from web.cursors import read_moment_cursor, write_cursor
 from web.edge import EdgeHere, Poster, Reader
-from web.forms import read_form
+from web.forms import answer_form, read_form
 from web.headers import MESSAGE
 from web.message_history import explain_reason, trace_message
 from web.page_runs import read_day
 from web.redacting import redact
 from web.rendering import render
+from web.shared_pages import share_page
 
 router = APIRouter(include_in_schema=False)
 PAGE = 50
@@ -68,31 +69,34 @@ async def outbox(
     kind: Kind | None = None,
     since: Word = None,
     cursor: Word = None,
-    told: Word = None,
 ) -> HTMLResponse:
     """Messages, newest first, narrowed by how they went, how they stand, and whose they are."""
-    async with edge.database.transaction() as connection:
-        now = await edge.database.clock.read(connection)
-        rows = await list_messages(
-            connection, channel=channel or None, state=state or None, status=status or None,
-            playbook=playbook or None, customer=customer or None, critical=kind == "critical" if kind else None,
-            since=read_day(since), limit=PAGE + 1, before=read_moment_cursor(cursor),
-        )  # fmt: skip
-        playbooks = await list_playbook_names(connection)
-    last = rows[PAGE - 1] if len(rows) > PAGE else None
-    return render(
-        request, "outbox.html", played=PLAYED, told=told, playable=edge.settings.sinks_url is not None,
-        messages=rows[:PAGE], channels=CHANNELS, statuses=STATUSES, playbooks=playbooks, channel=channel or "",
-        state=state or None, reported=status or "", playbook=playbook or "", customer=customer or "",
-        kind=kind or "", since=since or "", at=now, first_page=cursor is None,
-        next_cursor=write_cursor(last.created_at, last.id) if last else None,
-    )  # fmt: skip
+
+    async def read() -> Mapping[str, Any]:
+        async with edge.database.transaction() as connection:
+            now = await edge.database.clock.read(connection)
+            rows = await list_messages(
+                connection, channel=channel or None, state=state or None, status=status or None,
+                playbook=playbook or None, customer=customer or None,
+                critical=kind == "critical" if kind else None, since=read_day(since), limit=PAGE + 1,
+                before=read_moment_cursor(cursor),
+            )  # fmt: skip
+            playbooks = await list_playbook_names(connection)
+        last = rows[PAGE - 1] if len(rows) > PAGE else None
+        return {
+            "played": PLAYED, "playable": edge.settings.sinks_url is not None, "messages": rows[:PAGE],
+            "channels": CHANNELS, "statuses": STATUSES, "playbooks": playbooks, "channel": channel or "",
+            "state": state or None, "reported": status or "", "playbook": playbook or "",
+            "customer": customer or "", "kind": kind or "", "since": since or "", "at": now,
+            "first_page": cursor is None,
+            "next_cursor": write_cursor(last.created_at, last.id) if last else None,
+        }  # fmt: skip
+
+    return await share_page(request, me, "outbox.html", read)
 
 
 @router.get("/outbox/{message_id}")
-async def message(
-    request: Request, edge: EdgeHere, me: Reader, message_id: str, told: Word = None
-) -> HTMLResponse:
+async def message(request: Request, edge: EdgeHere, me: Reader, message_id: str) -> HTMLResponse:
     """One message as it was sent, what came back, and why it went this way."""
     async with edge.database.transaction() as connection:
         entry = await read_ledger_entry(connection, message_id)
@@ -101,7 +105,7 @@ async def message(
         request, "message.html", message=entry.message, entry=entry, history=trace_message(entry),
         reason=explain_reason(entry.message.error_code),
         reports=[(report, redact(report.detail)) for report in entry.reports],
-        played=PLAYED, told=told, at=now, playable=edge.settings.sinks_url is not None,
+        played=PLAYED, at=now, playable=edge.settings.sinks_url is not None,
         can_look_up=edge.look_up is not None,
     )  # fmt: skip
 
@@ -120,11 +124,13 @@ async def look_up(edge: EdgeHere, poster: Poster, message_id: str) -> RedirectRe
     async with edge.database.transaction() as connection:
         found = await read_message(connection, message_id)
     if edge.look_up is None:
-        return _back(found.id, "This web process can't ask providers. Say by hand what you know of it.")
+        return _back(
+            found.id, "This web process can't ask providers. Say by hand what you know of it.", refused=True
+        )
     try:
         told = await edge.look_up(found.id, poster)
     except (ConflictError, UnavailableError) as error:
-        return _back(found.id, f"{error.message} {error.remedy}")
+        return _back(found.id, f"{error.message} {error.remedy}", refused=True)
     await edge.database.notify(CHANNEL)
     return _back(found.id, told)
 
@@ -137,7 +143,7 @@ async def mark(request: Request, edge: EdgeHere, poster: Poster, message_id: str
     if state not in ("accepted", "failed"):
         raise InputError("A message is marked as accepted or failed.")
     if not reason:
-        return _back(message_id, "Say how you know: the reason stays with the message.")
+        return _back(message_id, "Say how you know: the reason stays with the message.", refused=True)
     try:
         async with edge.database.transaction() as connection:
             found = await read_message(connection, message_id)
@@ -152,7 +158,7 @@ async def mark(request: Request, edge: EdgeHere, poster: Poster, message_id: str
                 before={"state": "unknown"}, after={"state": state, "reason_length": len(reason)},
             )  # fmt: skip
     except ConflictError as error:
-        return _back(message_id, f"{error.message} {error.remedy}")
+        return _back(message_id, f"{error.message} {error.remedy}", refused=True)
     await edge.database.notify(CHANNEL)
     return _back(found.id, f"Noted: {state}. What its run went on with stays as it was.")
 
@@ -174,12 +180,9 @@ async def report(request: Request, edge: EdgeHere, poster: Poster, message_id: s
         edge.settings.sinks_url, found.id, kind, text or ("STOP" if kind == "reply" else "")
     )
     if fields.get("back") == "list":
-        return RedirectResponse(f"/outbox?{urlencode({'told': told})}", status_code=303)
+        return answer_form("/outbox", told)
     return _back(found.id, told)
 
 
-def _back(message_id: str, told: str) -> RedirectResponse:
-    # See Other: the browser gets the page anew, and loading it again posts nothing.
-    return RedirectResponse(
-        f"/outbox/{message_id}?{urlencode({'told': told.strip()[:200]})}", status_code=303
-    )
+def _back(message_id: str, told: str, *, refused: bool = False) -> RedirectResponse:
+    return answer_form(f"/outbox/{message_id}", told, refused=refused)

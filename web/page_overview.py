@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 from fastapi import APIRouter
-from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from fastapi.responses import RedirectResponse, Response
 from starlette.requests import Request
 
 from rules.urgent_actions import UrgentAction, urgent_actions
@@ -20,10 +18,12 @@ from store.reading_decisions import list_decisions, list_playbooks
 from store.reading_overview import OverviewFilter, export_overview, list_overview
 from store.reading_runs import count_open, list_runs
 from store.saved_views import list_views
+from web.csv_export import answer_csv, write_line
+from web.cursors import write_place_cursor
 from web.edge import EdgeHere, Reader
 from web.overview_facets import FacetCounter
-from web.overview_query import COLUMNS, read_query, write_place
-from web.rendering import render
+from web.overview_query import COLUMNS, read_query
+from web.shared_pages import is_live, share_page
 
 router = APIRouter(include_in_schema=False)
 PAGE = "customers"
@@ -76,24 +76,26 @@ def days_since(at: datetime | None, now: datetime) -> int | None:
 @router.get("/")
 async def overview(request: Request, edge: EdgeHere, me: Reader) -> Response:
     """How everybody stands, who needs somebody first, and what the engine is at."""
-    facets = await facets_of(request).read(OverviewFilter())
-    async with edge.database.transaction() as connection:
-        now = await edge.database.clock.read(connection)
-        rows = await list_overview(
-            connection, OverviewFilter(), now, sort="ltv", descending=True, limit=FIRST_ROWS
-        )
-        return render(
-            request,
-            "overview.html",
-            facets=facets,
-            customers=describe_customers(rows, now),
-            totals=await read_totals(connection),
-            open_runs=await count_open(connection),
-            decisions=await list_decisions(connection, limit=10),
-            runs=await list_runs(connection, limit=8),
-            temporal_ui=edge.settings.temporal_ui,
-            at=now,
-        )
+
+    async def read() -> Mapping[str, Any]:
+        facets = await facets_of(request).read(OverviewFilter())
+        async with edge.database.single() as connection:
+            now = await edge.database.clock.read(connection)
+            rows = await list_overview(
+                connection, OverviewFilter(), now, sort="ltv", descending=True, limit=FIRST_ROWS
+            )
+            return {
+                "facets": facets,
+                "customers": describe_customers(rows, now),
+                "totals": await read_totals(connection),
+                "open_runs": await count_open(connection),
+                "decisions": await list_decisions(connection, limit=10),
+                "runs": await list_runs(connection, limit=8),
+                "temporal_ui": edge.settings.temporal_ui,
+                "at": now,
+            }
+
+    return await share_page(request, me, "overview.html", read)
 
 
 @router.get("/customers")
@@ -105,30 +107,34 @@ async def customers(request: Request, edge: EdgeHere, me: Reader) -> Response:
         if chosen := next((view for view in views if view.is_default), None):
             return RedirectResponse(f"/customers?{read_query(chosen.query).encoded()}&view={chosen.id}", 303)
     query = read_query(request.query_params)
-    facets = await facets_of(request).read(query.wanted)
-    async with edge.database.transaction() as connection:
-        now = await edge.database.clock.read(connection)
-        rows = await list_overview(
-            connection, query.wanted, now, sort=query.sort, descending=query.descending, limit=ROWS + 1,
-            after=query.after,
-        )  # fmt: skip
-        views = await list_views(connection, me.id, PAGE)
-        playbooks = await list_playbooks(connection) if me.may("act") else []
-    more = rows[ROWS - 1].place if len(rows) > ROWS else None
-    return render(
-        request,
-        "customers.html",
-        customers=describe_customers(rows[:ROWS], now),
-        query=query,
-        facets=facets,
-        filters=FILTERS,
-        columns=COLUMNS,
-        views=views,
-        view=request.query_params.get("view", ""),
-        playbooks=[one for one in playbooks if one.status in ("live", "shadow")],
-        next_cursor=write_place(more, query.sorted_by) if more else "",
-        at=now,
-    )
+    # An open page keeps its menu of views, which is all that is anybody's own.
+    owner = "" if is_live(request) else me.id
+
+    async def read() -> Mapping[str, Any]:
+        facets = await facets_of(request).read(query.wanted)
+        async with edge.database.single() as connection:
+            now = await edge.database.clock.read(connection)
+            rows = await list_overview(
+                connection, query.wanted, now, sort=query.sort, descending=query.descending, limit=ROWS + 1,
+                after=query.after,
+            )  # fmt: skip
+            views = await list_views(connection, owner, PAGE) if owner else []
+            playbooks = await list_playbooks(connection) if me.may("act") else []
+        more = rows[ROWS - 1].place if len(rows) > ROWS else None
+        return {
+            "customers": describe_customers(rows[:ROWS], now),
+            "query": query,
+            "facets": facets,
+            "filters": FILTERS,
+            "columns": COLUMNS,
+            "views": views,
+            "view": request.query_params.get("view", ""),
+            "playbooks": [one for one in playbooks if one.status in ("live", "shadow")],
+            "next_cursor": write_place_cursor(more, query.sorted_by) if more else "",
+            "at": now,
+        }
+
+    return await share_page(request, me, "customers.html", read, owner)
 
 
 @router.get("/customers.csv")
@@ -137,19 +143,15 @@ async def export(request: Request, edge: EdgeHere, me: Reader) -> Response:
     query = read_query(request.query_params)
 
     async def write() -> AsyncIterator[bytes]:
-        yield _line(EXPORTED)
+        yield write_line(EXPORTED)
         async with edge.database.transaction() as connection:
             now = await edge.database.clock.read(connection)
             async for rows in export_overview(
                 connection, query.wanted, now, sort=query.sort, descending=query.descending
             ):
-                yield b"".join(_line(_cells(one, now)) for one in describe_customers(rows, now))
+                yield b"".join(write_line(_cells(one, now)) for one in describe_customers(rows, now))
 
-    return StreamingResponse(
-        write(),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="customers.csv"'},
-    )
+    return answer_csv(write(), "customers.csv")
 
 
 def _cells(one: ListedCustomer, now: datetime) -> Sequence[object]:
@@ -160,16 +162,3 @@ def _cells(one: ListedCustomer, now: datetime) -> Sequence[object]:
         days_since(row.last_login, now), row.last_interaction_at, row.open_runs,
         "; ".join(urgent.description for urgent in one.urgent),
     )  # fmt: skip
-
-
-def _line(cells: Sequence[object]) -> bytes:
-    written = io.StringIO()
-    csv.writer(written).writerow([_cell(cell) for cell in cells])
-    return written.getvalue().encode()
-
-
-def _cell(cell: object) -> object:
-    if isinstance(cell, datetime):
-        return cell.isoformat(timespec="seconds")
-    # A spreadsheet would take it for a formula, and work it out.
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

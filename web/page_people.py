@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from typing import Any, NoReturn, cast
-from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -17,7 +16,7 @@ from store.api_keys import list_keys
 from store.people import add_person, change_role, list_people, load_person, set_active
 from web.api_keys import KEY_NAME
 from web.edge import Edge, EdgeHere, ManagerPoster, ManagerReader
-from web.forms import read_form
+from web.forms import answer_form, read_form
 from web.one_time_links import LINK_LASTS, make_key, make_link, remove_key
 from web.rendering import render
 
@@ -85,9 +84,9 @@ async def drop_key(request: Request, edge: EdgeHere, me: ManagerPoster, name: st
         async with edge.database.transaction() as connection:
             await remove_key(connection, me, name)
     except HoldfastError as error:
-        return _back(error.message)
+        return answer_form("/people", error.message, refused=True)
     edge.keys.forget()
-    return _back(f"The key {name} is removed.")
+    return answer_form("/people", f"The key {name} is removed.")
 
 
 @router.post("/people/{person_id}/link")
@@ -135,10 +134,10 @@ async def _change(
                 await set_active(connection, me, person, active)
                 told = f"The account of {person.name} is {'open again' if active else 'closed'}."
     except (InputError, ConflictError) as error:
-        return _back(f"{error.message} {error.remedy}")
+        return answer_form("/people", f"{error.message} {error.remedy}", refused=True)
     finally:
         edge.sessions.forget()
-    return _back(told)
+    return answer_form("/people", told)
 
 
 async def _page(
@@ -176,14 +175,10 @@ def _whole(fields: dict[str, str], name: str, most: int) -> int | None:
     written = fields.get(name, "").strip()
     if not written:
         return None
-    if not written.isascii() or not written.isdigit() or not 1 <= int(written[:9]) <= most:
+    if not written.isascii() or not written.isdigit() or len(written) > 9 or not 1 <= int(written) <= most:
         _refuse(f"{name.replace('_', ' ')} is a whole number from 1 to {most}.", "Leave it empty for none.")
     return int(written)
 
 
 def _refuse(message: str, remedy: str) -> NoReturn:
     raise InputError(message, remedy=remedy)
-
-
-def _back(told: str) -> RedirectResponse:
-    return RedirectResponse(f"/people?{urlencode({'told': told[:300]})}", status_code=303)

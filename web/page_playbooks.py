@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -19,6 +18,7 @@ from schemas.plan import CompiledPlaybook
 from scoring.arms import share_of
 from scoring.effect import compare_arms
 from store.database import Connection
+from store.executions import load_arms
 from store.playbooks import load_version
 from store.publications import (
     list_file_problems,
@@ -40,7 +40,7 @@ from web.audit import acting
 from web.bars import bar_chart
 from web.edge import Edge, EdgeHere, EditorPoster, reader_of
 from web.flow import make_flow, walk_nodes
-from web.forms import read_form
+from web.forms import answer_form, read_form
 from web.playbook_frame import load_frame
 from web.rendering import render
 from web.workbench import kind_of
@@ -125,6 +125,7 @@ async def results(request: Request, edge: EdgeHere, name: Name) -> HTMLResponse:
         arms = await list_arms(connection, name)
         shadow = await read_shadow(connection, name, now)
         reasons = await list_reasons(connection, name, now.date())
+        spent = {row["arm"]: row for row in await load_arms(connection, name)}.get("treated")
     row: FiguresRow | None = frame["figures"]
     effect = (
         compare_arms(row.succeeded, row.ended, row.held_out_succeeded, row.held_out_ended)
@@ -139,7 +140,7 @@ async def results(request: Request, edge: EdgeHere, name: Name) -> HTMLResponse:
         days = {day.isoformat(): count for day, count in shadow.by_day.items()}
         chart = bar_chart({"would have entered": days}, min(shadow.by_day), now.date())
     return render(
-        request, "playbook_results.html", tab="results", effect=effect, shadow=shadow, shadow_chart=chart,
+        request, "playbook_results.html", tab="results", effect=effect, spent=spent, shadow=shadow, shadow_chart=chart,
         arms=[(arm, share_of(arm.succeeded, arm.ended)) for arm in arms], reasons=reasons,
         by_reason=sorted(by_reason.items(), key=lambda item: -item[1]), **frame,
     )  # fmt: skip
@@ -188,7 +189,7 @@ async def roll_back(request: Request, edge: EdgeHere, poster: EditorPoster, name
         async with acting(poster):
             done = await edge.roll_back(name, version, poster.name)
     except HoldfastError as error:
-        return go_back(f"/playbooks/{name}/versions", f"{error.message} {error.remedy}")
+        return answer_form(f"/playbooks/{name}/versions", f"{error.message} {error.remedy}", refused=True)
     told = (
         f"Version {done['version']} is live again, was {done['was']}."
         if done["changed"]
@@ -196,7 +197,7 @@ async def roll_back(request: Request, edge: EdgeHere, poster: EditorPoster, name
     )
     if done.get("kept"):
         told += f" No file was written: {done['kept']}."
-    return go_back(f"/playbooks/{name}/versions", told)
+    return answer_form(f"/playbooks/{name}/versions", told)
 
 
 async def _compiled(edge: Edge, connection: Connection, frame: Mapping[str, Any]) -> CompiledPlaybook | None:
@@ -241,8 +242,3 @@ def _edit_path(file: str) -> str:
 
 def _stem(file: str) -> str:
     return file.rpartition("/")[2].removesuffix(".yaml")
-
-
-def go_back(path: str, told: str) -> RedirectResponse:
-    """To a page that tells what came of a form."""
-    return RedirectResponse(f"{path}?{urlencode({'told': told[:400]})}", status_code=303)

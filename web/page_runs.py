@@ -7,7 +7,6 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
-from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -16,6 +15,7 @@ from starlette.requests import Request
 from rules.zones import instant_at, zone_or_default
 from schemas.errors import ConflictError, HoldfastError, InputError, NotFoundError, UnavailableError
 from schemas.run import RUN_QUEUE, Command
+from store.executions import find_execution
 from store.playbooks import load_policy
 from store.reading_decisions import list_decisions, list_playbook_names
 from store.reading_messages import list_messages
@@ -32,8 +32,9 @@ from web.cursors import read_moment_cursor, write_cursor
 from web.drawing import explain_draws
 from web.edge import EdgeHere, Poster, Reader
 from web.executions import Verb
-from web.forms import read_form
+from web.forms import answer_form, read_form
 from web.rendering import render
+from web.shared_pages import share_page
 from web.temporal_state import TemporalWatch
 from web.timelines import make_timeline, read_meanings
 
@@ -60,27 +61,29 @@ async def runs(
     cursor: Word = None,
 ) -> HTMLResponse:
     """Runs, newest first, narrowed by what they are of and how they stand."""
-    async with edge.database.transaction() as connection:
-        now = await edge.database.clock.read(connection)
-        rows = await list_runs(
-            connection, playbook=playbook or None, customer=customer or None, state=state or None,
-            outcome=outcome or None, variant=variant or None, arm=arm or None, since=read_day(since),
-            limit=PAGE + 1, before=read_moment_cursor(cursor),
-        )  # fmt: skip
-        playbooks = await list_playbook_names(connection)
-    last = rows[PAGE - 1] if len(rows) > PAGE else None
-    return render(
-        request, "runs.html", runs=rows[:PAGE], playbooks=playbooks, playbook=playbook or "",
-        customer=customer or "", state=state or None, outcome=outcome or "", variant=variant or "", arm=arm or "",
-        since=since or "", outcomes=OUTCOMES, at=now, first_page=cursor is None,
-        next_cursor=write_cursor(last.entered_at, last.id) if last else None,
-    )  # fmt: skip
+
+    async def read() -> Mapping[str, Any]:
+        async with edge.database.transaction() as connection:
+            now = await edge.database.clock.read(connection)
+            rows = await list_runs(
+                connection, playbook=playbook or None, customer=customer or None, state=state or None,
+                outcome=outcome or None, variant=variant or None, arm=arm or None, since=read_day(since),
+                limit=PAGE + 1, before=read_moment_cursor(cursor),
+            )  # fmt: skip
+            playbooks = await list_playbook_names(connection)
+        last = rows[PAGE - 1] if len(rows) > PAGE else None
+        return {
+            "runs": rows[:PAGE], "playbooks": playbooks, "playbook": playbook or "", "customer": customer or "",
+            "state": state or None, "outcome": outcome or "", "variant": variant or "", "arm": arm or "",
+            "since": since or "", "outcomes": OUTCOMES, "at": now, "first_page": cursor is None,
+            "next_cursor": write_cursor(last.entered_at, last.id) if last else None,
+        }  # fmt: skip
+
+    return await share_page(request, me, "runs.html", read)
 
 
 @router.get("/runs/{run_id}")
-async def run(
-    request: Request, edge: EdgeHere, me: Reader, run_id: str, told: Word = None, trace: Word = None
-) -> HTMLResponse:
+async def run(request: Request, edge: EdgeHere, me: Reader, run_id: str, trace: Word = None) -> HTMLResponse:
     """One run as a timeline; `trace` asks its workflow, too."""
     async with edge.database.transaction() as connection:
         found = await read_run(connection, run_id)
@@ -89,6 +92,7 @@ async def run(
         page = await read_run_page(connection, found.id, found.playbook, found.version)
         tasks = await list_tasks(connection, run_id=found.id)
         waits = await list_waits(connection, found.id)
+        execution = await find_execution(connection, found.id) if found.ended_at else None
         meanings = read_meanings(page.playbook)
         timeline = make_timeline(
             found, await list_steps(connection, found.id),
@@ -100,7 +104,7 @@ async def run(
         request, "run.html", run=found, timeline=timeline, decision=entry[0] if entry else None,
         draws=explain_draws(page.playbook, found.variants, page.exposures, found.user_id, found.id),
         waits=waits, meanings=meanings, open_tasks=[task for task in tasks if task.state == "open"],
-        interruption=page.interruption, standing=standing, at=now, told=told, raw=raw, refused=refused,
+        execution=execution, interruption=page.interruption, standing=standing, at=now, raw=raw, refused=refused,
         temporal_url=edge.settings.link_workflow(found.workflow_id, found.execution_id)
         if found.arm != "held_out" else None,
     )  # fmt: skip
@@ -164,7 +168,7 @@ async def complete(
             report=Report(notes=fields.get("notes", "")[:5000]),
         )  # fmt: skip
     except (InputError, ConflictError) as error:
-        return _back(run_id, f"{error.message} {error.remedy}")
+        return _back(run_id, f"{error.message} {error.remedy}", refused=True)
     edge.bell.ring()
     return _back(run_id, f"Noted: {done.title}: {(done.outcome or '').replace('_', ' ')}.")
 
@@ -187,10 +191,9 @@ async def command(
             until=until,
         )
         _, answer = await command_run(edge, poster, run_id, verb, asked)
-        told = f"The run is {answer}."
     except (ConflictError, InputError, UnavailableError) as error:
-        told = f"{error.message} {error.remedy}".strip()
-    return _back(run_id, told)
+        return _back(run_id, f"{error.message} {error.remedy}", refused=True)
+    return _back(run_id, f"The run is {answer}.")
 
 
 def _check_task(task_id: str, known: Set[str]) -> None:
@@ -225,6 +228,5 @@ def _by(fields: Mapping[str, Any], otherwise: str) -> str:
     return str(fields.get("by", "")).strip()[:200] or otherwise
 
 
-def _back(run_id: str, told: str) -> RedirectResponse:
-    # See Other: the browser gets the page anew, and loading it again posts nothing.
-    return RedirectResponse(f"/runs/{run_id}?{urlencode({'told': told[:200]})}", status_code=303)
+def _back(run_id: str, told: str, *, refused: bool = False) -> RedirectResponse:
+    return answer_form(f"/runs/{run_id}", told, refused=refused)

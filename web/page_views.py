@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import RedirectResponse
@@ -15,7 +15,7 @@ from store.audit import record_change
 from store.saved_views import delete_view, save_view, set_default
 from web.access import poster
 from web.edge import EdgeHere
-from web.forms import read_form
+from web.forms import answer_form, read_form
 from web.overview_query import kept_pairs, read_query
 from web.page_overview import PAGE
 
@@ -49,7 +49,7 @@ async def save(request: Request, edge: EdgeHere, me: ViewPoster) -> RedirectResp
                 after={"page": PAGE, "shared": shared, "is_default": is_default},
             )  # fmt: skip
     except InputError as error:
-        return _back(kept, f"{error.message} {error.remedy}")
+        return _back(kept, f"{error.message} {error.remedy}", refused=True)
     return _back(kept | {"view": [view_id]}, "The view is saved.")
 
 
@@ -64,7 +64,7 @@ async def delete(request: Request, edge: EdgeHere, me: ViewPoster, view_id: str)
                 before={"page": PAGE, "shared": view.shared},
             )  # fmt: skip
     except NotFoundError as error:
-        return _back({}, f"{error.message} {error.remedy}")
+        return _back({}, f"{error.message} {error.remedy}", refused=True)
     return _back({"view": ["all"]}, f"The view “{view.name}” is deleted.")
 
 
@@ -84,10 +84,10 @@ async def default(request: Request, edge: EdgeHere, me: ViewPoster, view_id: str
                 after={"is_default": on},
             )
     except NotFoundError as error:
-        return _back({}, f"{error.message} {error.remedy}")
+        return _back({}, f"{error.message} {error.remedy}", refused=True)
     told = f"Customers opens with “{view.name}”." if on else "Customers opens with everybody."
     return _back({**kept_pairs(view.query), "view": [view.id]}, told)
 
 
-def _back(pairs: dict[str, list[str]], told: str) -> RedirectResponse:
-    return RedirectResponse(f"/customers?{urlencode(pairs | {'told': [told[:300]]}, doseq=True)}", 303)
+def _back(pairs: dict[str, list[str]], told: str, *, refused: bool = False) -> RedirectResponse:
+    return answer_form("/customers", told, refused=refused, query=pairs)

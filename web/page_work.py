@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter
@@ -27,8 +27,8 @@ from web.access import session_of
 from web.api_runs import Word
 from web.calls import reschedule
 from web.edge import Edge, EdgeHere, Poster, Reader
-from web.forms import read_form
-from web.rendering import render
+from web.forms import answer_form, read_form
+from web.shared_pages import share_page
 from web.work_list import TaskItem, read_work_list
 
 router = APIRouter(include_in_schema=False)
@@ -68,7 +68,6 @@ async def tasks(
     mine: Word = None,
     team: Word = None,
     due: Due | None = None,
-    told: Word = None,
 ) -> HTMLResponse:
     """Calls and tasks, each with how it stands, what is known of the customer, and the ways it may go.
 
@@ -79,39 +78,42 @@ async def tasks(
     named = bool(mine or assignee)
     chosen: View = view or ("mine" if signed_in and not named and not team else "all")
     holder = mine if named else who if chosen == "mine" else None
-    async with edge.database.transaction() as connection:
-        now = await edge.database.clock.read(connection)
-        policy = await load_policy(connection)
-        rows = await read_work_list(
-            connection, now, assignee=assignee or None, holder=holder or None, team=team or None,
-            unassigned=chosen == "unassigned", due=due or None, limit=ROWS,
-        )  # fmt: skip
-        midnight = next_midnight(now, policy.default_zone)
-        counts = await count_work(connection, now, midnight, mine=who or None, team=team or None)
-        known = await read_work_customers(
-            connection, [row.user_id for row in rows if row.state == "open"], now, booking_trait=BOOKING_TRAIT
-        )
-    people = sorted({person for one in policy.teams.values() for person in one.members})
-    return render(
-        request,
-        "tasks.html",
-        items=[_item(edge, row, known.get(row.user_id), now) for row in rows if row.state == "open"],
-        closed=[row for row in rows if row.state != "open"],
-        counts=counts,
-        view=chosen,
-        assignee=assignee or "",
-        mine=mine or "",
-        team=team or "",
-        due=due or "",
-        teams=policy.teams,
-        people=people,
-        zone=policy.default_zone,
-        whoever=who or assignee or "",
-        signed_in=signed_in,
-        back=urlencode({key: value for key, value in request.query_params.items() if key in _KEPT}),
-        told=told,
-        at=now,
-    )
+
+    async def read() -> Mapping[str, Any]:
+        async with edge.database.transaction() as connection:
+            now = await edge.database.clock.read(connection)
+            policy = await load_policy(connection)
+            rows = await read_work_list(
+                connection, now, assignee=assignee or None, holder=holder or None, team=team or None,
+                unassigned=chosen == "unassigned", due=due or None, limit=ROWS,
+            )  # fmt: skip
+            midnight = next_midnight(now, policy.default_zone)
+            counts = await count_work(connection, now, midnight, mine=who or None, team=team or None)
+            known = await read_work_customers(
+                connection,
+                [row.user_id for row in rows if row.state == "open"],
+                now,
+                booking_trait=BOOKING_TRAIT,
+            )
+        return {
+            "items": [_item(edge, row, known.get(row.user_id), now) for row in rows if row.state == "open"],
+            "closed": [row for row in rows if row.state != "open"],
+            "counts": counts,
+            "view": chosen,
+            "assignee": assignee or "",
+            "mine": mine or "",
+            "team": team or "",
+            "due": due or "",
+            "teams": policy.teams,
+            "people": sorted({person for one in policy.teams.values() for person in one.members}),
+            "zone": policy.default_zone,
+            "whoever": who or assignee or "",
+            "signed_in": signed_in,
+            "back": urlencode({key: value for key, value in request.query_params.items() if key in _KEPT}),
+            "at": now,
+        }
+
+    return await share_page(request, me, "tasks.html", read, signed_in)
 
 
 @router.post("/tasks/{task_id}/complete")
@@ -135,7 +137,7 @@ async def complete(request: Request, edge: EdgeHere, poster: Poster, task_id: st
             actor=poster,
         )
     except (InputError, ConflictError) as error:
-        return _back(fields, _refusal(error), who)
+        return _back(fields, f"{error.message} {error.remedy}", who, refused=True)
     edge.bell.ring()
     return _back(fields, f"Noted: {done.title}: {(done.outcome or '').replace('_', ' ')}.", who)
 
@@ -170,7 +172,7 @@ async def change(
             after = await load_task(connection, task_id)
             await note_task(connection, poster, NOTED[verb], before, after)
     except (InputError, ConflictError) as error:
-        return _back(fields, _refusal(error), who)
+        return _back(fields, f"{error.message} {error.remedy}", who, refused=True)
     return _back(fields, DONE[verb], who)
 
 
@@ -209,10 +211,6 @@ def _booking(edge: Edge, facts: CustomerFacts) -> str | None:
     return f"{edge.shared.public_url}/book/{written}"
 
 
-def _refusal(error: InputError | ConflictError) -> str:
-    return f"{error.message} {error.remedy}".strip()
-
-
 def _needed(written: str, otherwise: str) -> str:
     if not written:
         raise InputError(otherwise)
@@ -242,9 +240,8 @@ async def _local(edge: Edge, fields: Mapping[str, str], name: str) -> datetime |
         raise InputError("That time can't be read.", remedy="Write it like 2026-03-02T09:30.") from error
 
 
-def _back(fields: Mapping[str, str], told: str, who: str) -> RedirectResponse:
-    # See Other: the browser gets the page anew, and loading it again posts nothing.
+def _back(fields: Mapping[str, str], told: str, who: str, *, refused: bool = False) -> RedirectResponse:
     kept = {name: value for name, value in parse_qsl(fields.get("back", "")[:1000]) if name in _KEPT}
     if not kept and fields.get("by", "").strip():
         kept = {"mine": who}
-    return RedirectResponse(f"/tasks?{urlencode({'told': told[:300], **kept})}", status_code=303)
+    return answer_form("/tasks", told, refused=refused, query=kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -72,6 +72,13 @@ _STATUS: Sequence[tuple[type[HoldfastError], int]] = (
     (TooManyError, 429),
     (UnavailableError, 503),
 )
+# What the framework itself refuses: our code for it, and what to do.
+_FRAMEWORK: Mapping[int, tuple[str, str]] = {
+    400: ("HF100", "Send JSON in UTF-8, nested no deeper than need be."),
+    404: ("HF404", "openapi.json lists what there is."),
+    405: ("HF405", "Use a method of Allow; openapi.json lists what there is."),
+    413: (BodyTooLargeError.code, "Send less at once."),
+}
 
 
 def explain(error: Exception) -> Problem:
@@ -80,8 +87,8 @@ def explain(error: Exception) -> Problem:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
         return _problem(status, error.message, error.code, error.remedy)
     if isinstance(error, HTTPException):
-        remedy = "openapi.json lists what there is." if error.status_code in (404, 405) else ""
-        return _problem(error.status_code, str(error.detail), f"HF{error.status_code}", remedy)
+        code, remedy = _FRAMEWORK.get(error.status_code, (HoldfastError.code, ""))
+        return _problem(error.status_code, str(error.detail), code, remedy)
     if isinstance(error, RequestValidationError):
         errors = [
             FieldProblem(pointer="/" + "/".join(str(part) for part in fault["loc"]), detail=str(fault["msg"]))
@@ -121,6 +128,8 @@ def install(
 
     async def answer(request: Request, error: Exception) -> Response:
         problem = explain(error)
+        if problem.status == HTTPStatus.NOT_FOUND and (onward := _without_slash(request, error)):
+            return RedirectResponse(onward, status_code=308)
         if isinstance(error, NotSignedInError) and is_for_people(request):
             return RedirectResponse(f"/sign-in?{urlencode({'next': _here(request)})}", status_code=303)
         headers = getattr(error, "headers", None)
@@ -149,6 +158,18 @@ def is_for_people(request: Request) -> bool:
     return not api and "text/html" in request.headers.get("accept", "")
 
 
+def _without_slash(request: Request, error: Exception) -> str:
+    """Where somebody meant who wrote a slash too many behind a page's address; empty for anybody else."""
+    written = str(request.scope["path"])
+    path = written.rstrip("/")
+    if not isinstance(error, HTTPException) or request.method != "GET" or not is_for_people(request):
+        return ""
+    # Two slashes at the beginning would lead to another host.
+    if path == written or not path or path.startswith("//"):
+        return ""
+    return quote(path) + (f"?{request.url.query}" if request.url.query else "")
+
+
 def _here(request: Request) -> str:
     """Where somebody who signs in first wants to be: the page they asked for, or from which they sent a form."""
     if request.method in ("GET", "HEAD"):
@@ -162,6 +183,9 @@ def _headers(problem: Problem) -> dict[str, str]:
         return {"WWW-Authenticate": 'Basic realm="Holdfast", charset="UTF-8"'}
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        # The server cuts the connection then, and whoever would ask again by it is to know.
+        return {"Connection": "close"}
     return {}
 
 

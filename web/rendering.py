@@ -16,6 +16,8 @@ from markupsafe import Markup
 from schemas.access import Permission, Principal
 from web import charts
 from web.access import csrf_of
+from web.forms import LONGEST_TOLD
+from web.plain_words import name_browser, name_step, tell_properties, tell_rule, tell_template, tell_value
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -68,12 +70,16 @@ def _moment(value: datetime | None) -> Markup | str:
     )
 
 
-def _stamp(value: datetime | None) -> Markup | str:
+def _stamp(value: datetime | None, seconds: bool = False) -> Markup | str:
+    """Nov 25, 06:04 (UTC): where the order of things matters, `seconds` too."""
     if value is None:
         return NOTHING
     at = value.astimezone(UTC)
-    return Markup('<time datetime="{}">{}</time>').format(
-        at.isoformat(timespec="seconds"), f"{at:%b %d, %H:%M:%S}"
+    year = "" if at.year == datetime.now(UTC).year else f", {at:%Y}"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        at.isoformat(timespec="seconds"),
+        f"{at:%Y-%m-%d %H:%M:%S} UTC",
+        f"{at:%b} {at.day}{year}, {at:%H:%M:%S}" if seconds else f"{at:%b} {at.day}{year}, {at:%H:%M}",
     )
 
 
@@ -102,10 +108,15 @@ def money(value: float | None) -> str:
     return f"{sign}${abs(value):,.2f}" if cents else f"{sign}${abs(value):,.0f}"
 
 
+def dollars(value: float | None) -> str:
+    """$750: an amount that is estimated, to the dollar; below ten with cents; – for None."""
+    return money(value if value is None or abs(value) < 10 else round(value))
+
+
 def money_short(value: float | None) -> str:
     """$21.5M, $340k: an amount to be taken in at a glance; below 10,000 in full."""
     if value is None or abs(value) < 10_000:
-        return money(value)
+        return dollars(value)
     sizes = ((1_000_000_000, "B"), (1_000_000, "M"), (1000, "k"))
     size, unit = next(one for one in sizes if abs(value) >= one[0] * 0.9995)
     told = (
@@ -158,6 +169,20 @@ def _badge(word: object, tone: str | None = None) -> Markup:
     )
 
 
+def _ticked(written: str) -> Markup:
+    """What stands between backticks as code."""
+    parts = written.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts)
+    )
+
+
+def _breakable(written: str) -> Markup:
+    """An address that may go on in the next line before its @."""
+    name, at, host = written.partition("@")
+    return Markup("{}<wbr>{}").format(name, at + host) if at else Markup.escape(name)
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
@@ -168,7 +193,9 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         moment=_moment, ago=_moment, stamp=_stamp, day=_day, plain=_plain, badge=_badge,
-        count=count, money=money, money_short=money_short, percent=percent, signed=signed,
+        count=count, money=money, dollars=dollars, money_short=money_short, percent=percent, signed=signed,
+        ticked=_ticked, step_name=name_step, rule=tell_rule, template_text=tell_template, properties=tell_properties,
+        browser_name=name_browser, worded=tell_value, breakable=_breakable,
     )  # fmt: skip
     environment.globals.update(
         spark=charts.spark, line_chart=charts.line_chart, diverging=charts.diverging, percent_of=percent
@@ -186,7 +213,9 @@ def linker(path: str, query: Mapping[str, Any]) -> Callable[..., str]:
     """
 
     def link(**changes: Any) -> str:
-        wanted = {key: value for key, value in query.items() if key not in ("told", "cursor")} | changes
+        wanted = {
+            key: value for key, value in query.items() if key not in ("told", "refused", "cursor")
+        } | changes
         pairs = urlencode(
             {key: value for key, value in wanted.items() if value not in (None, "", [])}, doseq=True
         )
@@ -207,22 +236,29 @@ def _navigation(path: str, me: Principal | None) -> list[tuple[str, list[tuple[s
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """One page. Everything in `values` is escaped.
+    """One page for whoever asks; see `write_page`."""
+    me: Principal | None = getattr(request.state, "principal", None)
+    return HTMLResponse(write_page(request, template, values, me=me, csrf=csrf_of(request)), status)
+
+
+def write_page(
+    request: Request, template: str, values: Mapping[str, Any], *, me: Principal | None, csrf: str
+) -> str:
+    """The text of one page. Everything in `values` is escaped.
 
     Every template also has `me` (who looks, or None), `may(permission)`, `csrf` for its forms, `link(**changes)` to
-    itself with another query, `now`, and `flash`: what the last action told, unless the page shows `told` itself.
+    itself with another query, `now`, and what the last action told (`flash`) or why it was refused.
     """
-    me: Principal | None = getattr(request.state, "principal", None)
     query = {key: request.query_params.getlist(key) for key in request.query_params}
     given: dict[str, Any] = {
         "path": request.url.path,
         "me": me,
-        "csrf": csrf_of(request),
+        "csrf": csrf,
         "may": lambda permission: me is not None and me.may(permission),
         "link": linker(request.url.path, query),
         "navigation": _navigation(request.url.path, me),
         "now": datetime.now(UTC),
-        "flash": "" if "told" in values else request.query_params.get("told", "")[:500],
+        "flash": request.query_params.get("told", "")[:LONGEST_TOLD],
+        "flash_refused": request.query_params.get("refused", "")[:LONGEST_TOLD],
     }
-    page = _templates.get_template(template).render(given | values)
-    return HTMLResponse(page, status)
+    return _templates.get_template(template).render({**given, **values})

@@ -12,16 +12,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.requests import Request
 
 from schemas.errors import InputError
-from store.people import (
-    SignInLink,
-    count_people,
-    note_signed_in,
-    read_link,
-    read_name,
-    set_password,
-    use_link,
-)
+from store.people import count_people, note_signed_in, read_name, set_password
 from store.sessions import hash_token
+from store.sign_in_links import SignInLink, read_link, use_link
 from web.access import check_form, check_origin, session_of
 from web.client_address import address_of
 from web.edge import Edge, EdgeHere

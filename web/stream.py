@@ -1,4 +1,4 @@
-"""Server-sent events: runs, steps, messages, tasks, rewards, health and churn as they change."""
+"""Server-sent events: runs, steps, messages, tasks, rewards, milestones, health and churn as they change."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
 from schemas.access import Principal
 from schemas.errors import InputError
 from store.reading_rows import ChangeRow
 from web.api_runs import Customer
+from web.changes import About
 from web.edge import Edge, EdgeHere, reader_of
 from web.permissions import check_own, own_named
 from web.segment_body import read_instant
@@ -22,7 +23,9 @@ from web.watched_stream import check_listener, while_signed_in
 api = APIRouter(tags=["stream"])
 pages = APIRouter(include_in_schema=False)
 
-KINDS = ("run", "step", "delivery", "task", "reward", "health_changed", "churn_scored", "alert")
+KINDS = (
+    "run", "step", "delivery", "task", "reward", "health_changed", "churn_scored", "milestone", "alert", "playbook",
+)  # fmt: skip
 # What customers hear of themselves: what reached them, and how they are; who works on them and how is not theirs.
 FOR_CUSTOMERS: Mapping[str, Sequence[str] | None] = {
     "delivery": ("accepted", "seen"),
@@ -30,6 +33,7 @@ FOR_CUSTOMERS: Mapping[str, Sequence[str] | None] = {
     "health_changed": None,
 }
 
+OfPage = Annotated[str, Query(max_length=1000, pattern=r"^[^\x00]*$")]
 LastEventId = Annotated[
     str | None, Header(description="The id of the last event seen; what came since is sent first.")
 ]
@@ -43,30 +47,45 @@ async def stream(
     customer: Customer,
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
-    """Changes as `text/event-stream`: events `run`, `step`, `delivery`, `task`, `reward`, `health_changed` and
-    `churn_scored`, a JSON object each. Of the last two `state` is the new level, and those that came in between aren't
-    sent again. Customers hear of themselves alone, and of what reached them: `delivery`, `reward`, `health_changed`.
+    """Changes as `text/event-stream`: events `run`, `step`, `delivery`, `task`, `reward`, `alert`, `playbook`,
+    `health_changed`, `churn_scored` and `milestone`, a JSON object each. Of the last three `state` is the new level or
+    the milestone's type, and those that came in between aren't sent again. Customers hear of themselves alone, and of
+    what reached them: `delivery`, `reward`, `health_changed`.
     """
     if caller.may("read"):
-        return _answer(request, edge, customer, last_event_id)
+        return _answer(request, edge, About(customer), last_event_id)
     check_own(caller, customer or caller.customer, "read")
-    return _answer(request, edge, caller.customer, last_event_id, to_customer=True)
+    assert caller.customer is not None
+    return _answer(request, edge, About(caller.customer), last_event_id, to_customer=True)
 
 
 @pages.get("/changes", dependencies=[Depends(reader_of)])
-async def changes(request: Request, edge: EdgeHere, last_event_id: LastEventId = None) -> StreamingResponse:
-    """The same for our pages; it ends when their reader's session does."""
+async def changes(
+    request: Request,
+    edge: EdgeHere,
+    customer: OfPage = "",
+    run: Annotated[str, Query(pattern=r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$")] = "",
+    playbook: OfPage = "",
+    last_event_id: LastEventId = None,
+) -> StreamingResponse:
+    """The same for our pages; it ends when their reader's session does.
+
+    A page about one customer, run or playbook hears of that alone. Of a customer's or a run's a `page` event tells of
+    everything else on it. The event `listening` says that from now on nothing is missed.
+    """
     check_listener(request)
-    return _answer(request, edge, None, last_event_id)
+    about = About(customer or None, run or None, playbook or None, page=True)
+    return _answer(request, edge, about, last_event_id, to_page=True)
 
 
 def _answer(
     request: Request,
     edge: Edge,
-    customer: str | None,
+    about: About,
     last_event_id: str | None,
     *,
     to_customer: bool = False,
+    to_page: bool = False,
 ) -> StreamingResponse:
     since = None
     if last_event_id:
@@ -74,7 +93,7 @@ def _answer(
             since = read_instant(last_event_id)
         except ValueError:
             raise InputError("Last-Event-ID is no id of ours.", remedy="Leave it out.") from None
-    said = _write(edge, customer, since, to_customer=to_customer)
+    said = _write(edge, about, since, to_customer=to_customer, to_page=to_page)
     return StreamingResponse(
         while_signed_in(edge, getattr(request.state, "session", None), said),
         media_type="text/event-stream",
@@ -83,14 +102,15 @@ def _answer(
 
 
 async def _write(
-    edge: Edge, customer: str | None, since: datetime | None, *, to_customer: bool
+    edge: Edge, about: About, since: datetime | None, *, to_customer: bool, to_page: bool
 ) -> AsyncGenerator[bytes, None]:
     yield b"retry: 2000\n\n"
-    async for found in edge.changes.follow(since):
+    async for found in edge.changes.follow(since, about):
         change = _for_customer(found) if to_customer and found is not None else found
         if found is None:
-            yield b": still here\n\n"
-        elif change is not None and (customer is None or change.user_id == customer):
+            yield b"event: listening\ndata: {}\n\n" if to_page else b": still here\n\n"
+            to_page = False
+        elif change is not None:
             data = msgspec.json.encode(change.model_dump(mode="json"))
             at = change.at.astimezone(UTC).isoformat()
             yield b"id: %b\nevent: %b\ndata: %b\n\n" % (at.encode(), change.kind.encode(), data)

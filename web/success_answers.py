@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Literal
 
@@ -58,15 +57,15 @@ class HealthScore(Row):
     risk_level: Literal["healthy", "at_risk", "critical", "unknown"]
     enhanced_score: int | None
     influencer: bool | None
-    breakdown: Mapping[str, int] | None = Field(
+    breakdown: dict[str, int] | None = Field(
         description="By factor, camelCase: loginFrequency, featureAdoption, clientEngagement, supportHealth, "
         "billingHealth, onboardingProgress where the model is segment-weighted. Null unless includeBreakdown."
     )
-    recommendations: Sequence[str]
+    recommendations: list[str]
     next_review_date: date | None
     calculated_at: datetime
     model: str
-    history: Sequence[HealthOfDay]
+    history: list[HealthOfDay]
     cohort: CohortPlace
     projection: Projection | None
 
@@ -128,7 +127,7 @@ class Explanation(Row):
     base: float
     score: float
     composite: float = Field(description="The named factors by their weights, 0 to 1.")
-    reasons: Sequence[NamedReason]
+    reasons: list[NamedReason]
 
 
 class PredictionAnswerRow(Row):
@@ -144,10 +143,10 @@ class PredictionAnswerRow(Row):
     predicted_churn_date: date | None
     earliest_churn_date: date | None
     latest_churn_date: date | None
-    within: Mapping[str, float] | None
-    factors: Sequence[NamedFactor]
-    reasons: Sequence[NamedReason]
-    recommended_actions: Sequence[str]
+    within: dict[str, float] | None
+    factors: list[NamedFactor]
+    reasons: list[NamedReason]
+    recommended_actions: list[str]
     ltv_at_risk: float | None
     prevention_cost: float | None
     confidence: Literal["high", "medium", "low"]
@@ -191,7 +190,7 @@ class PredictionList(Answer):
         }
     )  # fmt: skip
 
-    predictions: Sequence[PredictionAnswerRow]
+    predictions: list[PredictionAnswerRow]
     total: int
     total_at_risk: int
     total_ltv_at_risk: float

@@ -22,7 +22,6 @@ from web.success_answers import (
     CohortPlace,
     Explanation,
     HealthOfDay,
-    NamedFactor,
     NamedReason,
     PredictionAnswerRow,
 )
@@ -45,7 +44,7 @@ def tell_stored(row: StoredPrediction, catalogue: Catalogue) -> PredictionAnswer
             "latest_churn_date": row.latest_churn_date,
             "within": _within(within if None not in within else None),
             "factors": _factors(row.prediction_factors),
-            "reasons": [tell_reason(Reason(one["signal"], one["effect"]), catalogue) for one in row.reasons],
+            "reasons": [_reason(one["signal"], one["effect"], catalogue) for one in row.reasons],
             "recommended_actions": choose_actions(
                 row.prediction_factors, row.risk_level, urgency, multi_channel
             ),
@@ -106,12 +105,7 @@ def tell_explanation(made: Prediction, catalogue: Catalogue) -> Explanation:
 
 def tell_reason(reason: Reason, catalogue: Catalogue) -> NamedReason:
     """A reason by the signals that it is about: a rule's own text would say on which side of it the customer is."""
-    signal = catalogue.signals.get(reason.signal)
-    if signal is not None:
-        return NamedReason(signal=signal.name, about=signal.about, effect=reason.effect)
-    named = dict.fromkeys(word for word in _WORD.findall(reason.signal) if word in catalogue.signals)
-    about = "What these signals come to together." if named else "What the model knows beside the signals."
-    return NamedReason(signal=" + ".join(named) or "other", about=about, effect=reason.effect)
+    return NamedReason.model_validate(_reason(reason.signal, reason.effect, catalogue))
 
 
 def why_not(assessed: Assessment) -> Literal["younger_than_7_days", "cancelled"] | None:
@@ -146,9 +140,17 @@ def _within(within: tuple[float | None, ...] | None) -> dict[str, float | None] 
     return dict(zip(("30", "60", "90"), within, strict=True)) if within is not None else None
 
 
-def _factors(factors: Mapping[str, float]) -> list[NamedFactor]:
-    told = [
-        NamedFactor(name=name, value=round(factors.get(name, 0.0), 4), weight=weight)
-        for name, weight in WEIGHTS.items()
-    ]
-    return sorted(told, key=lambda one: -one.value * one.weight)
+def _reason(written: str, effect: float, catalogue: Catalogue) -> dict[str, object]:
+    signal = catalogue.signals.get(written)
+    if signal is not None:
+        return {"signal": signal.name, "about": signal.about, "effect": effect}
+    named = dict.fromkeys(word for word in _WORD.findall(written) if word in catalogue.signals)
+    about = "What these signals come to together." if named else "What the model knows beside the signals."
+    return {"signal": " + ".join(named) or "other", "about": about, "effect": effect}
+
+
+def _factors(factors: Mapping[str, float]) -> list[dict[str, object]]:
+    # Plain, as reasons are, too: pydantic makes them with the answer that they are part of, and a page has hundreds.
+    told = [(name, round(factors.get(name, 0.0), 4), weight) for name, weight in WEIGHTS.items()]
+    told.sort(key=lambda one: -one[1] * one[2])
+    return [{"name": name, "value": value, "weight": weight} for name, value, weight in told]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import datetime
 
 from rules.system_status import (
     ORDER,
-    Status,
     Verdict,
     judge_integrations,
     judge_latency,
@@ -19,156 +18,28 @@ from rules.system_status import (
 )
 from schemas.population_run import BATCH_QUEUE
 from store.reading_health import newest_revision, read_revision
-from store.reading_rows import Row
 from store.system_health import SystemReading, read_system
 from web.edge import Edge
+from web.system_answers import (
+    DeadLetterState,
+    LatencyState,
+    ModelState,
+    ParkedChannel,
+    Part,
+    PopulationState,
+    ProviderStanding,
+    QueueState,
+    RoutineState,
+    Serving,
+    SuccessState,
+    SystemHealth,
+    WorkersState,
+)
 from web.temporal_state import QUEUES, TemporalState, TemporalWatch
 
 POPULATION, TRAINING = "holdfast-population", "holdfast-training"
 # Everybody is scored daily; so long after the last run's beginning there should have been another.
 SCORING_LATE_HOURS = 36.0
-
-
-class Part(Row):
-    """One part and how it is; `why` in a sentence."""
-
-    name: str
-    status: Status
-    why: str
-
-
-class QueueState(Row):
-    """One queue: how many wait (100000: at least so many), the oldest since when."""
-
-    name: str
-    waiting: int
-    oldest_at: datetime | None
-    age_seconds: float
-    status: Status
-    why: str
-
-
-class WorkersState(Row):
-    """How many ask a task queue of Temporal for work; null where it couldn't be asked."""
-
-    queue: str
-    pollers: int | None
-
-
-class ProviderStanding(Row):
-    """One provider of one channel, as `/api/providers` has it."""
-
-    channel: str
-    provider: str
-    state: str
-    code: str
-    reason: str
-    failures: int
-    since: datetime
-    until: datetime | None
-
-
-class ParkedChannel(Row):
-    """A channel of which so many complained that only what is critical leaves by it."""
-
-    channel: str
-    since: datetime
-
-
-class PopulationState(Row):
-    """The newest run over everybody; `progress` 0–1, null where there is none yet. `nextAt`: null where Temporal says
-    none.
-    """
-
-    day: date | None
-    started_at: datetime | None
-    finished_at: datetime | None
-    customers: int
-    scored: int
-    failed: int
-    progress: float | None
-    next_at: datetime | None
-
-
-class Serving(Row):
-    """What predicts churn now, of one kind: model, or health (the health score alone)."""
-
-    kind: str
-    version: str
-    trained_at: datetime
-    promoted_at: datetime | None
-
-
-class ModelState(Row):
-    """The newest report on the churn model: accuracy never without the majority rate and AUC beside it."""
-
-    day: date | None
-    at: datetime | None
-    drift: str
-    accuracy: float | None
-    majority_rate: float | None
-    auc: float | None
-    judged: int | None
-    why: Sequence[str]
-    serving: Sequence[Serving]
-    trained_at: datetime | None
-    next_training_at: datetime | None
-
-
-class SuccessState(Row):
-    """Treated runs that ended within 24 hours, of which success was measured."""
-
-    measured: int
-    succeeded: int
-    share: float | None
-
-
-class LatencyState(Row):
-    """From claiming a message to its provider's taking it, over the last hour."""
-
-    messages: int
-    p50_seconds: float | None
-    p95_seconds: float | None
-
-
-class RoutineState(Row):
-    """What Temporal starts by itself."""
-
-    name: str
-    note: str
-    paused: bool
-    last_at: datetime | None
-    next_at: datetime | None
-
-
-class DeadLetterState(Row):
-    """What couldn't be taken within 24 hours, for one reason."""
-
-    code: str
-    times: int
-    last_at: datetime
-    reason: str
-
-
-class SystemHealth(Row):
-    """How the system is as of `at`. `status` is the gravest of its parts."""
-
-    success: bool = True
-    at: datetime
-    status: Status
-    parts: Sequence[Part]
-    queues: Sequence[QueueState]
-    workers: Sequence[WorkersState]
-    providers: Sequence[ProviderStanding]
-    parked_channels: Sequence[ParkedChannel]
-    population: PopulationState
-    model: ModelState
-    intervention_success: SuccessState
-    latency: LatencyState
-    routines: Sequence[RoutineState]
-    dead_letters: int
-    dead_letter_codes: Sequence[DeadLetterState]
-    open_alerts: Mapping[str, int]
 
 
 async def read_system_health(edge: Edge, watch: TemporalWatch) -> SystemHealth:

@@ -94,7 +94,9 @@ def make_timeline(
     line += [_command(change) for change in changes if change.action in _COMMANDS]
     line.sort(key=lambda happening: happening.at)
     if run.ended_at is not None:
-        line.append(Happening(run.ended_at, "end", "Ended", run.outcome or "ended", run.reason or ""))
+        # What is taken back afterwards, a reward say, comes after the end.
+        place = next((at for at, one in enumerate(line) if one.at > run.ended_at), len(line))
+        line.insert(place, Happening(run.ended_at, "end", "Ended", run.outcome or "ended", run.reason or ""))
         return line
     line += [
         Happening(

@@ -12,8 +12,8 @@ from starlette.requests import Request
 
 from rules.consent import CONSENT_CHANNELS
 from schemas.catalogue import load_catalogue
-from schemas.errors import NotFoundError, UnavailableError
-from schemas.link_token import LinkKey, LinkToken, Purpose
+from schemas.errors import NotFoundError
+from schemas.link_token import LinkToken
 from scoring.moving import make_mover
 from store.contact import declare_consents, load_consents
 from store.customers import load_customers, lock_customers
@@ -25,6 +25,7 @@ from store.suppressions import load_suppressions
 from web.edge import Edge, EdgeHere
 from web.forms import read_form
 from web.rendering import render
+from web.signed_links import link_key, read_link
 from web.wishes import Section, find_changes, list_sections, refuse_all
 
 # Whoever has the link may: mail programs press it for people, without a key, a cookie or an Origin.
@@ -40,14 +41,14 @@ WHAT = {
 @router.api_route("/u/{written}", methods=["GET", "HEAD"])
 async def ask(request: Request, edge: EdgeHere, written: str) -> HTMLResponse:
     """A page with one button. It changes nothing: scanners of mails open every link."""
-    token = _read(edge, written, "unsubscribe")
+    token = read_link(edge, written, "unsubscribe")
     return render(request, "unsubscribe.html", done=False, what=_what(token), topic=token.topic)
 
 
 @router.post("/u/{written}")
 async def unsubscribe(request: Request, edge: EdgeHere, written: str) -> HTMLResponse:
     """Withdraw consent to what the message was, at once and without a redirect; again and again is the same."""
-    key, token = _key(edge), _read(edge, written, "unsubscribe")
+    key, token = link_key(edge), read_link(edge, written, "unsubscribe")
     channels = (token.channel,) if token.channel else CONSENT_CHANNELS
     words = {(channel, token.topic): False for channel in channels}
     async with edge.database.transaction() as connection:
@@ -69,7 +70,7 @@ async def preferences(
     request: Request, edge: EdgeHere, written: str, saved: str | None = None
 ) -> HTMLResponse:
     """A switch for each channel and topic."""
-    token = _read(edge, written, "preferences")
+    token = read_link(edge, written, "preferences")
     async with edge.database.transaction() as connection:
         sections, _ = await _load(connection, token.customer_id)
     shown = [switch.word for section in sections for switch in section.switches if switch.on]
@@ -79,7 +80,7 @@ async def preferences(
 @router.post("/preferences/{written}")
 async def save(request: Request, edge: EdgeHere, written: str) -> RedirectResponse:
     """Note what was turned on or off."""
-    token = _read(edge, written, "preferences")
+    token = read_link(edge, written, "preferences")
     fields = await read_form(request, most=MOST_FIELDS)
     async with edge.database.transaction() as connection:
         await lock_customers(connection, [token.customer_id])
@@ -147,25 +148,6 @@ async def _load(connection: Connection, customer_id: str) -> tuple[list[Section]
     return list_sections(await load_policy(connection), profile, consent, suppressed), consent
 
 
-def _key(edge: Edge) -> LinkKey:
-    if edge.shared.secret_key is None:
-        raise UnavailableError(
-            "This can't be done here just now.",
-            remedy="Try again later, or answer the message and say what you want to get.",
-        )
-    return LinkKey(edge.shared.secret_key)
-
-
-def _read(edge: Edge, written: str, purpose: Purpose) -> LinkToken:
-    token = _key(edge).read(written, purpose)
-    if token is None:
-        raise NotFoundError(
-            "This link is not complete, or it isn't ours.",
-            remedy="Copy the whole link from the message, or answer the message and say what you want to get.",
-        )
-    return token
-
-
 def _what(token: LinkToken) -> str:
     return WHAT.get(token.channel, token.channel)
 
@@ -174,8 +156,3 @@ def _source(token: LinkToken) -> str:
     """What a consent's row says of where it comes from: the link, and the message that it stood in."""
     name = "unsubscribe link" if token.purpose == "unsubscribe" else "preferences page"
     return f"{name}, delivery {token.delivery_id}" if token.delivery_id else name
-
-
-def _evidence(token: LinkToken) -> dict[str, str]:
-    """What shows it: whoever had this signed link pressed its button."""
-    return {"link": token.purpose} | ({"delivery": token.delivery_id} if token.delivery_id else {})

@@ -64,18 +64,17 @@ class UserTokens:
     async def read(self, token: str) -> Principal:
         """Whom the token names. Raises TokenError; UnavailableError while the issuer's keys can't be had."""
         claims = await self._verify(token)
-        if claims["exp"] - datetime.now(UTC).timestamp() > LONGEST.total_seconds() + LEEWAY_SECONDS:
+        if claims["exp"] > datetime.now(UTC).timestamp() + LONGEST.total_seconds() + LEEWAY_SECONDS:
             raise TokenError(f"The token is good for longer than {LONGEST.total_seconds() / 3600:.0f} hours.")
         subject, role = claims["sub"], claims.get("role", "customer")
         if not isinstance(role, str) or role not in ROLES:
             raise TokenError("The token's role is none of ours.")
-        if not subject.strip() or len(subject) > LONGEST_NAME or "\x00" in subject:
+        if not subject.strip() or len(subject) > LONGEST_NAME or not _is_storable(subject):
             raise TokenError("The token's sub names nobody.")
-        name = claims.get("name")
         return Principal(
             kind="token",
             id=subject,
-            name=name[:LONGEST_NAME] if isinstance(name, str) and name.strip() else subject,
+            name=_read_name(claims.get("name")) or subject,
             role=role,
             customer=subject if role == "customer" else None,
         )
@@ -110,3 +109,15 @@ class UserTokens:
                 return key
             raise TokenError("No key that its issuer publishes signed the token.")
         raise TokenError("The token is signed by a method that isn't let in here.")
+
+
+def _read_name(claimed: object) -> str:
+    """What people are shown, of characters that are seen: it is kept with whatever its bearer does."""
+    if not isinstance(claimed, str):
+        return ""
+    return "".join(c for c in " ".join(claimed.split()) if c.isprintable())[:LONGEST_NAME].strip()
+
+
+def _is_storable(text: str) -> bool:
+    # Half of a surrogate pair may be written in JSON, and is no text.
+    return "\x00" not in text and not any("\ud800" <= c <= "\udfff" for c in text)

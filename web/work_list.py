@@ -22,7 +22,7 @@ class TaskItem(TaskRow):
 def describe_task(row: TaskRow, now: datetime) -> TaskItem:
     """The row, with how it stands at `now`."""
     sla = sla_of(row.due_at, row.remind_at, row.closed_at or now)
-    return TaskItem.model_validate({**row.model_dump(by_alias=False), "sla": sla})
+    return TaskItem.model_validate({**dict(row), "sla": sla})
 
 
 async def read_work_list(

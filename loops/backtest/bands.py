@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from schemas.catalogue import Catalogue, load_catalogue
@@ -18,6 +18,7 @@ from scoring.health import Scorer
 from scoring.leaving import Stay, trace_stay
 from scoring.separation import Judged, Separation, judge_bands
 from scoring.signals import ages
+from scoring.training import midnight
 from store import signals
 from store.database import Connection, Database
 from store.outcomes import load_outcomes
@@ -167,8 +168,3 @@ def _days(start: datetime, end: datetime, every: timedelta) -> Iterator[date]:
     while midnight(day) < end:
         yield day
         day += timedelta(days=step)
-
-
-def midnight(day: date) -> datetime:
-    """The instant at which a UTC day begins."""
-    return datetime.combine(day, time(), UTC)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from activities.routing import picks_channel
-from loops.backtest.past_customer import Span
+from loops.backtest.span import Span
 from schemas.nesting import walk
 from schemas.plan import Act, CompiledPlaybook
 from scoring.detection import Detection
-from store.past_reading import KeptPast
+from store.kept_past import KeptPast
 
 # Events known so much later than they happened were imported rather than told.
 _LATE = timedelta(days=2)

@@ -5,38 +5,31 @@ from __future__ import annotations
 import bisect
 import copy
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from activities.facts import HISTORY_DAYS, Known, assemble
 from activities.past_scores import DAYS as SCORE_DAYS
 from activities.past_scores import SCORE
-from loops.backtest.reworking import believe, rework_series
+from loops.backtest.kept_days import KeptDays
+from loops.backtest.reworking import believe
+from loops.backtest.span import Span, utc_midnight_before
 from loops.simulation.happening import Happening
 from rules.needs import Needs
 from schemas.catalogue import Catalogue
-from schemas.condition import Value
 from schemas.facts import Event, Facts
 from scoring.health import Scorer
 from scoring.replay import DailySums, rightly_typed
 from scoring.signals import move_signals, tally_events
 from store.customers import PROFILE_TRAITS, Customer
-from store.past_reading import KeptPast, KnownEvent
-from store.repairs import first_midnight, missing_days
+from store.kept_past import KeptPast, KnownEvent
+from store.repairs import first_midnight
 from store.signals import StoredSignals
 
 _DAY = timedelta(days=1)
 # What no window reaches any more costs little to keep for some days.
 _TIDY_DAYS = 5
-
-
-@dataclass(frozen=True)
-class Span:
-    """The stretch of time that is played: `start` included, `end` not."""
-
-    start: datetime
-    end: datetime
 
 
 class PastCustomer:
@@ -73,9 +66,7 @@ class PastCustomer:
         self._row = StoredSignals(past.customer.id)
         self._sums = DailySums()
         self._events: list[tuple[datetime, str, Event]] = []
-        self._scores: dict[date, int] = {}
-        self._kept: set[date] = set()
-        self._history: dict[str, list[tuple[date, Value]]] = {}
+        self._days = KeptDays(needs.history, catalogue, scorer)
         self._consents, self._suppressed = past.consents, past.suppressed
         traits = {name for event in past.events for name in event.traits}
         base = {name: value for name, value in past.customer.profile.items() if name not in traits}
@@ -94,7 +85,7 @@ class PastCustomer:
     @property
     def told(self) -> Iterable[Event]:
         """Everything that ever happened to the customer, as the signals are moved on by it."""
-        return (Event(event.name, event.at, event.traits or event.properties) for _, event in self._arrivals)
+        return (event.event for _, event in self._arrivals)
 
     @property
     def next_at(self) -> datetime | None:
@@ -111,9 +102,8 @@ class PastCustomer:
         """The same customer at the same moment, to be moved on by a run; people do `deeds`."""
         other = copy.copy(self)
         other._sums = self._sums.copy()
-        other._events, other._scores = list(self._events), dict(self._scores)
-        other._taken = list(self._taken)
-        other._history = {name: list(days) for name, days in self._history.items()}
+        other._days = self._days.copy()
+        other._events, other._taken = list(self._events), list(self._taken)
         other._ahead = sorted([*self._ahead, *deeds], key=lambda one: one.at)
         other.effects = []
         return other
@@ -134,7 +124,7 @@ class PastCustomer:
             changed |= self._apply(self._ahead.pop(0))
         daily = moment >= self._midnight
         if daily:
-            self._midnight = _midnight_of(moment) + _DAY
+            self._midnight = utc_midnight_before(moment) + _DAY
         return frozenset(changed), daily
 
     def look(self, *, daily: bool = False) -> Known:
@@ -158,27 +148,17 @@ class PastCustomer:
         else:
             changed = self._move(batch)
         since = min(wrong, default=None)
-        if since is not None and since <= self.now.date() and self._rework(since):
-            changed |= {SCORE, *self._needs.history}
+        if since is not None and since <= self.now.date():
+            happened = [one.event for one in self._taken]
+            if self._days.rework(happened, since, self.now, self.born):
+                changed |= {SCORE, *self._needs.history}
         return changed
-
-    def _rework(self, since: date) -> bool:
-        """Make the days from `since` on right; whether there were any."""
-        events = [Event(one.name, one.at, one.traits or one.properties) for one in self._taken]
-        kept = {day for series in self._history.values() for day, _ in series} | self._scores.keys()
-        days = {day for day in kept if day >= since}
-        if events:
-            days |= set(missing_days(since, self.now, min(e.at for e in events), self.born, days))
-        rework_series(
-            events, days, self._scores, self._history, catalogue=self._catalogue, scorer=self._scorer
-        )
-        return bool(days)
 
     def _move(self, batch: list[KnownEvent]) -> set[str]:
         self._known = None
         self._taken += batch
         batch = sorted(batch, key=lambda event: event.at)
-        events = [Event(one.name, one.at, one.traits or one.properties) for one in batch]
+        events = [one.event for one in batch]
         moved = move_signals(self._row.values, self._row.stamps, events, self._catalogue)
         self._row = StoredSignals(
             self._row.customer_id, {**self._row.values, **moved.signals}, {**self._row.stamps, **moved.stamps}
@@ -219,9 +199,9 @@ class PastCustomer:
                 self._sums.rows,
                 now=now,
                 catalogue=self._catalogue,
-                scores=self._scores,
+                scores=self._days.scores,
                 scorer=self._scorer,
-                history={name: tuple(days) for name, days in self._history.items()},
+                history={name: tuple(days) for name, days in self._days.history.items()},
                 events=tuple(kept[2] for kept in self._events[:seen]),
             )
             facts = replace(
@@ -235,21 +215,9 @@ class PastCustomer:
     def _keep_day(self, known: Known) -> None:
         """The first daily look of a day is what the day's row keeps."""
         day = self.now.date()
-        if day in self._kept or self.born > _midnight_of(self.now):
+        if day in self._days or self.born > utc_midnight_before(self.now):
             return
-        self._kept = {day}
-        values = rightly_typed(known.stored.values)
-        score = values.get(SCORE)
-        if isinstance(score, int | float):
-            # The score of today is always that of now: see `derive_signals`.
-            self._scores[day] = int(score)
-        oldest = day - timedelta(days=HISTORY_DAYS)
-        for name in self._needs.history:
-            days = [one for one in self._history.get(name, ()) if one[0] >= oldest]
-            if name in values:
-                days.append((day, values[name]))
-            self._history[name] = days
-        self._scores.pop(day - timedelta(days=SCORE_DAYS + 1), None)
+        self._days.keep(day, rightly_typed(known.stored.values))
         if day.toordinal() % _TIDY_DAYS == 0:
             self._sums.forget_before(day - timedelta(days=self._catalogue.tally_days))
         self._known = None
@@ -260,15 +228,12 @@ class PastCustomer:
         """Bring everything up to the start of the span, or to the customer's first moment in it."""
         start = self._span.start
         if past.days:
-            oldest = start.date() - timedelta(days=SCORE_DAYS)
-            self._scores = {day: int(value) for day, value in past.days.get(SCORE, ()) if day >= oldest}
-            self._kept = {day for day, _ in past.days.get(SCORE, ()) if day == start.date()}
-            self._history = {name: list(past.days.get(name, ())) for name in self._needs.history}
+            self._days.restore(past.days, start.date())
         elif self.born < start:
             self._work_out_days(start)
         self.now = max(start, self.born)
         # At the start everybody is looked at.
-        self._midnight = start if self.born <= start else _midnight_of(self.born) + _DAY
+        self._midnight = start if self.born <= start else utc_midnight_before(self.born) + _DAY
         while self._next < len(self._arrivals) and self._arrivals[self._next][0] < start:
             self._next += 1
         before = believe([event for known_at, event in self._arrivals[: self._next]])
@@ -282,7 +247,7 @@ class PastCustomer:
     def _work_out_days(self, start: datetime) -> None:
         """No days were recorded: what each midnight's look would have kept."""
         days = HISTORY_DAYS if self._needs.history else SCORE_DAYS
-        midnight = _midnight_of(start)
+        midnight = utc_midnight_before(start)
         for back in range(days, 0 if midnight == start else -1, -1):
             moment = midnight - back * _DAY
             if self.born > moment:
@@ -291,13 +256,9 @@ class PastCustomer:
             self.pass_to(moment)
             self.look(daily=True)
         self._next, self._known = 0, None
-        self._customer = replace(
-            self._customer,
-            profile={k: v for k, v in self._customer.profile.items() if k not in self._traits()},
-        )
-
-    def _traits(self) -> set[str]:
-        return {name for _, event in self._arrivals for name in event.traits}
+        traits = {name for _, event in self._arrivals for name in event.traits}
+        profile = {name: value for name, value in self._customer.profile.items() if name not in traits}
+        self._customer = replace(self._customer, profile=profile)
 
     # As a run sees it.
 
@@ -330,10 +291,6 @@ class PastCustomer:
     def undergo(self, effects: Iterable[Happening]) -> None:
         """Let happen what a run brought about, each in its time."""
         self._ahead = sorted([*self._ahead, *effects], key=lambda one: one.at)
-
-
-def _midnight_of(moment: datetime) -> datetime:
-    return datetime.combine(moment.astimezone(UTC).date(), time(), UTC)
 
 
 def _merge(profile: Mapping[str, Any], traits: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from activities.health import load_scorer
 from activities.past_scores import SCORE
 from activities.versions import Version
 from loops.backtest.limits import describe_limits
-from loops.backtest.past_customer import PastCustomer, Span
+from loops.backtest.past_customer import PastCustomer
 from loops.backtest.result import BacktestResult, Entrant
 from loops.backtest.rounds import NEVER, Played, Rounds, Say
+from loops.backtest.span import Span
 from loops.backtest.watcher import Door, Watcher
 from loops.simulation.simulator import Simulator
 from loops.triggers import prepare_triggers
@@ -37,7 +38,8 @@ from scoring.detection import Course, judge_flags, trace_status
 from scoring.health import Scorer
 from store.activity import PRESENCE_EVENTS
 from store.database import Database
-from store.past_reading import KeptPast, load_pasts, sample_customers
+from store.kept_past import KeptPast
+from store.past_reading import load_pasts, sample_customers
 from store.planning import read_only
 from store.playbooks import Published
 

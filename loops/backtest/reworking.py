@@ -13,7 +13,7 @@ from scoring.health import Scorer
 from scoring.replay import rightly_typed
 from scoring.rework import foretold_names, replay_midnights
 from scoring.signals import derive_signals, tally_events
-from store.past_reading import KnownEvent
+from store.kept_past import KnownEvent
 
 
 def believe(told: Iterable[KnownEvent]) -> list[KnownEvent]:

@@ -19,7 +19,7 @@ from loops.simulation.simulator import Case, Simulator
 from rules.calendar import midnight_before, next_midnight
 from schemas.plan import Act
 from schemas.sent import Sent
-from store.past_reading import KeptPast, RecordedRun
+from store.kept_past import KeptPast, RecordedRun
 
 # A run on record is the one that is played anew if it began so near.
 _SAME_ENTRY = timedelta(hours=1)

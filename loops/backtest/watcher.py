@@ -11,7 +11,8 @@ from activities.facts import Known
 from activities.interruptions import find_interruption
 from activities.routing import open_channels
 from activities.versions import Version
-from loops.backtest.past_customer import PastCustomer, Span
+from loops.backtest.past_customer import PastCustomer
+from loops.backtest.span import Span
 from loops.simulation.happening import Happening
 from loops.triggers import Trigger
 from rules.entry import Candidate, OpenRun, decide_entries, key_of_run
@@ -19,7 +20,7 @@ from rules.instants import earliest
 from rules.reference import explain
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
-from store.past_reading import RecordedRun
+from store.kept_past import RecordedRun
 from store.runs import Run
 
 # A held-out customer without a goal's window is observed for so long.

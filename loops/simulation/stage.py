@@ -9,7 +9,8 @@ from pathlib import Path
 from activities.registry import find_step_types
 from schemas.catalogue import Catalogue
 from schemas.errors import PlaybookError, SettingError
-from schemas.loader import POLICY_FILE, Loaded, load_paths
+from schemas.file_selection import POLICY_FILE
+from schemas.loader import Loaded, load_paths
 from schemas.nesting import walk
 from schemas.plan import Act, CompiledPlaybook
 from schemas.policy import Policy

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from scoring.churning.choosing import Say
 from scoring.churning.columns import Floats, Integers, Table, take
 from scoring.churning.fitting import Settings, fit
 from scoring.churning.folds import Fold
 from scoring.churning.measures import Measures, majority, measure
 from scoring.churning.model import predict
-from scoring.churning.planning import Say
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.errors import InputError
+from scoring.churning.choosing import CURVES_FROM_EVENTS, Choice, Say, choose_shape, list_shapes
 from scoring.churning.columns import Floats, Integers, Numbers, Table, take
 from scoring.churning.inspection import Note, inspect
 from scoring.churning.model import FORMAT, Calibration, ChurnModel, Training
-from scoring.churning.planning import (
-    CURVES_FROM_EVENTS,
-    Choice,
-    Say,
-    choose_shape,
-    list_shapes,
-    plan_shapes,
-    refit,
-    spread_rows,
-)
+from scoring.churning.planning import plan_shapes, refit, spread_rows
 from scoring.churning.solving import solve
 
 FEWEST_EVENTS = 10

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from schemas.errors import InputError
+from scoring.churning.choosing import Choice, Say, choose_shape, list_shapes
 from scoring.churning.columns import Floats, Integers, Table, take
 from scoring.churning.design import round_digits
 from scoring.churning.fitting import (
@@ -17,7 +18,7 @@ from scoring.churning.fitting import (
     fingerprint,
 )
 from scoring.churning.model import Terms, add_terms
-from scoring.churning.planning import Choice, Plan, Say, choose_shape, list_shapes, plan_shapes, refit
+from scoring.churning.planning import Plan, plan_shapes, refit
 from scoring.churning.solving import solve
 from scoring.hazard.model import (
     FORMAT,

@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 
 from schemas.errors import InputError
+from scoring.churning.choosing import Say
 from scoring.churning.columns import Categories, Floats, Integers, Table, take
 from scoring.churning.design import Fixed
 from scoring.churning.fitting import FEWEST_EVENTS
 from scoring.churning.folds import SEED
 from scoring.churning.inspection import inspect
-from scoring.churning.planning import Say
 from scoring.hazard.snapshots import Snapshots
 from scoring.hazard.weeks import (
     BILLING,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -36,16 +34,6 @@ class DayScores:
     def none(cls, n: int) -> DayScores:
         """No score of any day."""
         return cls(np.full((n, DAYS), NO_SCORE, np.int16))
-
-
-def day_scores(scores: Sequence[Mapping[date, int]], today: date) -> DayScores:
-    """Scores by UTC day, a mapping per row, as columns; other days are left out."""
-    found = DayScores.none(len(scores))
-    for row, by_day in enumerate(scores):
-        for day, score in by_day.items():
-            if 0 <= (ago := (today - day).days) < DAYS:
-                found.values[row, ago] = score
-    return found
 
 
 def with_today(past: DayScores, score: Scores) -> DayScores:

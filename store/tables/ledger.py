@@ -65,6 +65,8 @@ deliveries = Table(
     Index("deliveries_address_hash_idx", "channel", "address_hash", "claimed_at"),
     Index("deliveries_created_at_idx", "created_at"),
     Index("deliveries_settled_at_idx", "settled_at"),
+    # Few are: those that were shown in the product.
+    Index("deliveries_seen_at_idx", "seen_at", postgresql_where=text("seen_at IS NOT NULL")),
     # What the outbox narrows by; nearly all are accepted, and those are listed by their time.
     Index("deliveries_state_idx", "state", "created_at", postgresql_where=text("state <> 'accepted'")),
     Index(
@@ -128,6 +130,8 @@ tasks = Table(
     ),
     Index("tasks_customer_id_idx", "customer_id", "created_at"),
     Index("tasks_closed_at_idx", "closed_at"),
+    # What changed lately, for those who watch.
+    Index("tasks_changed_idx", text("GREATEST(created_at, closed_at, taken_at, reminded_at)")),
     # The order of work lists: what is open by when it is due, then what is closed, the latest first.
     Index("tasks_pressing_idx", text("closed_at DESC"), "due_at", "id"),
     Index("tasks_assignee_idx", "assignee", "due_at", postgresql_where=text("state = 'open'")),
@@ -195,4 +199,5 @@ rewards = Table(
     UniqueConstraint("run_id", "step", "occurrence"),
     Index("rewards_customer_id_idx", "customer_id", "feature"),
     Index("rewards_until_idx", "until", postgresql_where=text("revoked_at IS NULL")),
+    Index("rewards_changed_idx", text("GREATEST(granted_at, revoked_at)")),
 )

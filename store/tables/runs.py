@@ -89,6 +89,7 @@ run_steps = Table(
     Column("at", instant(), nullable=False),
     # What the step gave to later ones, as in {{ steps.ask.status }}.
     Column("output", JSONB, nullable=False, server_default=EMPTY_OBJECT),
+    Index("run_steps_at_idx", "at"),
 )
 
 run_inbox = Table(

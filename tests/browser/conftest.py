@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.integration.conftest import house
 from tests.integration.running_engine import House
@@ -22,7 +22,12 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-Shot = Callable[[Page, str], Awaitable[Path]]
+# Where pictures go; without it none is made, as each takes as long as the page that it is of.
+ARTIFACTS = os.environ.get("HOLDFAST_ARTIFACTS")
+Shot = Callable[[Page, str], Awaitable[None]]
+# What a page may take on a machine that is busy with everything else: whatever fails, fails; it only takes longer to.
+expect.set_options(timeout=30_000)
+TEST_SECONDS = 300
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,6 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker("browser")
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
             item.add_marker(
                 pytest.mark.skipif(BROWSER is None, reason="chromium isn't installed: no page can be driven")
             )
@@ -71,15 +77,12 @@ async def page(web: RunningWeb, browser: Browser) -> AsyncIterator[Page]:
 
 
 @pytest.fixture
-def shot(tmp_path: Path) -> Shot:
-    """Writes a PNG of the whole page, into HOLDFAST_ARTIFACTS where that is set, and gives its path."""
+def shot() -> Shot:
+    """Writes a PNG of the whole page into HOLDFAST_ARTIFACTS, where that is set."""
 
-    async def take(page: Page, name: str) -> Path:
-        directory = Path(os.environ.get("HOLDFAST_ARTIFACTS") or tmp_path)
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / f"{name}.png"
-        await page.screenshot(path=path, full_page=True)
-        return path
+    async def take(page: Page, name: str) -> None:
+        if ARTIFACTS:
+            await page.screenshot(path=Path(ARTIFACTS) / f"{name}.png", full_page=True)
 
     return take
 

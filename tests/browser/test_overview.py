@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from playwright.async_api import Page, expect
+import asyncio
+
+from playwright.async_api import Page, Route, expect
 
 from schemas.plan import Elapsed, Wait
 from tests.browser.conftest import Shot, assert_accessible
@@ -63,15 +65,21 @@ async def test_customers_are_filtered_sorted_by_keyboard_and_kept_as_a_view(
     await expect(rows).to_have_text(["Dan Studio", "Ada Studio"])
     assert await page.evaluate("() => window.same === true && location.search.includes('sort=churn')")
 
-    # "/" goes to the search, and what is typed there is looked for at once.
+    # "/" goes to the search, and what is typed there is looked for at once; to go back is one step, however slowly
+    # it was typed.
     await page.keyboard.press("/")
-    await page.keyboard.type("ada@ex")
+    await page.keyboard.type("ada")
+    await expect(rows).to_have_text(["Ada Studio"])
+    await page.wait_for_url("**search=ada&**")
+    await page.keyboard.type("@ex")
+    await page.wait_for_url("**search=ada%40ex&**")
     await expect(rows).to_have_text(["Ada Studio"])
     await expect(page.get_by_label("Search")).to_be_focused()
     await expect(page.get_by_label("Search")).to_have_value("ada@ex")
     assert await page.evaluate("() => window.same === true")
     await page.go_back()
     await expect(rows).to_have_text(["Dan Studio", "Ada Studio"])
+    await expect(page.get_by_label("Search")).to_have_value("")
 
     await page.get_by_text("Views", exact=True).click()
     await page.get_by_label("Save what is shown as").fill("Worst first")
@@ -83,6 +91,32 @@ async def test_customers_are_filtered_sorted_by_keyboard_and_kept_as_a_view(
     await page.get_by_text("Views", exact=True).click()
     await expect(page.get_by_role("link", name="Worst first")).to_have_attribute("aria-current", "true")
     await assert_accessible(page)
+
+
+async def test_what_was_asked_before_another_query_does_not_come_back_over_it(
+    web: RunningWeb, page: Page
+) -> None:
+    await add_customers(web)
+    asked, let_go = asyncio.Event(), asyncio.Event()
+
+    async def hold_back(route: Route) -> None:
+        if "x-live" in route.request.headers and "risk" not in route.request.url:
+            asked.set()
+            await let_go.wait()
+        await route.continue_()
+
+    await page.route("**/customers*", hold_back)
+    await page.goto(f"{web.address}/customers")
+    await asked.wait()
+    await page.get_by_role("link", name="Critical 2").click()
+    rows = page.locator("tbody th a.name")
+    await expect(rows).to_have_text(["Ada Studio", "Dan Studio"])
+    # The page asks anew, for what is shown now.
+    async with page.expect_response(
+        lambda answer: "x-live" in answer.request.headers and "risk=critical" in answer.url
+    ):
+        let_go.set()
+    await expect(rows).to_have_text(["Ada Studio", "Dan Studio"])
 
 
 async def test_chosen_customers_are_started_after_a_preview_and_their_pages_change_by_themselves(

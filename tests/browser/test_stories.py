@@ -131,9 +131,22 @@ async def test_story_2_a_photographer_who_is_leaving_is_rescued(stage: Stage, pa
     # A call at the policy's price, and the mail.
     assert float(done["cost_to_execute"]) == pytest.approx(12.0, abs=0.1)
     await page.goto(f"{stage.web.address}/runs/{run['id']}")
-    await expect(page.get_by_role("main")).to_contain_text("back-on-track")
+    facts = page.locator("[data-part=facts]")
+    await expect(facts).to_contain_text("goal back-on-track")
+    await expect(facts).to_contain_text(f"Cost ${float(done['cost_to_execute']):.2f}".removesuffix(".00"))
+    await expect(facts).to_contain_text("Value kept $")
+    # What was taken back afterwards comes after the end.
+    happened = await page.get_by_role("region", name="What happened").locator(".timeline li").all_inner_texts()
+    assert "Ended" in happened[-2]
+    assert "taken back" in happened[-1]
     await assert_accessible(page)
     await shot(page, "story-2-result")
+    # The effect can't be told of one customer, but what it cost can.
+    await page.goto(f"{stage.web.address}/playbooks/rescue-declining-supplier/results")
+    told = page.get_by_role("region", name="Did it help, and what did it cost?")
+    await expect(told).to_contain_text("people's time of 1 run that is over")
+    await assert_accessible(page)
+    await shot(page, "story-2-report")
 
 
 async def test_story_3_whoever_stays_away_is_written_to_and_called_until_he_is_back(

@@ -8,13 +8,16 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 from argon2 import PasswordHasher
 
 from channels.settings import parse_smtp_url
 from channels.smtp import SmtpChannel
 from channels.twilio import TwilioSmsChannel
+from tests.integration.open_pages import browser_of
 from tests.integration.running_engine import House, RunningEngine, run_engine
+from tests.integration.web_edge import RunningWeb, run_web
 from tests.standins.smtp import SmtpStandIn
 from tests.standins.twilio import TwilioStandIn
 
@@ -22,12 +25,29 @@ from tests.standins.twilio import TwilioStandIn
 RECORD_TO = os.environ.get("HOLDFAST_RECORD_HISTORIES")
 
 
+_HASHER = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
+_NOBODY = _HASHER.hash("nobody has this password")
+
+
 @pytest.fixture
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords hashed cheaply, where many are tried and how they are hashed isn't looked at."""
-    hasher = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
-    monkeypatch.setattr("web.passwords._hasher", hasher)
-    monkeypatch.setattr("web.passwords._NOBODY", hasher.hash("nobody has this password"))
+    """Passwords hashed cheaply, where somebody signs in and how they are hashed isn't looked at."""
+    monkeypatch.setattr("web.passwords._hasher", _HASHER)
+    monkeypatch.setattr("web.passwords._NOBODY", _NOBODY)
+
+
+@pytest.fixture
+async def web(database_url: str) -> AsyncIterator[RunningWeb]:
+    """A web process whose pages are open to this machine."""
+    async with run_web(database_url, HOLDFAST_PAGES="open") as running:
+        yield running
+
+
+@pytest.fixture
+async def browser(web: RunningWeb) -> AsyncIterator[httpx.AsyncClient]:
+    """What stands in front of the pages of `web`, whichever that is."""
+    async with browser_of(web) as client:
+        yield client
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from scoring.moving import make_mover
 from store import evaluations
 from store.database import Database, PlayedClock
 from store.intake import take_in
-from store.playbooks import publish
+from store.publishing import publish
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = 86400

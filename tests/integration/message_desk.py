@@ -27,7 +27,7 @@ from schemas.policy import Policy
 from schemas.run import StepResult
 from store.contact import record_consent
 from store.intake import take_in
-from store.playbooks import publish
+from store.publishing import publish
 from tests.integration.plans import trigger
 from tests.integration.step_desk import StepDesk, open_desk
 from tests.standins.fcm import FcmStandIn

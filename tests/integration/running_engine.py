@@ -33,7 +33,7 @@ from schemas.settings import Settings
 from scoring.moving import make_mover
 from store.database import Database, Waker
 from store.intake import take_in
-from store.playbooks import publish
+from store.publishing import publish
 from tests.deadlines import end
 from tests.standins.smtp import SmtpStandIn
 from tests.standins.twilio import TwilioStandIn
@@ -47,6 +47,8 @@ SEALS = "off" if os.environ.get("HOLDFAST_RECORD_HISTORIES") else "on"
 CONVERTER = make_data_converter(
     Settings.read({"HOLDFAST_SECRET_KEY": SECRET, "HOLDFAST_SEAL_PAYLOADS": SEALS})
 )
+# What takes a second may take many where every processor is busy with other tests.
+PATIENCE_SECONDS = 60.0
 # Consent is assumed, as most playbooks are tested for something else.
 OPEN = Policy(consent={"email": "assumed", "sms": "assumed"})
 
@@ -97,7 +99,7 @@ class RunningEngine:
         sql: str,
         *,
         holds: Callable[[list[Mapping[str, Any]]], bool] = bool,
-        seconds: float = 30,
+        seconds: float = PATIENCE_SECONDS,
         **parameters: Any,
     ) -> list[Mapping[str, Any]]:
         """Wait until a query gives what is expected; fails with what it gave last."""
@@ -112,7 +114,7 @@ class House:
 
 
 async def eventually(
-    look: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool] = bool, seconds: float = 30
+    look: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool] = bool, seconds: float = PATIENCE_SECONDS
 ) -> Any:
     """Look until it holds; fails with what was seen last."""
     deadline = time.monotonic() + seconds

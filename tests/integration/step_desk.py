@@ -24,7 +24,7 @@ from schemas.run import StepCall
 from schemas.step_type import StepType
 from store.database import Database, PlayedClock
 from store.intake import take_in
-from store.playbooks import publish
+from store.publishing import publish
 from tests.integration.plans import trigger
 from tests.integration.running_engine import LINKS
 

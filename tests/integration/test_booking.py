@@ -15,7 +15,7 @@ from icalendar import Calendar
 from activities.links import LinkMaker
 from schemas.link_token import LinkKey, LinkToken
 from schemas.policy import Policy, Team
-from store.playbooks import publish
+from store.publishing import publish
 from store.tasks import complete_task
 from tests.integration.plans import playbook
 from tests.integration.running_engine import SECRET, House

@@ -239,7 +239,7 @@ async def live_through_it(dev: Dev) -> None:
     await dev.until("SELECT 1 FROM dead_letters")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(360)
 async def test_what_is_known_of_a_person_stays_where_it_is_kept_on_purpose(checkout: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="holdfast-tests-", dir=quick_place()) as place:
         directory = Path(place)

@@ -60,6 +60,17 @@ async def test_a_mail_is_taken_whole_with_its_delivery_and_the_way_out(provider:
 
 
 @pytest.mark.parametrize("provider", MAIL_APIS)
+async def test_a_mail_may_call_its_sender_otherwise(provider: str, tmp_path: Path) -> None:
+    async with open_provider(provider, tmp_path) as desk:
+        await desk.channel.send(desk.variant(sender_name="Ana\r\nBcc: eve@example.com"))
+        [taken] = desk.server.accepted
+    sender = read_mail(provider, taken.content)["from"]
+    if provider == "sendgrid":
+        sender = f'"{sender["name"]}" <{sender["email"]}>'
+    assert sender.replace('"', "") == "Ana Bcc: eve@example.com <care@holdfast.example>"
+
+
+@pytest.mark.parametrize("provider", MAIL_APIS)
 @pytest.mark.parametrize(
     ("changes", "klass"),
     [

@@ -6,28 +6,10 @@ import csv
 import io
 import json
 import re
-from collections.abc import AsyncIterator
 
 import httpx
-import pytest
 
-from tests.integration.web_edge import RunningWeb, furnish, run_web
-
-
-@pytest.fixture
-async def web(database_url: str) -> AsyncIterator[RunningWeb]:
-    async with run_web(database_url, HOLDFAST_PAGES="open") as running:
-        yield running
-
-
-@pytest.fixture
-async def browser(web: RunningWeb) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"Accept": "text/html", "Origin": web.address}
-    async with httpx.AsyncClient(
-        base_url=web.address, headers=headers, trust_env=False, timeout=30
-    ) as client:
-        yield client
-
+from tests.integration.web_edge import RunningWeb, furnish
 
 REASONS = (("health_score", 0.9), ("days_since_last_login > 14", 0.4), ("plan", -0.3), ("team_size", 0.1))
 

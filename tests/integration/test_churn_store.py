@@ -14,6 +14,7 @@ from sqlalchemy import insert, text
 
 from store import reading_churn, tables
 from store.database import Database
+from store.protected_value import sum_protected
 from store.reading_churn import (
     BANDS,
     DIMENSIONS,
@@ -24,9 +25,8 @@ from store.reading_churn import (
     count_churn,
     export_churn,
     list_churn,
-    list_startable,
-    sum_protected,
 )
+from store.reading_playbooks import list_startable
 from web.churn_counts import fold_churn
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -19,7 +19,7 @@ from store.consent_history import ConsentEvent, load_consent_history, trace_cons
 from store.contact import declare_consents, load_consents, record_consent
 from store.database import LiveClock
 from store.past_reading import load_pasts
-from store.playbooks import publish
+from store.publishing import publish
 from store.suppressions import lift, list_lifts, load_suppressions, suppress
 from tests.integration.web_edge import RunningWeb, run_web
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from schemas.plan import Act
 from schemas.policy import Policy
-from store.playbooks import publish
+from store.publishing import publish
 from tests.integration.message_desk import MessageDesk, open_message_desk
 from tests.integration.step_desk import act
 
@@ -55,6 +56,13 @@ async def test_subjects_and_names_cant_smuggle_headers_encoded_words_included(de
     assert message["Bcc"] is None
     [accepted] = desk.providers.smtp.accepted
     assert accepted.recipients == ("ada@example.com",)
+
+
+async def test_the_sender_is_called_as_the_step_says(desk: MessageDesk) -> None:
+    named, usual = await handed_over(desk, mail("named", from_name='Ana, "care"\r\nBcc: x'), mail("usual"))
+    assert parseaddr(str(named["From"])) == ('Ana, "care" Bcc: x', parseaddr(str(usual["From"]))[1])
+    assert named["Bcc"] is None
+    assert parseaddr(str(usual["From"]))[0] != parseaddr(str(named["From"]))[0]
 
 
 async def test_where_a_value_is_missing_the_parts_default_is_sent(desk: MessageDesk) -> None:

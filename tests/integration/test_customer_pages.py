@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,34 +14,26 @@ from loops.explaining import explain_customer, explain_entries
 from schemas.plan import Elapsed, Wait
 from schemas.policy import Policy, Team
 from tests.integration.browsing import signed_in
+from tests.integration.open_pages import browser_of
 from tests.integration.plans import DAY, email, playbook, trigger
 from tests.integration.running_engine import House, eventually
 from tests.integration.web_edge import RunningWeb, furnish, run_web
 
+pytestmark = pytest.mark.usefixtures("quick_hashes")
+
 ADA = "/customers/ada%2F1"
 
 
-@pytest.fixture
-async def web(database_url: str) -> AsyncIterator[RunningWeb]:
-    async with run_web(database_url, HOLDFAST_PAGES="open") as running:
-        yield running
-
-
-def browser_of(web: RunningWeb) -> httpx.AsyncClient:
-    headers = {"Accept": "text/html", "Origin": web.address}
-    return httpx.AsyncClient(base_url=web.address, headers=headers, trust_env=False, timeout=30)
-
-
-@pytest.fixture
-async def browser(web: RunningWeb) -> AsyncIterator[httpx.AsyncClient]:
-    async with browser_of(web) as client:
-        yield client
-
-
 def told(answer: httpx.Response) -> str:
-    """What the page says after a form was sent."""
+    """What the page says was done, after a form was sent."""
     assert answer.status_code == 303, answer.text
     return parse_qs(urlsplit(answer.headers["location"]).query)["told"][0]
+
+
+def refused(answer: httpx.Response) -> str:
+    """Why the page says that it wasn't done."""
+    assert answer.status_code == 303, answer.text
+    return parse_qs(urlsplit(answer.headers["location"]).query)["refused"][0]
 
 
 async def test_the_page_tells_who_it_is_how_they_stand_and_what_happened(
@@ -124,12 +115,12 @@ async def test_a_call_is_put_on_a_list_once_and_not_where_somebody_has_another(
     # By the team's clock, not by Greenwich's.
     assert call["starts_at"] in (at - timedelta(hours=1), at - timedelta(hours=2))
     again = form | {"id": str(uuid.uuid4())}
-    assert "anna has another call then" in told(await browser.post(f"{ADA}/call", data=again))
+    assert "anna has another call then" in refused(await browser.post(f"{ADA}/call", data=again))
     team = {"id": str(uuid.uuid4()), "who": "rescue", "about": "", "at": ""}
     assert "is on the list of rescue" in told(await browser.post(f"{ADA}/call", data=team))
     past = form | {"id": str(uuid.uuid4()), "at": "2020-01-01T10:00"}
-    assert "lies in the past" in told(await browser.post(f"{ADA}/call", data=past))
-    assert "can't be read" in told(await browser.post(f"{ADA}/call", data=past | {"at": "soon"}))
+    assert "lies in the past" in refused(await browser.post(f"{ADA}/call", data=past))
+    assert "can't be read" in refused(await browser.post(f"{ADA}/call", data=past | {"at": "soon"}))
     logged, other = await web.rows(
         "SELECT object_id, after FROM audit_log WHERE action = 'task.scheduled' ORDER BY id"
     )
@@ -159,7 +150,7 @@ async def test_a_word_of_consent_is_noted_with_who_heard_it(
         ({"source": "x"}, "how the customer"),
         ({"topic": "Ä b"}, "is no topic"),
     ):  # fmt: skip
-        assert why in told(await browser.post(f"{ADA}/consent", data=form | wrong))
+        assert why in refused(await browser.post(f"{ADA}/consent", data=form | wrong))
 
 
 async def test_ops_take_an_address_out_of_use_and_back_and_nobody_lifts_a_complaint(
@@ -169,7 +160,7 @@ async def test_ops_take_an_address_out_of_use_and_back_and_nobody_lifts_a_compla
     assert "isn't used any more" in told(await browser.post(f"{ADA}/suppress", data={"channel": "email"}))
     [stop] = await web.rows("SELECT channel, reason, source FROM suppressions")
     assert (stop["channel"], stop["reason"], stop["source"]) == ("email", "manual", "page, pages")
-    assert "out of use already" in told(await browser.post(f"{ADA}/suppress", data={"channel": "email"}))
+    assert "out of use already" in refused(await browser.post(f"{ADA}/suppress", data={"channel": "email"}))
     assert "suppressed: manual" in (await browser.get(f"{ADA}?tab=consent")).text
     lift = {"channel": "email", "do": "lift"}
     assert "is used again" in told(await browser.post(f"{ADA}/suppress", data=lift))
@@ -177,8 +168,8 @@ async def test_ops_take_an_address_out_of_use_and_back_and_nobody_lifts_a_compla
         "INSERT INTO suppressions (channel, address_hash, reason, at) "
         "SELECT channel, address_hash, 'complaint', at FROM suppression_lifts"
     )
-    assert "Nobody took that address" in told(await browser.post(f"{ADA}/suppress", data=lift))
-    assert "There is no address" in told(await browser.post(f"{ADA}/suppress", data={"channel": "sms"}))
+    assert "Nobody took that address" in refused(await browser.post(f"{ADA}/suppress", data=lift))
+    assert "There is no address" in refused(await browser.post(f"{ADA}/suppress", data={"channel": "sms"}))
     log = await web.rows("SELECT action FROM audit_log WHERE object_kind = 'address' ORDER BY id")
     assert [row["action"] for row in log] == ["address.suppressed", "address.suppression_lifted"]
 
@@ -196,7 +187,7 @@ async def test_export_and_erasure_are_for_who_may_manage_and_erasure_wants_the_i
     exported = await browser.post(f"{ADA}/export", data={})
     assert exported.headers["content-disposition"] == 'attachment; filename="customer.json"'
     assert "ada@example.com" in exported.text
-    assert "nothing was erased" in told(await browser.post(f"{ADA}/erasure", data={"confirm": "ada"}))
+    assert "nothing was erased" in refused(await browser.post(f"{ADA}/erasure", data={"confirm": "ada"}))
     assert await web.count("erasures") == 0
     assert "has begun" in told(
         await browser.post(f"{ADA}/erasure", data={"confirm": "ada/1", "reason": "asked for"})
@@ -247,11 +238,14 @@ async def test_a_playbook_is_started_after_a_preview_and_its_run_is_commanded_he
             "message": "Your list\r\nis in.",
             "priority": "high",
         }
-        refused = (await browser.post(f"{ADA}/start/preview", data=wish)).text
-        assert "They wouldn't enter" in refused
-        assert "Start it" not in refused
+        preview = (await browser.post(f"{ADA}/start/preview", data=wish)).text
+        assert "They wouldn't enter" in preview
+        # Nobody has to have a message of their own.
+        bare = await browser.post(f"{ADA}/start/preview", data=wish | {"message": "", "reason": ""})
+        assert bare.status_code == 200, bare.text
+        assert "Start it" not in preview
         # Whoever starts it nevertheless is told the same.
-        assert "no_consent" in told(await browser.post(f"{ADA}/start", data=wish))
+        assert "no_consent" in refused(await browser.post(f"{ADA}/start", data=wish))
         noted = {"channel": "email", "topic": "", "word": "yes", "source": "phone"}
         await browser.post(f"{ADA}/consent", data=noted)
         before = await web.count("runs"), await web.count("entry_requests")
@@ -264,7 +258,7 @@ async def test_a_playbook_is_started_after_a_preview_and_its_run_is_commanded_he
         assert run["trigger"]["reason"] == "she rang"
         assert run["trigger"]["customization"] == {"message": "Your list\nis in."}
         await house.engine.until("SELECT 1 FROM runs WHERE state = 'running'")
-        assert "already_running" in told(await browser.post(f"{ADA}/start", data=wish))
+        assert "already_running" in refused(await browser.post(f"{ADA}/start", data=wish))
         command = f"{ADA}/runs/{run['id']}"
 
         async def paused() -> str:
@@ -277,7 +271,7 @@ async def test_a_playbook_is_started_after_a_preview_and_its_run_is_commanded_he
         await house.engine.until("SELECT 1 FROM runs WHERE state = 'ended'")
         await house.engine.identify("bob", first_name="Bob")
         elsewhere = await browser.post(f"/customers/bob/runs/{run['id']}/stop", data={})
-        assert "another customer" in told(elsewhere)
+        assert "another customer" in refused(elsewhere)
         for wrong, status in (
             ({"playbook": ""}, 400),
             ({"playbook": "nothing"}, 404),

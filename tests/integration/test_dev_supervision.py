@@ -102,11 +102,20 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
-    """A house that several tests share."""
+def busy_port() -> Iterator[int]:
+    """A port that somebody else holds."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def house(busy_port: int) -> Iterator[House]:
+    """A house that several tests share, started for a port that was busy."""
     checkout = Path(__file__).resolve().parents[2]
     with tempfile.TemporaryDirectory(prefix="holdfast-tests-", dir=quick_place()) as directory:
-        shared = House(checkout, Path(directory) / "data")
+        shared = House(checkout, Path(directory) / "data", port=busy_port)
         try:
             shared.is_up()
             yield shared
@@ -231,21 +240,25 @@ def test_a_second_start_is_refused_with_the_reason(house: House, checkout: Path)
     assert addresses["web"] in second.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_leaves_no_process_and_the_next_start_goes_on(start: Start, number: signal.Signals) -> None:
+def test_stopping_leaves_no_process_and_the_next_start_goes_on(start: Start) -> None:
     first = start()
     key = first.is_up()["api_key"]
     first.postgres.query("create table kept (n int)")
-    family = first.family()
-    assert len(family) >= 6
-    assert first.end(number) == 0
-    assert all_gone(family)
-    assert "killed" not in first.log.read_text()
+    assert_stops_in_order(first, signal.SIGINT)
 
     second = start()
     assert second.is_up()["api_key"] == key
     assert second.postgres.query("select count(*) from kept") == "0"
-    assert second.end(number) == 0
+    assert_stops_in_order(second, signal.SIGTERM)
+
+
+def assert_stops_in_order(house: House, number: signal.Signals) -> None:
+    """Asked to by this signal, it ends with all its processes, each of its own accord."""
+    family = house.family()
+    assert len(family) >= 6
+    assert house.end(number) == 0
+    assert all_gone(family)
+    assert "killed" not in house.log.read_text()
 
 
 def test_a_child_that_will_not_stop_is_killed(start: Start) -> None:
@@ -280,15 +293,9 @@ def test_even_a_killed_supervisor_leaves_no_process_and_the_next_start_recovers(
     assert second.end() == 0
 
 
-def test_a_busy_port_is_stepped_around(start: Start) -> None:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        holder.listen()
-        busy = holder.getsockname()[1]
-        house = start(port=busy)
-        assert house.is_up()["web"] != f"http://127.0.0.1:{busy}"
-        assert f"port {busy} is busy" in house.log.read_text()
-        assert house.end() == 0
+def test_a_busy_port_is_stepped_around(house: House, busy_port: int) -> None:
+    assert house.is_up()["web"] != f"http://127.0.0.1:{busy_port}"
+    assert f"port {busy_port} is busy" in house.log.read_text()
 
 
 def test_a_child_that_dies_again_and_again_is_given_up_naming_its_log(start: Start) -> None:

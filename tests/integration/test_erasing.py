@@ -36,7 +36,7 @@ from store.erasing import Erasure, State
 from store.erasing_fence import ERASED_CODE, hash_external_id
 from store.inbound_messages import record_message
 from store.intake import take_in
-from store.playbooks import publish
+from store.publishing import publish
 from tests.integration.every_table import furnish, person, search
 from tests.integration.plans import DAY, call, email, playbook
 from tests.integration.running_engine import CONVERTER, OPEN, SECRET, House, eventually

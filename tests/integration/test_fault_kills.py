@@ -25,7 +25,7 @@ PAUSING = [Person(f"pausing-{n}", "missed", "pro", f"+155555502{n:02d}", "reache
 MEANWHILE = [Person(f"meanwhile-{n}", "missed", "pro", f"+155555503{n:02d}", "reached") for n in range(4)]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_each_message_leaves_once_and_each_timer_fires_once_whenever_worker_and_temporal_die() -> None:
     """The worker dies before its request, after it, and after the record of it; then Temporal, with timers due."""
     async with one_world(BEFORE, AFTER, RECORDED, *PAUSING, *MEANWHILE) as world:

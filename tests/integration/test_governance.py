@@ -24,7 +24,7 @@ from store import claiming
 from store.addresses import hash_address
 from store.contact import declare_consents
 from store.database import Database
-from store.deliveries import Delivery
+from store.deliveries import Delivery, LedgerEntry
 from store.suppressions import suppress
 from tests.integration.message_desk import OPEN, MessageDesk, open_message_desk
 from tests.integration.plans import DAY
@@ -368,10 +368,10 @@ async def test_nothing_is_claimed_after_a_no_was_committed(
 
     checked = {customer: asyncio.Event() for customer in customers}
 
-    async def claim_slowly(*args: Any, **more: Any) -> Delivery:
-        checked[more["customer_id"]].set()
+    async def claim_slowly(connection: Any, entry: LedgerEntry, **more: Any) -> Delivery:
+        checked[entry.customer_id].set()
         await asyncio.sleep(0.02)  # much may happen between the check and the claim
-        return await claim(*args, **more)
+        return await claim(connection, entry, **more)
 
     monkeypatch.setattr(claiming, "claim", claim_slowly)
 

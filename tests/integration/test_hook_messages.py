@@ -15,7 +15,7 @@ from bench.stop_race import race
 from store.addresses import hash_address
 from store.inbound_messages import last_inbound_at
 from store.message_history import count_answers
-from store.playbooks import publish
+from store.publishing import publish
 from store.suppressions import suppress as suppress_hash
 from tests.integration.hook_desk import PHONE, HookDesk, open_hook_desk
 from tests.integration.message_desk import ADDRESSES, OPEN

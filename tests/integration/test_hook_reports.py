@@ -15,7 +15,7 @@ from channels.sns import SnsClient
 from rules.delivery_status import weigh
 from schemas.errors import UnavailableError
 from store.delivery_reports import load_reports
-from store.standing_alerts import is_marketing_parked
+from store.standing_alerts import load_parked_channels
 from tests.integration.hook_desk import PHONE, SID, HookDesk, open_hook_desk
 from tests.integration.message_desk import ADDRESSES
 from tests.integration.step_desk import act
@@ -209,7 +209,8 @@ async def test_too_many_complaints_park_marketing(desk: HookDesk) -> None:
         delivery = await desk.send("email", name=f"helping-{number}")
         await desk.event("spamreport", delivery, f"s{number}")
         async with desk.messages.steps.database.transaction() as connection:
-            assert await is_marketing_parked(connection, "email") is (number == 2)
+            parked = await load_parked_channels(connection)
+            assert ("email" in parked) is (number == 2)
             # Or the next message wouldn't leave.
             await connection.execute(text("DELETE FROM suppressions"))
     assert await alerts(desk) == ["complaints:email", "marketing_parked:email"]

@@ -56,7 +56,7 @@ class Ordeal:
 @pytest.mark.parametrize(
     "ordeal",
     [
-        pytest.param(Ordeal(40, 12, 1, 20, (0.3, 3.0), 120), id="few", marks=pytest.mark.timeout(240)),
+        pytest.param(Ordeal(40, 12, 1, 20, (0.3, 3.0), 180), id="few", marks=pytest.mark.timeout(420)),
         pytest.param(
             # A kill takes up to three seconds more than its pause, where it waits for a message to be taken.
             Ordeal(PEOPLE, KILLS, 2, MINUTES * 60, (MINUTES * 12 / KILLS, MINUTES * 60 / KILLS), 600),
@@ -125,7 +125,7 @@ def steps_of(person: Person) -> str:
     )
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_runs_go_on_from_their_record_when_temporal_has_lost_everything() -> None:
     """Its database is deleted while runs wait: for time, for a reply, for a person, for a goal."""
     people = [
@@ -176,7 +176,7 @@ async def test_runs_go_on_from_their_record_when_temporal_has_lost_everything() 
         await world.check()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_worker_that_is_told_to_stop_leaves_within_5_seconds_whatever_is_away() -> None:
     """At rest, in the middle of a message, without Temporal, without PostgreSQL, and before it met either."""
     person = Person("person-0", "napping", "pro", "+15005550001", "reached")

@@ -14,6 +14,7 @@ from schemas.settings import Settings
 from store.api_keys import store_key
 from tests.integration.test_access_roles import TOKENS, token
 from tests.integration.web_edge import KEY, RunningWeb, furnish, run_web
+from web.body_limits import LARGEST_BYTES, LARGEST_TEXT_BYTES
 from web.keys import Key
 from web.limits import Limits, MovingWindow
 
@@ -116,6 +117,39 @@ async def test_events_have_a_limit_of_their_own(web: RunningWeb) -> None:
 
     assert [await send(3), await send(2), await send(1)] == [200, 200, 429]
     assert await web.count("events") == 5
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [("/api/tasks/x/take", LARGEST_BYTES), ("/api/playbooks/check", LARGEST_TEXT_BYTES)],
+)
+async def test_a_body_that_is_too_large_is_refused_whoever_sends_it(
+    web: RunningWeb, path: str, most: int
+) -> None:
+    async def piece_by_piece(size: int) -> AsyncIterator[bytes]:
+        for _ in range(size // 65536):
+            yield b" " * 65536
+        yield b" " * (size % 65536) + b"[]"
+
+    headers = {"Content-Type": "application/json"}
+    for shown in (f"Bearer {KEY}", ""):
+        for sent in (b" " * most + b"[]", piece_by_piece(most)):
+            answer = await web.client.post(path, content=sent, headers={**headers, "Authorization": shown})
+            assert (answer.status_code, answer.json()["code"]) == (413, "HF145")
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert "content-security-policy" in answer.headers
+            assert answer.json()["remedy"]
+    # One that may just be is read: it is no object.
+    fits = await web.client.post(path, content=b" " * (most - 2) + b"[]", headers=headers)
+    assert (fits.status_code, fits.json()["code"]) == (400, "HF100")
+
+
+async def test_a_body_that_cant_be_read_is_what_was_given_and_no_part_that_is_away(web: RunningWeb) -> None:
+    headers = {"Content-Type": "application/json"}
+    for body in (b"[" * 100_000, b'{"by": "\xff"}'):
+        answer = await web.client.post("/api/tasks/x/take", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "HF100"), body[:10]
+        assert answer.json()["remedy"]
 
 
 async def test_what_is_there_already_isnt_sent_again(web: RunningWeb) -> None:

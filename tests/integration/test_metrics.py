@@ -136,6 +136,13 @@ class TestWeb:
     async def test_alive_and_ready_are_two_things(self, web: RunningWeb) -> None:
         assert (await web.client.get("/livez")).json() == {"success": True}
         assert (await web.client.get("/readyz")).json() == {"success": True, "detail": "ready"}
+        # Many who watch sites ask by HEAD. There is no Temporal here.
+        asked = [await web.client.head(path) for path in ("/livez", "/readyz", "/healthz")]
+        assert [(answer.status_code, answer.content) for answer in asked] == [
+            (200, b""),
+            (200, b""),
+            (503, b""),
+        ]
         await web.change("UPDATE alembic_version SET version_num = '0001'")
         answer = await web.client.get("/readyz")
         assert (answer.status_code, answer.json()["success"]) == (503, False)

@@ -9,13 +9,19 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 
+from activities.population import Population
 from activities.registry import find_step_types
+from activities.steps import StepOpening
+from activities.versions import Versions
+from loops.candidates import Candidates
 from loops.publishing import publish_files, read_directory
 from schemas.catalogue import load_catalogue
 from schemas.language import Language
 from schemas.milestones import Milestones
 from schemas.milestones_file import read_milestones
+from schemas.population_run import FinishCall, PlanCall, ShardCall
 from schemas.yaml_source import load_yaml
 from store.database import Database
 from store.milestones import load_milestones, publish_milestones
@@ -245,3 +251,73 @@ async def test_the_page_shows_paths_blockers_and_how_far_they_come(web: RunningW
     assert ">Ada<" in late
     assert ">Cleo<" not in late
     assert "Nobody in onboarding fits." in (await web.client.get("/onboarding?csm=x", headers=headers)).text
+
+
+# ---- what comes without an event ----
+
+WHO_REACHED = (
+    "SELECT c.external_id, milestone_type, achieved_at FROM success_milestones JOIN customers c ON c.id = customer_id "
+    "ORDER BY achieved_at, 1, 2"
+)
+BY_TIME = """
+milestones:
+  faithful: {name: Faithful, when: {signed_up_at: {older_than: 30d}}, target_days: 31}
+  ten_clients: {name: Ten clients, when: {clients_total: ">= 10"}, target_days: 30}
+  expert: {name: Expert, when: {clients_total: ">= 10"}, target_days: 90, segments: [power_user]}
+"""
+
+
+async def pass_night(desk: Desk) -> int:
+    """The run over everybody of the night to come, and the looks that it asks for; how many those are."""
+    opening = StepOpening(desk.database, load_catalogue(), Versions())
+    population = Population(opening, Candidates(opening))
+    desk.clock.now = (desk.clock.now + timedelta(days=1)).replace(hour=0, minute=5)
+    day = desk.clock.now.date()
+    plan = await population.plan(PlanCall(day=day))
+    done = [
+        await population.score_shard(ShardCall(day=day, shard=shard, shards=plan.shards))
+        for shard in range(plan.shards)
+    ]
+    await population.finish(FinishCall(day=day))
+    await desk.evaluate()
+    return sum(shard.requested for shard in done)
+
+
+async def test_what_time_or_a_silent_change_makes_true_is_found_in_the_night_and_once(desk: Desk) -> None:
+    async with desk.database.transaction() as connection:
+        assert await publish_milestones(connection, declared(BY_TIME), BY_TIME, START, author="test")
+    for name, days in (("ada", 29), ("eve", 0)):
+        await desk.send(name, "identify", signed_up_at=(START - timedelta(days=days)).isoformat())
+    await pass_night(desk)
+    assert await desk.rows(WHO_REACHED) == []
+    # Thirty days are over, and nothing has happened that would tell of it.
+    assert await pass_night(desk) == 1
+    assert await desk.rows(WHO_REACHED) == [("ada", "faithful", desk.clock.now)]
+    assert await pass_night(desk) == 0
+    async with desk.database.transaction() as connection:
+        await connection.execute(
+            text(
+                "UPDATE signals SET clients_total = 12 FROM customers c WHERE c.id = customer_id "
+                "AND c.external_id = 'eve'"
+            )
+        )
+    assert await pass_night(desk) == 1
+    # What others are to reach isn't theirs.
+    assert (await desk.rows(WHO_REACHED))[1:] == [("eve", "ten_clients", desk.clock.now)]
+    assert await pass_night(desk) == 0
+
+
+async def test_what_is_for_one_segment_is_found_in_the_night_in_whoever_has_come_to_be_of_it(
+    desk: Desk,
+) -> None:
+    written = BY_TIME.replace("power_user", "established")
+    async with desk.database.transaction() as connection:
+        await publish_milestones(connection, declared(written), written, START, author="test")
+    signed_up = START - timedelta(days=29)
+    await desk.send("ada", "identify", signed_up_at=signed_up.isoformat())
+    await desk.send("ada", "client_imported", {"count": 12})
+    assert [row[1] for row in await desk.rows(WHO_REACHED)] == ["ten_clients"]
+    await pass_night(desk)
+    assert await pass_night(desk) == 1
+    assert {row[1] for row in await desk.rows(WHO_REACHED)} == {"ten_clients", "expert", "faithful"}
+    assert await pass_night(desk) == 0

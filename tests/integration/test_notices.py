@@ -20,7 +20,7 @@ from loops.notices import LEASE, Notices
 from loops.upkeep import Upkeep
 from schemas.policy import Policy
 from store.addresses import hash_address
-from store.playbooks import publish
+from store.publishing import publish
 from store.sharing import reassign_task
 from store.suppressions import suppress
 from store.tasks import complete_task

@@ -15,8 +15,11 @@ import pytest
 from schemas.access import Principal
 from schemas.plan import EventMatch, Split, Variant, WaitFor
 from tests.integration.browsing import signed_in
+from tests.integration.open_pages import page
 from tests.integration.plans import DAY, playbook
 from tests.integration.web_edge import RunningWeb, furnish, run_web
+
+pytestmark = pytest.mark.usefixtures("quick_hashes")
 
 NOW = datetime.now(UTC)
 
@@ -32,21 +35,6 @@ async def web(database_url: str) -> AsyncIterator[RunningWeb]:
     environ = {"HOLDFAST_PAGES": "open", "HOLDFAST_TEMPORAL_UI": "http://127.0.0.1:8233"}
     async with run_web(database_url, look_up=look_up, **environ) as running:
         yield running
-
-
-@pytest.fixture
-async def browser(web: RunningWeb) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"Accept": "text/html", "Origin": web.address}
-    async with httpx.AsyncClient(base_url=web.address, headers=headers, trust_env=False) as client:
-        yield client
-
-
-async def page(browser: httpx.AsyncClient, path: str, status: int = 200) -> str:
-    answer = await browser.get(path)
-    assert answer.status_code == status, answer.text
-    assert "style=" not in answer.text
-    assert "<script>" not in answer.text
-    return answer.text
 
 
 async def post(browser: httpx.AsyncClient, path: str, **fields: str) -> str:

@@ -5,33 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import AsyncIterator
 
 import httpx
-import pytest
 
 from schemas.plan import Elapsed, Wait
 from schemas.policy import Policy
+from tests.integration.open_pages import browser_of
 from tests.integration.plans import DAY, email, playbook
 from tests.integration.running_engine import House
 from tests.integration.web_edge import KEY, RunningWeb, furnish, run_web
-
-
-@pytest.fixture
-async def web(database_url: str) -> AsyncIterator[RunningWeb]:
-    async with run_web(database_url, HOLDFAST_PAGES="open") as running:
-        yield running
-
-
-def browser_of(web: RunningWeb) -> httpx.AsyncClient:
-    headers = {"Accept": "text/html", "Origin": web.address}
-    return httpx.AsyncClient(base_url=web.address, headers=headers, trust_env=False, timeout=30)
-
-
-@pytest.fixture
-async def browser(web: RunningWeb) -> AsyncIterator[httpx.AsyncClient]:
-    async with browser_of(web) as client:
-        yield client
 
 
 async def add(web: RunningWeb, *customers: tuple[str, str, float, float]) -> None:

@@ -244,10 +244,10 @@ async def test_counts_are_kept_only_as_long_as_counting_them_took_to_be_worth_it
             text("INSERT INTO customers (external_id, created_at) VALUES ('new', now())")
         )
     # As if the scan had taken long: the last counts are shown, and others come.
-    counter._took = 10.0
+    counter._everybody._took = 10.0
     assert (await counter.read(everybody)).total == 20
     # As if it had been quick, and long ago: they are waited for.
-    counter._took = 0.001
-    counter._counted -= 1
+    counter._everybody._took = 0.001
+    counter._everybody._counted_at -= 1
     assert (await counter.read(everybody)).total == 21
     assert (await counter.read(OverviewFilter(search="new"))).total == 1

@@ -19,6 +19,7 @@ from loops.publishing import publish_files, read_directory
 from loops.rollback import roll_back
 from schemas.catalogue import load_catalogue
 from store.database import Database
+from tests.integration.open_pages import browser_of, page
 from tests.integration.web_edge import SECRET, RunningWeb, run_web
 
 ROOT = Path(__file__).parents[2]
@@ -92,19 +93,8 @@ async def web(database_url: str, directory: Path) -> AsyncIterator[RunningWeb]:
 
 @pytest.fixture
 async def browser(web: RunningWeb) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"Accept": "text/html", "Origin": web.address}
-    async with httpx.AsyncClient(
-        base_url=web.address, headers=headers, trust_env=False, timeout=100, follow_redirects=True
-    ) as client:
+    async with browser_of(web, timeout=100, follow_redirects=True) as client:
         yield client
-
-
-async def page(browser: httpx.AsyncClient, path: str, status: int = 200) -> str:
-    answer = await browser.get(path)
-    assert answer.status_code == status, answer.text
-    assert "style=" not in answer.text
-    assert "<script>" not in answer.text
-    return answer.text
 
 
 async def send(browser: httpx.AsyncClient, path: str, status: int = 200, **fields: str) -> str:

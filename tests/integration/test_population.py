@@ -339,6 +339,31 @@ async def test_done_again_it_gives_the_same(desk: Desk) -> None:
     assert (await population.score_shard(calls[0])).scored == first[0].scored
 
 
+async def test_a_run_that_goes_on_keeps_its_shards_though_customers_came_and_went_meanwhile(
+    desk: Desk,
+) -> None:
+    """Its execution was lost after the second of three shards; by other bounds somebody would be passed over."""
+    population = scorer_of(desk.database, shard_customers=20)
+    day = NIGHT.date()
+    plan = await population.plan(PlanCall(day=day))
+    done = await population.score_shard(ShardCall(day=day, shard=1, shards=plan.shards))
+    await desk.rows(
+        "INSERT INTO customers (id, external_id, created_at) "
+        f"SELECT gen_random_uuid(), 'late-' || n, '{NIGHT}' FROM generate_series(1, 45) n RETURNING 1"
+    )
+    again = await population.plan(PlanCall(day=day))
+    assert (again, plan.shards) == (plan, 3)
+    calls = [ShardCall(day=day, shard=shard, shards=again.shards) for shard in range(again.shards)]
+    scored = [await population.score_shard(call) for call in calls]
+    assert scored[1].scored == done.scored
+    late = "SELECT count(*) FROM customers c WHERE external_id NOT LIKE 'late-%' AND NOT EXISTS "
+    unseen = "(SELECT FROM customer_health h WHERE h.customer_id = c.id AND h.day = '2026-03-03')"
+    assert await desk.rows(late + unseen) == [(0,)]
+    # Those who came are counted when the day is begun anew.
+    await population.finish(FinishCall(day=day))
+    assert (await population.plan(PlanCall(day=day))).customers == CUSTOMERS + 45
+
+
 async def test_a_day_that_is_over_is_not_scored_any_more(desk: Desk) -> None:
     population = scorer_of(desk.database)
     late = ShardCall(day=date(2026, 3, 2), shard=0, shards=1)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from loops.backtest.past_customer import PastCustomer, Span
+from loops.backtest.past_customer import PastCustomer
+from loops.backtest.span import Span
 from loops.repairing import Repairing
 from rules.needs import Needs
 from schemas.catalogue import load_catalogue

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 
-from store.people import add_link
 from store.sessions import hash_token
+from store.sign_in_links import add_link
 from tests.integration.browsing import ACTOR, PASSWORD, Browser, hire, open_browser, signed_in
 from tests.integration.web_edge import RunningWeb, run_web
 

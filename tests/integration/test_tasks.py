@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from activities.running import RunBooks
 from activities.tasks import HumanTasks
 from schemas.condition import AllOf, Compare
 from schemas.plan import Reaction
 from schemas.policy import Policy, WorkingHours
-from store.tasks import complete_task
+from schemas.run import EndCall, RunEnd
+from store.tasks import Report, complete_task
 from tests.integration.step_desk import StepDesk, act, open_desk
 
 TASKS = "SELECT kind, title, about, assignee, escalated_to, state, outcome, outcomes, due_at, give_up_at FROM tasks"
@@ -93,3 +95,30 @@ async def test_a_shadow_run_puts_nothing_on_a_list(desk: StepDesk) -> None:
     assert (result.outcome, result.detail) == ("shadow", "")
     assert await desk.record(run) == [("task", "shadow", "Call Ada")]
     assert await desk.rows(TASKS) == []
+
+
+async def test_a_run_costs_the_minutes_that_were_written_down_and_a_quarter_of_an_hour_where_none_were(
+    desk: StepDesk,
+) -> None:
+    run = await desk.enter(
+        act("task", "noted", title="Help"), act("task", "unsaid", title="Look"), act("task", "left", title="Later"),
+        policy=Policy(costs={"csm_minute": 0.5}),
+    )  # fmt: skip
+    for step, minutes in (("noted", 42), ("unsaid", None), ("left", None)):
+        await HumanTasks(desk.opening).assign(desk.call(run, step))
+        if step != "left":
+            [task] = await desk.rows(
+                "SELECT id::text AS id, outcomes FROM tasks WHERE step = :step", step=step
+            )
+            report = Report(duration_minutes=minutes)
+            await complete_task(desk.database, task["id"], task["outcomes"][0], by="grace", report=report)
+    end = RunEnd(outcome="completed", reason="all steps are done", at=desk.clock.now)
+    call = EndCall(run_id=run, execution_id="test", end=end, played=True)
+    assert await RunBooks(desk.opening).finish(call) == end
+    [row] = await desk.rows("SELECT cost_to_execute::float8 AS cost FROM intervention_executions")
+    assert row["cost"] == (42 + 15) * 0.5
+    # The minutes stand in the audit log, too: they are money.
+    told = await desk.rows(
+        "SELECT after->'duration_minutes' AS minutes FROM audit_log WHERE action = 'task.completed' ORDER BY id"
+    )
+    assert [row["minutes"] for row in told] == [42, None]

@@ -53,8 +53,7 @@ async def models_of(database: Database) -> list[StoredModel]:
 
 
 async def champions_of(database: Database) -> dict[str, str]:
-    async with database.transaction() as connection:
-        return await churn_models.champion_versions(connection)
+    return {one.kind: one.version for one in await models_of(database) if one.state == "champion"}
 
 
 @pytest.fixture

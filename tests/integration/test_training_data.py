@@ -17,7 +17,7 @@ from schemas.policy import Policy
 from scoring.churning.columns import Categories, Numbers
 from scoring.features import learnable
 from store.database import Database, encode
-from store.playbooks import publish
+from store.publishing import publish
 from tests.integration.training_base import UNTIL, by_more, load_base, make_base, open_database
 
 # Mondays of the calendar, as any training finds them.

@@ -22,7 +22,7 @@ from schemas.policy import Cap, Policy
 from store.contact import record_consent
 from store.customers import lock_customers
 from store.deliveries import delivery_id
-from store.playbooks import publish
+from store.publishing import publish
 from tests.integration.message_desk import OPEN, MessageDesk, open_message_desk
 from tests.integration.plans import DAY, ada, email, playbook
 from tests.integration.running_engine import LINKS, SECRET, House, eventually

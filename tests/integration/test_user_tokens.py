@@ -83,6 +83,8 @@ async def test_a_customers_token_opens_their_own_records_and_nobody_elses(web: R
         {"sub": ""},
         {"sub": "a\x00"},
         {"sub": "x" * 201},
+        {"sub": "\ud800"},
+        {"exp": 10**400},
         {"sub": 7},
         {"role": "root"},
         {"role": ["admin"]},
@@ -91,6 +93,24 @@ async def test_a_customers_token_opens_their_own_records_and_nobody_elses(web: R
 async def test_a_token_that_isnt_good_opens_nothing(web: RunningWeb, changes: dict[str, Any]) -> None:
     token = jwt.api_jws.encode(_write(claims(**changes)), SHARED, "HS256", headers={"typ": "JWT"})
     assert await ask(web, token) == (401, "HF157")
+
+
+async def test_whatever_a_token_calls_its_bearer_can_be_written_down(web: RunningWeb) -> None:
+    ids = await furnish(web)
+    for called, kept in (
+        ("Ada\x00\ud800 \u202eB\n", "Ada B"),
+        ("\x00", "boss"),
+        (["Ada"], "boss"),
+        ("x" * 999, "x" * 200),
+    ):
+        said = claims(sub="boss", role="csm", name=called)
+        token = jwt.api_jws.encode(_write(said), SHARED, "HS256", headers={"typ": "JWT"})
+        headers = {"Authorization": f"Bearer {token}"}
+        path = f"/api/tasks/{ids['task']}/reassign"
+        answer = await web.client.post(path, headers=headers, json={"to": f"to {len(str(called))}"})
+        assert answer.status_code == 200, answer.text
+        [row] = await web.rows("SELECT actor_id, actor_name FROM audit_log ORDER BY id DESC LIMIT 1")
+        assert (row["actor_id"], row["actor_name"]) == ("boss", kept)
 
 
 def _write(said: dict[str, Any]) -> bytes:

@@ -20,7 +20,7 @@ from loops.rollback import roll_back
 from loops.watching import Watcher
 from schemas.catalogue import load_catalogue
 from store.database import Database
-from store.playbooks import compare
+from store.publishing import compare
 from tests.deadlines import end
 from tests.integration.running_engine import eventually
 

@@ -15,7 +15,7 @@ import pytest
 from segment.analytics.client import Client
 
 from loops.embedded_postgres import EmbeddedPostgres
-from store.api_keys import add_key, remove_key
+from store.api_keys import delete_key, store_key
 from tests.integration.web_edge import KEY, RunningWeb, run_web
 
 
@@ -229,12 +229,15 @@ async def test_a_key_kept_in_the_database_lets_in_under_its_name_until_it_is_rem
 ) -> None:
     monkeypatch.setattr("web.keys.KeyRing.REFRESH_SECONDS", 0.0)
     monkeypatch.setattr("web.keys.KeyRing.RETRY_SECONDS", 0.0)
-    await add_key(web.other, "mobile", "a-key-for-the-mobile-app")
+    async with web.other.transaction() as connection:
+        now = await web.other.clock.read(connection)
+        await store_key(connection, "mobile", "a-key-for-the-mobile-app", now=now)
     headers = {"Authorization": basic("a-key-for-the-mobile-app")}
     assert (await web.client.post("/v1/track", json=track(1), headers=headers)).status_code == 200
     [row] = await web.rows("SELECT source FROM events")
     assert row["source"] == "mobile"
-    await remove_key(web.other, "mobile")
+    async with web.other.transaction() as connection:
+        await delete_key(connection, "mobile")
     assert (await web.client.post("/v1/track", json=track(2), headers=headers)).status_code == 401
 
 

@@ -10,6 +10,7 @@ import pytest
 from fastapi import Request
 
 from schemas.errors import Problem
+from tests.integration.open_pages import page
 from tests.integration.web_edge import KEY, RunningWeb, furnish, run_web
 from web.edge import reader_of
 from web.problems import Forbidden
@@ -23,25 +24,6 @@ async def web(database_url: str) -> AsyncIterator[RunningWeb]:
     environ = {"HOLDFAST_PAGES": "open", "HOLDFAST_TEMPORAL_UI": "http://127.0.0.1:8233"}
     async with run_web(database_url, problems=[FAULT], **environ) as running:
         yield running
-
-
-@pytest.fixture
-async def browser(web: RunningWeb) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"Accept": "text/html", "Origin": web.address}
-    async with httpx.AsyncClient(base_url=web.address, headers=headers, trust_env=False) as client:
-        yield client
-
-
-async def page(browser: httpx.AsyncClient, path: str, status: int = 200) -> str:
-    answer = await browser.get(path)
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"].startswith("text/html")
-    policy = answer.headers["content-security-policy"]
-    assert "default-src 'self'" in policy
-    assert "unsafe" not in policy
-    assert "<script>" not in answer.text
-    assert "style=" not in answer.text
-    return answer.text
 
 
 async def test_every_page_opens_on_an_empty_database(browser: httpx.AsyncClient) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -129,6 +130,16 @@ async def test_who_comes_back_hears_what_was_missed(web: RunningWeb) -> None:
                 break
     answer = await web.client.get("/api/stream", headers={"Last-Event-ID": "yesterday"})
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+
+
+async def test_who_comes_back_hears_what_was_committed_late_too(web: RunningWeb) -> None:
+    ids = await furnish(web)
+    # The last event told is younger than what another transaction commits only now.
+    last = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    await web.change("UPDATE tasks SET state = 'done', outcome = 'reached', closed_at = created_at")
+    async with open_stream(web, **{"Last-Event-ID": last}) as stream:
+        task = (await stream.until("task"))["data"]
+        assert (task["id"], task["state"]) == (ids["task"], "reached")
 
 
 async def test_a_key_is_needed(web: RunningWeb) -> None:

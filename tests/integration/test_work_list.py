@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.policy import Policy, Team
-from store.playbooks import publish
+from store.publishing import publish
 from tests.integration.web_edge import KEY, RunningWeb, furnish, run_web
 
 DAY = timedelta(days=1)

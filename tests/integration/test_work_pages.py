@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 import pytest
 
 from schemas.policy import Policy, Team
-from store.playbooks import publish
+from store.publishing import publish
 from tests.integration.browsing import signed_in
 from tests.integration.web_edge import RunningWeb, furnish, run_web
+
+pytestmark = pytest.mark.usefixtures("quick_hashes")
 
 ANNA, BEN = "anna@example.com", "ben@example.com"
 POLICY = Policy(teams={"cs": Team(members=(ANNA, BEN), lead=ANNA)})

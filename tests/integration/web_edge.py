@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ from web.serving import WebServer, bind
 SECRET = "s" * 32
 KEY = "test-key-0123456789abcdef"
 START_SECONDS = 30.0
+# All is plain HTTP here, and to load the certificates of all authorities for each client takes its time.
+NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @dataclass
@@ -110,7 +113,7 @@ async def run_web(
         assert addresses, f"the application doesn't listen: {serving}"
         headers = {"Authorization": f"Bearer {KEY}"}
         async with httpx.AsyncClient(
-            base_url=addresses[0], headers=headers, timeout=30, trust_env=False
+            base_url=addresses[0], headers=headers, timeout=30, trust_env=False, verify=NO_CERTIFICATES
         ) as client:
             yield RunningWeb(addresses[0], client, other, server)
     finally:

@@ -23,7 +23,7 @@ from schemas.run import WORKFLOW_NAME
 from scoring.moving import make_mover
 from store.database import DATABASE_AWAY, Database
 from store.intake import take_in
-from store.playbooks import publish
+from store.publishing import publish
 from store.tasks import complete_task
 from tests.integration.crowd import PLAYBOOKS, Person
 from tests.integration.killing import Installation

@@ -15,7 +15,7 @@ from schemas.catalogue import Catalogue
 from schemas.condition import Value
 from scoring.churning.columns import categories_of
 from scoring.health import Scorer
-from scoring.population.days import DayScores, day_scores
+from scoring.population.days import DAYS, DayScores
 from scoring.population.deriving import Derived, derive_columns, derived_names
 from scoring.population.tallies import TallyColumns, tally_columns
 from scoring.predictors import RULES_ONLY, Predictors
@@ -23,6 +23,16 @@ from scoring.signal_columns import NO_INSTANT, SignalColumns
 from scoring.signals import UNMEASURED, Tally, derive_signals
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def day_scores(scores: Sequence[Mapping[date, int]], today: date) -> DayScores:
+    """Scores by UTC day, a mapping per row, as columns; other days are left out."""
+    found = DayScores.none(len(scores))
+    for row, by_day in enumerate(scores):
+        for day, score in by_day.items():
+            if 0 <= (ago := (today - day).days) < DAYS:
+                found.values[row, ago] = score
+    return found
 
 
 @dataclass

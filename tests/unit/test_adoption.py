@@ -14,7 +14,6 @@ from scoring.adoption import (
     UseDay,
     abandonment_risk,
     adopt_features,
-    count_adopted,
     frequency_of,
     stage_of,
     value_of,
@@ -73,7 +72,12 @@ def test_adopted_features_are_those_that_the_signal_counts(found: set[tuple[str,
     tallies = tally_events(events, load_catalogue())
     signals = derive_signals({}, tallies, now=now, catalogue=load_catalogue())
     uses = [UseDay(one.detail, one.day, one.count) for one in tallies]
-    assert count_adopted(adopt_features(uses, CORE, TODAY), CORE) == signals["features_adopted"]
+    adopted = [
+        one
+        for one in adopt_features(uses, CORE, TODAY)
+        if one.feature_key in CORE and one.adoption_stage in ("adopting", "power_user")
+    ]
+    assert len(adopted) == signals["features_adopted"]
 
 
 def test_value_is_habit_depth_and_duration() -> None:

@@ -70,7 +70,7 @@ def test_the_policy_is_read_and_without_one_nothing_governs(home: Path) -> None:
         "default_zone: Europe/Berlin\nquiet_hours: 21:00-08:00\ncaps: {total: 3 per 7d, sms: 1 per 3d}\n"
         "entries: 2 per 7d\nconsent: {email: assumed, sms: required, topics: [tips]}\nholdout: 5%\n"
         "working_hours: {days: weekdays, between: '08:30-17:00'}\ncosts: {email: 0.001, csm_minute: 1}\n"
-        "critical_in_quiet_hours: true\n"
+        "critical_in_quiet_hours: true\nunknown: {critical: again}\n"
     )
     loaded = load(home)
     assert loaded.problems == []
@@ -80,7 +80,7 @@ def test_the_policy_is_read_and_without_one_nothing_governs(home: Path) -> None:
         entries=Cap(times=2, seconds=604800), topics=("tips",),
         consent={"email": "assumed", "sms": "required"},
         holdout_percent=5.0, working_hours=WorkingHours(weekdays=(1, 2, 3, 4, 5), between=(510, 1020)),
-        costs={"email": 0.001, "csm_minute": 1.0},
+        costs={"email": 0.001, "csm_minute": 1.0}, unknown={"critical": "again"},
     )  # fmt: skip
 
 

@@ -49,7 +49,6 @@ from scoring.population.days import (
     DAYS,
     NO_SCORE,
     average_scores,
-    day_scores,
     latest_scores,
     long_trends,
     round_ninth,
@@ -59,6 +58,7 @@ from scoring.population.health import RISKS, SEGMENT_LEVELS, score_health
 from scoring.population.known import Known
 from scoring.population.truths import judge
 from tests.unit.population_customers import (
+    day_scores,
     derive_many,
     derive_one,
     draw_customers,

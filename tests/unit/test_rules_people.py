@@ -16,7 +16,7 @@ from rules.assigning import Assignment, Share, Wanted, choose_member, escalates_
 from rules.booking import bookable_people, choose_free
 from rules.invitation import Appointment, Person, write_invitation
 from rules.tasks import Deadlines, move_deadlines, sla_of
-from rules.working_hours import SLOT, Busy, is_slot, open_slots, working_before
+from rules.working_hours import SLOT, Busy, open_slots, working_before
 from schemas.assignee import TeamChoice, read_assignee
 from schemas.policy import Policy, Team, WorkingHours
 
@@ -169,8 +169,6 @@ def test_appointments_take_the_slots_that_they_touch() -> None:
     begins = NOW + timedelta(hours=1, minutes=15)
     left = open_slots(NOW, [Busy(begins, begins + SLOT)], BERLIN)
     assert left[0] == NOW + timedelta(hours=2)
-    assert is_slot(NOW + timedelta(hours=1), NOW, BERLIN)
-    assert not is_slot(begins, NOW, BERLIN)
 
 
 def test_who_can_be_booked() -> None:

@@ -11,12 +11,19 @@ from store.database import driver_url
 from store.partitions import PARTITIONED
 from store.tables import SIGNAL_COLUMNS, metadata
 
+# Made only where PostgreSQL has pg_trgm, so that nothing may count on them.
+OPTIONAL = ("customers_searched_idx",)
+
 
 def test_migrations_make_the_tables_that_the_code_knows(database_url: str) -> None:
     engine = create_engine(driver_url(database_url))
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        differences = [one for one in compare_metadata(context, metadata) if not _is_partition(one)]
+        differences = [
+            one
+            for one in compare_metadata(context, metadata)
+            if not _is_partition(one) and not any(index in str(one) for index in OPTIONAL)
+        ]
     engine.dispose()
     assert differences == []
 

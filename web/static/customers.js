@@ -4,18 +4,18 @@ import { visit } from "./live.js";
 const main = document.querySelector("main");
 let wait = null;
 
-const ask = (form) => {
+const ask = (form, typed = false) => {
   const fields = new URLSearchParams();
   for (const [name, value] of new FormData(form)) if (value) fields.append(name, value);
   const query = fields.toString();
-  visit(query ? `${location.pathname}?${query}` : `${location.pathname}?view=all`);
+  visit(query ? `${location.pathname}?${query}` : `${location.pathname}?view=all`, { typed });
 };
 
 main.addEventListener("input", (event) => {
   const form = event.target.closest("form[data-visits]");
   if (!form || event.target.type !== "search") return;
   clearTimeout(wait);
-  wait = setTimeout(() => ask(form), 180);
+  wait = setTimeout(() => ask(form, true), 180);
 });
 main.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-visits]");
@@ -25,8 +25,11 @@ main.addEventListener("submit", (event) => {
   if (!event.target.matches("form[data-visits]")) return;
   event.preventDefault();
   clearTimeout(wait);
-  ask(event.target);
+  ask(event.target, document.activeElement?.type === "search");
 });
+
+// Whoever goes back has no more to type here.
+window.addEventListener("popstate", () => clearTimeout(wait));
 
 // ---- choosing rows ----
 

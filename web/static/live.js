@@ -1,6 +1,7 @@
 // Keeps a page current: listens to what changes and works the parts of the page that differ into it.
 //
 // <main data-live>            every change counts; data-live="run task" names the kinds that do
+//   data-customer, data-run, data-playbook   the one whom the page is about: only what changes of them counts
 // <section data-part="name">  what is kept current; without any, the whole of <main>
 // data-keep                   left as it is, whatever comes (a visit, below, goes into it)
 // data-visits                 links in it load only what differs of the page; other scripts call visit() for that
@@ -9,8 +10,16 @@
 // selection, scrolling and opened details stay as they are.
 // Other scripts may listen on document: "holdfast:change" (detail: the change), "holdfast:swapped" (detail: the part).
 
-const KINDS = ["run", "step", "delivery", "task", "reward", "health_changed", "churn_scored", "alert", "milestone"];
-const LEAST_MS = 250;
+const KINDS = [
+  "run", "step", "delivery", "task", "reward", "health_changed", "churn_scored", "milestone", "alert", "playbook",
+];
+// Everything else that the page of one customer or one run shows.
+const PAGE = "page";
+const ABOUT = ["customer", "run", "playbook"];
+// A page that hears of many changes is asked for about once a second.
+const LEAST_MS = 800;
+// Where many look at the same, not all ask at the same instant: a few readings are shared by all.
+const SPREAD_MS = 250;
 const main = document.querySelector("main[data-live]");
 const live = document.getElementById("live");
 
@@ -165,9 +174,15 @@ const ask = async () => {
   again = false;
   last = performance.now();
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html", "X-Live": "1" } });
+    const asked = location.href;
+    const answer = await fetch(asked, { headers: { Accept: "text/html", "X-Live": "1" } });
     if (answer.status === 401 || (answer.redirected && new URL(answer.url).pathname.startsWith("/sign-in"))) signedOut();
-    else if (answer.ok) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    else if (answer.ok) {
+      const text = await answer.text();
+      // Whoever went to another query meanwhile would be shown the one before under the address of this one.
+      if (location.href === asked) swap(new DOMParser().parseFromString(text, "text/html"));
+      else again = true;
+    }
   } catch {
     // The connection is away: the stream says so, and brings us back.
   }
@@ -177,16 +192,20 @@ const ask = async () => {
   if (again) changed();
 };
 
-// At most four times a second, whatever happens; the first change of a quiet page shows at once.
-const changed = () => {
+// The first change of a quiet page shows at once.
+const changed = (afterMs = 0) => {
   if (asking) { again = true; return; }
-  timer ??= setTimeout(ask, Math.max(20, last + pause - performance.now()));
+  timer ??= setTimeout(ask, Math.max(20, afterMs, last + pause - performance.now()));
 };
+const spread = () => (ABOUT.some((name) => main.dataset[name]) ? 0 : Math.random() * SPREAD_MS);
 
 const connect = () => {
   if (source || over || document.hidden) return;
-  source = new EventSource("/changes");
-  source.onopen = () => { tell("Live", true); changed(); };
+  const about = new URLSearchParams();
+  for (const name of ABOUT) if (main.dataset[name]) about.set(name, main.dataset[name]);
+  source = new EventSource(about.size ? `/changes?${about}` : "/changes");
+  // From now on nothing is missed: what came between the page's making and this is asked for.
+  source.addEventListener("listening", () => { tell("Live", true); changed(spread()); });
   source.onerror = async () => {
     tell("Reconnecting…", false);
     if (source?.readyState !== EventSource.CLOSED) return;
@@ -198,10 +217,10 @@ const connect = () => {
     else setTimeout(connect, 3000);
   };
   const wanted = main.dataset.live ? main.dataset.live.split(/\s+/) : KINDS;
-  for (const kind of wanted) {
+  for (const kind of [...wanted, PAGE]) {
     source.addEventListener(kind, (event) => {
       document.dispatchEvent(new CustomEvent("holdfast:change", { detail: { kind, ...JSON.parse(event.data) } }));
-      changed();
+      changed(spread());
     });
   }
 };
@@ -223,8 +242,11 @@ if (main && window.EventSource) {
 
 let leaving = null;
 
-/** Shows another address of the page that is shown, without loading what stays; back leads back. */
-export const visit = async (address, { push = true } = {}) => {
+/**
+ * Shows another address of the page that is shown, without loading what stays; back leads back. What is `typed` letter
+ * by letter is one step for that.
+ */
+export const visit = async (address, { push = true, typed = false } = {}) => {
   leaving?.abort();
   leaving = new AbortController();
   const { signal } = leaving;
@@ -237,14 +259,17 @@ export const visit = async (address, { push = true } = {}) => {
       location.assign(address);
       return;
     }
-    if (push) history.pushState({ visited: true }, "", answer.redirected ? answer.url : address);
+    const shown = answer.redirected ? answer.url : address;
+    if (push && typed && history.state?.typed) history.replaceState(history.state, "", shown);
+    else if (push) history.pushState({ visited: true, typed }, "", shown);
     document.title = page.title;
     visiting = true;
     workInChildren(main, fresh);
     visiting = false;
     for (const form of main.querySelectorAll("form:not([data-keep])")) {
       for (const field of form.elements) {
-        if (field === document.activeElement) continue;
+        // What is being typed stays; who goes back wants what was there.
+        if (push && field === document.activeElement) continue;
         if (field.matches("select")) [...field.options].forEach((one) => { one.selected = one.defaultSelected; });
         else if (field.matches("input[type=checkbox], input[type=radio]")) field.checked = field.defaultChecked;
         else if (field.matches("input, textarea") && field.type !== "hidden") field.value = field.defaultValue;
@@ -284,7 +309,7 @@ export const post = (where, fields = {}) =>
   });
 
 /** Loads the live parts anew, now. */
-export const refresh = () => { last = 0; changed(); };
+export const refresh = () => { last = 0; clearTimeout(timer); timer = null; changed(); };
 
 // <button data-opens="id"> opens a dialog; <button data-closes> closes the one it is in.
 document.addEventListener("click", (event) => {

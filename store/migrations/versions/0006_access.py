@@ -141,6 +141,10 @@ CREATE INDEX deliveries_state_idx ON deliveries (state, created_at) WHERE state 
 CREATE INDEX deliveries_status_idx ON deliveries (status, created_at) WHERE status NOT IN ('', 'delivered');
 CREATE INDEX deliveries_channel_idx ON deliveries (channel, created_at);
 CREATE INDEX deliveries_critical_idx ON deliveries (created_at) WHERE critical;
+CREATE INDEX deliveries_seen_at_idx ON deliveries (seen_at) WHERE seen_at IS NOT NULL;
+CREATE INDEX run_steps_at_idx ON run_steps (at);
+CREATE INDEX tasks_changed_idx ON tasks (GREATEST(created_at, closed_at, taken_at, reminded_at));
+CREATE INDEX rewards_changed_idx ON rewards (GREATEST(granted_at, revoked_at));
 CREATE INDEX hook_requests_received_at_idx ON hook_requests (received_at);
 CREATE INDEX hook_requests_given_up_idx ON hook_requests (done_at) WHERE error IS NOT NULL;
 
@@ -223,6 +227,19 @@ CREATE INDEX customers_csm_idx ON customers (csm);
 CREATE INDEX tasks_pressing_idx ON tasks (closed_at DESC, due_at, id);
 CREATE INDEX customers_name_idx ON customers (lower(coalesce(business_name, first_name, external_id)), id);
 CREATE INDEX customer_health_day_idx ON customer_health (day, customer_id);
+
+-- Searching goes through everybody where pg_trgm isn't installed, or this role may not have it.
+DO $$
+BEGIN
+  CREATE EXTENSION IF NOT EXISTS pg_trgm;
+  CREATE INDEX customers_searched_idx ON customers USING gin (
+    lower(external_id || E'\\n' || coalesce(business_name, '') || E'\\n' || coalesce(first_name, '') || E'\\n'
+      || coalesce(email, '')) gin_trgm_ops);
+EXCEPTION
+  WHEN insufficient_privilege OR undefined_file OR feature_not_supported THEN
+    RAISE NOTICE USING MESSAGE = 'customers are searched without an index: ' || sqlerrm;
+END
+$$;
 
 ALTER TABLE evaluations ADD COLUMN traceparent TEXT;
 ALTER TABLE runs ADD COLUMN traceparent TEXT;

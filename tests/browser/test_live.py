@@ -1,0 +1,55 @@
+"""An open page shows what changes of whom it is about, without a reload, and lies still when others change."""
+
+from __future__ import annotations
+
+from playwright.async_api import Page, Request, expect
+
+from schemas.link_token import LinkKey, LinkToken
+from tests.integration.plans import ada
+from tests.integration.running_engine import House
+from tests.integration.web_edge import SECRET, RunningWeb
+
+# What a page that is open heard of.
+LISTEN = """() => {
+  window.stayed = true;
+  window.heard = [];
+  document.addEventListener("holdfast:change", (event) => window.heard.push(event.detail.userId));
+}"""
+
+
+async def test_a_no_said_elsewhere_shows_on_the_open_page_and_what_others_do_does_not_move_it(
+    house: House, web: RunningWeb, page: Page
+) -> None:
+    await ada(house)
+    await house.engine.identify("eve", first_name="Eve")
+    await house.engine.until("SELECT 1 WHERE NOT EXISTS (SELECT FROM evaluations)")
+    await page.goto(f"{web.address}/customers/ada?tab=consent")
+    await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    await page.evaluate(LISTEN)
+    asked: list[str] = []
+
+    def count(request: Request) -> None:
+        if request.headers.get("x-live"):
+            asked.append(request.url)
+
+    # Somebody else is at work on somebody else: this page hears nothing of it.
+    page.on("request", count)
+    await house.engine.send("eve", "login")
+    await house.engine.identify("eve", first_name="Eva")
+    await house.engine.until("SELECT 1 FROM customers WHERE first_name = 'Eva'")
+
+    # She presses the link in a mail of ours.
+    [customer] = await web.rows("SELECT id::text AS id FROM customers WHERE external_id = 'ada'")
+    link = LinkKey(SECRET).sign(LinkToken("unsubscribe", customer["id"], "email"))
+    assert (await web.client.post(f"/u/{link}")).status_code == 200
+    await expect(page.get_by_role("row", name="E-mail")).to_contain_text("email was refused")
+    assert await page.evaluate("() => window.stayed")
+    assert set(await page.evaluate("() => window.heard")) == {"ada"}
+
+    # What she says on the preference page comes to the same place.
+    asked.clear()
+    preferences = LinkKey(SECRET).sign(LinkToken("preferences", customer["id"]))
+    assert (await web.client.post(f"/preferences/{preferences}", data={"do": "nothing"})).status_code == 303
+    await expect(page.get_by_role("region", name="History of consent")).to_contain_text("preferences page")
+    assert asked
+    assert await page.evaluate("() => window.stayed")
