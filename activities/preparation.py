@@ -70,7 +70,7 @@ class Preparation:
                 return StepResult(outcome="unknown", at=row.reconciled_at)
             critical = bool(step.args.get("critical"))
             again = opened.policy.sends_again(critical=critical) and not is_given_up(call, now)
-            # What its provider makes one message of, or the policy wants sent although nobody can say whether it was, is
+            # What its provider makes one message of, or the policy wants sent though nobody can say whether it was, is
             # decided on like any other, and sent again.
             if row.state == "claimed" or not (
                 self._transmission.repeats(call, row, now) or (again and row.error_code == UNANSWERED)

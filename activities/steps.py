@@ -21,7 +21,7 @@ from schemas.run import Interruption, StepCall, StepResult
 from scoring.moving import make_mover
 from store import inbox, run_steps
 from store.database import DATABASE_AWAY, Connection, Database, Waker
-from store.deliveries import delivery_id, may_be_done
+from store.deliveries import delivery_id, is_under_way
 from store.live_policy import find_policy
 from store.runs import Run
 from store.step_reading import Reading, bind_and_read, lock_run
@@ -109,7 +109,7 @@ class StepOpening:
             said is None
             and step.guard
             and not opened.version.holds(step.guard, opened.known.facts)
-            and not await may_be_done(connection, delivery_id(call.run_id, call.step, call.occurrence))
+            and not await is_under_way(connection, delivery_id(call.run_id, call.step, call.occurrence))
         ):
             return await note(connection, call, step.word, "skipped", opened.now, "its `if` doesn't hold")
         return opened, step

@@ -66,15 +66,21 @@ class Transmission:
 
     async def release(self, claimed: Claimed) -> None:
         """Give a claim back whose commit wasn't answered: it may stand, and nobody is going to use it."""
-        await self._opening.write_surely(lambda connection: claiming.release(connection, claimed.delivery))
+        await self._opening.write_surely(
+            lambda connection: claiming.release(
+                connection, claimed.delivery, repeated=claimed.line_up.repeated
+            )
+        )
 
     async def transmit(self, call: StepCall, claimed: Claimed) -> StepResult:
         """One request to a provider, and to the next one for as long as it surely wasn't taken; then the record."""
         delivery, tries = claimed.delivery, Tries()
         if time.monotonic() > claimed.usable_until:
             # The commit took so long that somebody may look this claim up before the provider answers.
+            # What was claimed to be repeated may have been sent before.
+            state = "unknown" if claimed.line_up.repeated else "retrying"
             await self._settlement.settle_surely(
-                call, delivery, "retrying", "retrying", error="the claim came too late to be used"
+                call, delivery, state, state, error="the claim came too late to be used"
             )
             raise ApplicationError("the claim came too late to be used", type="LateClaim")
         for provider in claimed.line_up.providers:

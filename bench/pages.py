@@ -229,7 +229,8 @@ async def _watch(system: System, dashboards: int, seconds: int, say: Say) -> Wat
         await asyncio.sleep(1)
         await system.rows(
             "SELECT pg_notify('holdfast_scores', json_build_array(json_build_array('health_changed', id::text, "
-            "external_id, 'critical', clock_timestamp()))::text) FROM customers OFFSET %s LIMIT 1",
+            "external_id, 'critical', clock_timestamp()))::text) "
+            "FROM (SELECT id, external_id FROM customers OFFSET %s LIMIT 1) one",
             turn,
         )
         most = max(most, web.memory_info().rss / 2**20)

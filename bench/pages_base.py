@@ -70,10 +70,11 @@ SELECT id, %(today)s::date - floor(random() * 60)::int - CASE WHEN luck < .1 THE
   1 + floor(random() * 3)::int, 0
 FROM drawn, generate_series(1, 12) ON CONFLICT DO NOTHING
 """
+# They are over: of one that runs the worker would want the version and the workflow.
 _RUNS = """
-INSERT INTO runs (id, playbook, version, customer_id, arm, state, entered_at, workflow_id, step)
-SELECT gen_random_uuid(), 'rescue', 'v1', id, CASE WHEN luck < .002 THEN 'held_out' ELSE 'treated' END,
-  CASE WHEN luck < .002 THEN 'observed' ELSE 'running' END, %(today)s::timestamptz - interval '2 days',
+INSERT INTO runs (id, playbook, version, customer_id, arm, state, outcome, entered_at, ended_at, workflow_id, step)
+SELECT gen_random_uuid(), 'rescue', 'v1', id, CASE WHEN luck < .002 THEN 'held_out' ELSE 'treated' END, 'ended',
+  'completed', %(today)s::timestamptz - interval '2 days', %(today)s::timestamptz - interval '1 day',
   'playbook/rescue/' || id, 'ring'
 FROM drawn WHERE luck < .02
 """

@@ -30,7 +30,10 @@ async def attend_runs(
     known: dict[str, Known],
     policy: Policy,
 ) -> None:
-    """Mark goals and exits of open runs, hand waits what they wait for, and follow dates that move."""
+    """Mark goals and exits of open runs, hand waits what they wait for, and follow dates that move.
+
+    Runs of the held out that end by that are taken out of `open_runs`.
+    """
     listening: dict[str, list[waits.OpenWait]] = defaultdict(list)
     if open_runs:
         for wait in await waits.load_waits(connection, list(open_runs)):

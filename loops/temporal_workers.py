@@ -90,7 +90,7 @@ def make_batch_workers(client: Client, opening: StepOpening, *, at_once: int = B
 
     They compute for seconds at a stretch, so they have a queue, and where they can a process, of their own.
     """
-    # Only such a process needs these, and NumPy and statsmodels with them.
+    # Only such a process needs these, and all that learning takes with them.
     from activities.population import Population
     from activities.training import ModelTrainingBooks
     from loops.candidates import Candidates

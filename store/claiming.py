@@ -202,15 +202,21 @@ async def record_skipped(
     )
 
 
-async def release(connection: AsyncConnection, claimed: Delivery) -> None:
-    """Give back this very claim, if it stands: nothing was sent under it."""
+async def release(connection: AsyncConnection, claimed: Delivery, *, repeated: bool = False) -> None:
+    """Give back this very claim, if it stands: nothing was sent under it.
+
+    repeated: something may have been sent under an earlier one, so that it is unknown again, not surely unsent.
+    """
     await connection.execute(
         text(
-            "UPDATE deliveries SET state = 'retrying' "
+            "UPDATE deliveries SET state = :state, settled_at = CASE WHEN :state = 'unknown' THEN claimed_at END "
             "WHERE id = :id AND state = 'claimed' AND attempt = :attempt AND claimed_at = :claimed"
         ),
-        {"id": claimed.id, "attempt": claimed.attempt, "claimed": claimed.claimed_at},
-    )
+        {
+            "id": claimed.id, "attempt": claimed.attempt, "claimed": claimed.claimed_at,
+            "state": "unknown" if repeated else "retrying",
+        },
+    )  # fmt: skip
 
 
 async def drop_unsent(connection: AsyncConnection, run_id: str, now: datetime) -> None:

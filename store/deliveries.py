@@ -98,10 +98,11 @@ async def lock_delivery(connection: AsyncConnection, delivery: str) -> Delivery 
     return _delivery(row) if row else None
 
 
-async def may_be_done(connection: AsyncConnection, delivery: str) -> bool:
-    """Whether somebody has claimed this and nobody knows yet how that went."""
+async def is_under_way(connection: AsyncConnection, delivery: str) -> bool:
+    """Whether somebody has claimed this before, and how it ends isn't settled."""
     row = await connection.execute(
-        text("SELECT 1 FROM deliveries WHERE id = :id AND state IN ('claimed', 'unknown')"), {"id": delivery}
+        text("SELECT 1 FROM deliveries WHERE id = :id AND state IN ('claimed', 'unknown', 'retrying')"),
+        {"id": delivery},
     )
     return row.first() is not None
 

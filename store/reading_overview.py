@@ -58,7 +58,7 @@ class Group(NamedTuple):
 
 
 # What is searched, in one text (`customers_searched_idx` has just this expression, where PostgreSQL has pg_trgm).
-_SEARCHED = (
+SEARCHED = (
     "lower(c.external_id || E'\\n' || coalesce(c.business_name, '') || E'\\n' || coalesce(c.first_name, '') "
     "|| E'\\n' || coalesce(c.email, ''))"
 )
@@ -107,7 +107,7 @@ def _conditions(wanted: OverviewFilter, given: dict[str, Any]) -> dict[str, str]
 def _search(search: str, given: dict[str, Any]) -> str:
     escaped = search.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     given["search"] = f"%{escaped}%"
-    return f"{_SEARCHED} LIKE :search"
+    return f"{SEARCHED} LIKE :search"
 
 
 async def _find_few(connection: AsyncConnection, search: str) -> list[str] | None:

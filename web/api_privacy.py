@@ -75,7 +75,7 @@ async def export(edge: EdgeHere, user_id: UserId, manager: Manager) -> JSONRespo
     """One document, with a section for each kind of record; `about` says what each is. The audit log has who asked."""
     document: dict[str, Any] = await export_and_record(edge.database, user_id, manager)
     return JSONResponse(
-        document,
+        {"success": True, **document},
         headers={"Content-Disposition": 'attachment; filename="customer.json"', "Cache-Control": "no-store"},
     )
 

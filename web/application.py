@@ -178,7 +178,8 @@ def build_application(
         await edge.backtests.close()
         # The requests behind what still waits were cut off already, and their senders repeat them.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(edge.gatherer.close(), 1)
+            async with asyncio.timeout(1):
+                await edge.gatherer.close()
 
     app = Application(
         title="Holdfast",
@@ -187,7 +188,8 @@ def build_application(
         redoc_url=None,
         lifespan=lifespan,
         responses=PROBLEM_RESPONSES,
-        dependencies=[Depends(check_path), Depends(limit_rate)],
+        # Who asks is looked at first: strangers aren't told what names may be like.
+        dependencies=[Depends(limit_rate), Depends(check_path)],
         # Behind a proxy with TLS the framework would lead to http://, and callers would show their keys there.
         redirect_slashes=False,
         separate_input_output_schemas=False,

@@ -154,7 +154,7 @@ class Changes:
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)
             # What was committed after its neighbours were told has an earlier moment than theirs.
-            return await list_changes(connection, max(since - self.OVERLAP, now - self.FURTHEST_BACK))
+            return await list_changes(connection, max(since, now - self.FURTHEST_BACK) - self.OVERLAP)
 
     async def _listen(self) -> None:
         await self._database.listen([CHANNEL], self._bell)
@@ -233,12 +233,12 @@ class Changes:
 
     async def _mark(self) -> None:
         watched = self._watched()
-        found: dict[Watched, Mark] = {}
-        now = datetime.now(UTC)
-        if watched:
-            async with self._database.single() as connection:
-                now = await self._database.clock.read(connection)
-                found = await self._pages.read(connection, watched, now.astimezone(UTC).date())
+        if not watched:
+            self._marks = {}
+            return
+        async with self._database.single() as connection:
+            now = await self._database.clock.read(connection)
+            found = await self._pages.read(connection, watched, now.astimezone(UTC).date())
         before, self._marks = self._marks, {one: found.get(one) for one in watched}
         for one in watched & before.keys():
             was, is_ = before[one], found.get(one)

@@ -197,9 +197,7 @@ def _environment() -> Environment:
         ticked=_ticked, step_name=name_step, rule=tell_rule, template_text=tell_template, properties=tell_properties,
         browser_name=name_browser, worded=tell_value, breakable=_breakable,
     )  # fmt: skip
-    environment.globals.update(
-        spark=charts.spark, line_chart=charts.line_chart, diverging=charts.diverging, percent_of=percent
-    )
+    environment.globals.update(spark=charts.spark, diverging=charts.diverging, percent_of=percent)
     return environment
 
 

@@ -27,7 +27,7 @@ ARTIFACTS = os.environ.get("HOLDFAST_ARTIFACTS")
 Shot = Callable[[Page, str], Awaitable[None]]
 # What a page may take on a machine that is busy with everything else: whatever fails, fails; it only takes longer to.
 expect.set_options(timeout=30_000)
-TEST_SECONDS = 300
+TEST_SECONDS = 420
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -128,15 +128,17 @@ async def test_story_2_a_photographer_who_is_leaving_is_rescued(stage: Stage, pa
     [done] = await stage.web.rows("SELECT outcome, cost_to_execute, success_achieved FROM intervention_executions "
                                   "WHERE run_id = CAST(:id AS uuid)", id=run["id"])  # fmt: skip
     assert (done["outcome"], done["success_achieved"]) == ("success", True)
-    # A call at the policy's price, and the mail.
-    assert float(done["cost_to_execute"]) == pytest.approx(12.0, abs=0.1)
+    # Eighteen minutes of Chiara's at the policy's price, and the mail.
+    assert float(done["cost_to_execute"]) == pytest.approx(18 * 0.8, abs=0.1)
     await page.goto(f"{stage.web.address}/runs/{run['id']}")
     facts = page.locator("[data-part=facts]")
     await expect(facts).to_contain_text("goal back-on-track")
-    await expect(facts).to_contain_text(f"Cost ${float(done['cost_to_execute']):.2f}".removesuffix(".00"))
-    await expect(facts).to_contain_text("Value kept $")
+    await expect(facts).to_contain_text(f"${float(done['cost_to_execute']):.2f} messages and people's time")
+    await expect(facts).to_contain_text("Value kept$")
     # What was taken back afterwards comes after the end.
-    happened = await page.get_by_role("region", name="What happened").locator(".timeline li").all_inner_texts()
+    happened = (
+        await page.get_by_role("region", name="What happened").locator(".timeline li").all_inner_texts()
+    )
     assert "Ended" in happened[-2]
     assert "taken back" in happened[-1]
     await assert_accessible(page)

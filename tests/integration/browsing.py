@@ -12,7 +12,7 @@ import httpx
 
 from schemas.access import Principal, Role
 from store.people import Person, add_person, set_password
-from tests.integration.web_edge import RunningWeb
+from tests.integration.web_edge import NO_CERTIFICATES, RunningWeb
 from web.passwords import hash_password
 
 PASSWORD = "a horse, a battery, a staple"
@@ -60,7 +60,7 @@ class Browser:
 async def open_browser(web: RunningWeb, agent: str = "Test/1.0") -> AsyncIterator[Browser]:
     headers = {"User-Agent": agent}
     async with httpx.AsyncClient(
-        base_url=web.address, headers=headers, trust_env=False, timeout=30
+        base_url=web.address, headers=headers, trust_env=False, timeout=30, verify=NO_CERTIFICATES
     ) as client:
         yield Browser(client)
 

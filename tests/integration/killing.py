@@ -26,7 +26,7 @@ from tests.standins.smtp import SmtpStandIn
 from tests.standins.twilio import TwilioStandIn
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 # Below the ports that the system hands out: a client that knocks at a dead server's port mustn't be given it.
 PORTS = (20_000, 32_000)
 # Small, but as durable as in production: what was committed survives every kill.

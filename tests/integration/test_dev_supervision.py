@@ -28,7 +28,8 @@ from store.sessions import hash_token
 from tests.quick_place import quick_place
 
 HOUSE = Path(__file__).with_name("house.py")
-PATIENCE_SECONDS = 60
+# Each process of a house takes seconds to start, and many of them where other tests are at work.
+PATIENCE_SECONDS = 120
 
 
 def until(holds: Callable[[], Any], what: str) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
@@ -24,6 +25,7 @@ from schemas.plan import Act
 from store.providers import FAILURES_TO_REST, unpark_providers
 from tests.integration.message_desk import MessageDesk, open_message_desk
 from tests.integration.step_desk import act
+from tests.integration.trouble import Trouble
 from tests.standins import resend
 from tests.standins.resend import ResendStandIn
 
@@ -310,6 +312,30 @@ async def test_after_a_refusal_elsewhere_the_repetition_goes_to_whom_the_ledger_
     desk.resend.programme.script.append("cut_before")
     assert (await desk.try_once(run))[0] == "UnknownOutcome"
     assert await desk.messages.ledger("state, provider") == [("unknown", "resend")]
+    assert (await desk.messages.carry_out(run, "email")).outcome == "sent"
+    assert desk.taken() == (0, 1)
+
+
+@pytest.mark.parametrize("comes_to_nothing", ["its commit isn't answered", "it comes too late"])
+async def test_a_repetition_that_never_left_leaves_the_message_unknown_and_nobody_else_is_asked(
+    desk: Desk, comes_to_nothing: str
+) -> None:
+    desk.use("resend", "smtp")
+    run = await enter(desk)
+    desk.resend.programme.script.extend(["cut_before", "429"])
+    assert (await desk.try_once(run))[0] == "UnknownOutcome"
+    steps = desk.messages.steps
+    if comes_to_nothing == "it comes too late":
+        slow = MessageDelivery(steps.opening, desk.messages.channels, settle_seconds=-1)
+        with pytest.raises(ApplicationError, match="too late"):
+            await slow.send(steps.call(run, "email"))
+    else:
+        with Trouble(0, "unanswered").over(steps.database), pytest.raises(OperationalError):
+            await desk.messages.carry_out(run, "email")
+    assert await desk.messages.ledger("state, attempt") == [("unknown", 2)]
+    # Resend is busy: whoever is next in line mustn't have what Resend may have taken.
+    assert (await desk.try_once(run))[0] == "UnknownOutcome"
+    desk.pass_time(MINUTE)
     assert (await desk.messages.carry_out(run, "email")).outcome == "sent"
     assert desk.taken() == (0, 1)
 

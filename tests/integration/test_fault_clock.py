@@ -28,7 +28,6 @@ HOST_CLOCK = {
     "store/migrating.py": "which partitions are made ahead",
     "store/shared_time.py": "until the database has answered once",
     "web/backtests.py": "when a backtest began and ended, for readers",
-    "web/keys.py": "a key's last moment: a jump ends it that much sooner or later",
     "web/oidc.py": "how long a browser may take to sign in; whoever is refused begins anew",
     "web/rendering.py": "how long ago something was, for readers",
     "web/user_tokens.py": "how far ahead a token's end may be, which its issuer's clock set",

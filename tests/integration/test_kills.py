@@ -56,7 +56,7 @@ class Ordeal:
 @pytest.mark.parametrize(
     "ordeal",
     [
-        pytest.param(Ordeal(40, 12, 1, 20, (0.3, 3.0), 180), id="few", marks=pytest.mark.timeout(420)),
+        pytest.param(Ordeal(28, 9, 1, 14, (0.3, 3.0), 180), id="few", marks=pytest.mark.timeout(420)),
         pytest.param(
             # A kill takes up to three seconds more than its pause, where it waits for a message to be taken.
             Ordeal(PEOPLE, KILLS, 2, MINUTES * 60, (MINUTES * 12 / KILLS, MINUTES * 60 / KILLS), 600),

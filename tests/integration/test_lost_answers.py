@@ -12,221 +12,43 @@ import contextlib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
 from temporalio.exceptions import ApplicationError
 
 import activities
-from activities.carrying import StepCarrying
 from activities.delivery import MessageDelivery
-from activities.entries import EntryAsking
-from activities.marks import Marks
 from activities.migrating import Migrating
 from activities.registry import find_step_types
-from activities.rewards import Rewards
 from activities.running import RunBooks
 from activities.tasks import HumanTasks
-from activities.waiting import Waiting
 from channels.outcome import Channel, OutgoingMessage, Receipt, Unanswerable
-from schemas.condition import AllOf, Compare
-from schemas.frozen import Frozen
 from schemas.health_model import DEFAULT_MODEL, HealthModel
-from schemas.message_part import Part
-from schemas.plan import BeforeDate, Branch, CalendarDays, EventMatch, Step, Wait, WaitFor
-from schemas.run import EndCall, InboxCall, MigrateCall, RunEnd, StepCall, StepResult
+from schemas.plan import CalendarDays, Wait
+from schemas.run import EndCall, InboxCall, MigrateCall, RunEnd
 from schemas.shipped_health import shipped_models
-from schemas.step_type import Done, StepType, Work
+from schemas.step_type import StepType
 from store import inbox
-from store.database import DATABASE_AWAY, Connection, Database
+from store.database import DATABASE_AWAY
 from store.health_models import load_model, publish_models
-from store.tables import metadata
-from tests.integration.message_desk import OPEN, TEMPLATES, MessageDesk, open_message_desk
+from tests.integration.activity_bench import PRO, Bench, OrderArguments, open_bench
 from tests.integration.plans import trigger
 from tests.integration.step_desk import START, act
+from tests.integration.trouble import Trouble
 
-How = Literal["undone", "unanswered"]
-Carry = Callable[[StepCall], Awaitable[StepResult]]
 # What the population and training do is carried out again in tests of their own (test_population, test_training).
 ELSEWHERE = ("Population.", "Training.")
-PRO = AllOf(items=(Compare(signal="plan", op="eq", value="pro", path="if.plan"),))
-
-
-class Shop:
-    """Another system that a step of a registered type talks to; it counts what it did for whom."""
-
-    def __init__(self) -> None:
-        self.script: list[BaseException] = []
-        self.asked: list[str] = []
-
-    async def __call__(self, work: Work) -> Done:
-        self.asked.append(work.key)
-        if self.script:
-            raise self.script.pop(0)
-        return Done("done", {"number": 7})
-
-
-class OrderArguments(Frozen):
-    """What is ordered."""
-
-    note: Part
-
-
-@dataclass
-class Trouble:
-    """The transactions of one database, counted; the one with the number `at` goes wrong."""
-
-    at: int = -1
-    how: How = "undone"
-    begun: int = 0
-
-    @contextlib.contextmanager
-    def over(self, database: Database) -> Iterator[None]:
-        """What is begun on this database meanwhile."""
-        whole, single = database.transaction, database.single
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(database, "transaction", lambda: self._break(whole))
-            patch.setattr(database, "single", lambda: self._break_single(single))
-            yield
-
-    @contextlib.asynccontextmanager
-    async def _break(
-        self, begin: Callable[[], contextlib.AbstractAsyncContextManager[Connection]]
-    ) -> AsyncIterator[Connection]:
-        number, self.begun = self.begun, self.begun + 1
-        async with begin() as connection:
-            yield connection
-            if number == self.at and self.how == "undone":
-                raise _gone()
-        if number == self.at:
-            raise _gone()
-
-    @contextlib.asynccontextmanager
-    async def _break_single(
-        self, begin: Callable[[], contextlib.AbstractAsyncContextManager[Connection]]
-    ) -> AsyncIterator[Connection]:
-        number, self.begun = self.begun, self.begun + 1
-        if number == self.at and self.how == "undone":
-            raise _gone()
-        async with begin() as connection:
-            yield connection
-        if number == self.at:
-            raise _gone()
-
-
-def _gone() -> OperationalError:
-    error = psycopg.OperationalError("server closed the connection unexpectedly")
-    return OperationalError("COMMIT", None, error)
-
-
-@dataclass
-class Bench:
-    """One run of all steps, whose activities are carried out by hand, and everybody they talk to."""
-
-    desk: MessageDesk
-    run: str
-    shop: Shop
-    carry: dict[str, Carry]
-    occurrence: int = -1
-    due_at: datetime = START
-
-    def begin(self) -> None:
-        """Another round of the steps falls due."""
-        self.occurrence += 1
-        self.due_at = self.desk.now
-
-    async def insist(self, activity: str, step: str, **more: Any) -> StepResult:
-        """Ask until there is an answer, as Temporal does."""
-        for _ in range(12):
-            call = self.desk.steps.call(self.run, step, self.occurrence, **more)
-            call = call.model_copy(update={"due_at": self.due_at})
-            try:
-                return await self.carry[activity](call)
-            except DATABASE_AWAY:
-                continue
-            except ApplicationError as error:
-                self.desk.steps.clock.now += (error.next_retry_delay or timedelta()) + timedelta(seconds=1)
-        raise AssertionError(f"{activity} of {step} never ends")
-
-    async def counts(self) -> dict[str, int]:
-        """How many rows each table has, and how often everybody outside took something."""
-        tables = [table.name for table in metadata.sorted_tables]
-        counted = ", ".join(f"(SELECT count(*) FROM {name}) AS {name}" for name in tables)
-        [row] = await self.desk.rows(f"SELECT {counted}")
-        outside = {f"sent by {channel}": n for channel, n in self.desk.providers.sent().items()}
-        return {**row, **outside, "asked of the shop": len(set(self.shop.asked))}
-
-    async def states(self) -> dict[str, list[tuple[Any, ...]]]:
-        """What this occurrence came to, wherever that is written."""
-        found: dict[str, list[tuple[Any, ...]]] = {}
-        for table, columns in {
-            "deliveries": "step, channel, state, provider, error_code",
-            "run_steps": "step, word, outcome, output::text",
-            "tasks": "step, state, outcome, assignee, escalated_to",
-            "rewards": "step, feature",
-            "waits": "step",
-        }.items():
-            rows = await self.desk.rows(
-                f"SELECT {columns} FROM {table} WHERE run_id = :run AND occurrence = :occurrence ORDER BY 1",
-                run=self.run, occurrence=self.occurrence,
-            )  # fmt: skip
-            found[table] = [tuple(row.values()) for row in rows]
-        return found
-
-    async def everything(self) -> dict[str, list[str]]:
-        """Every row of every table."""
-        found = {}
-        for table in metadata.sorted_tables:
-            rows = await self.desk.rows(f"SELECT t::text AS row FROM {table.name} t")
-            found[table.name] = sorted(row["row"] for row in rows)
-        return found
 
 
 @pytest.fixture
 async def bench(database_url: str, tmp_path: Path) -> AsyncIterator[Bench]:
-    shop = Shop()
-    order = StepType(word="order", about="Orders.", arguments=OrderArguments, carry_out=shop)
-    again = StepType(
-        word="reorder", about="Orders.", arguments=OrderArguments, carry_out=shop, repeatable=True
-    )
-    async with open_message_desk(database_url, tmp_path) as desk:
-        await desk.steps.identify(plan="pro", renewal_date="2027-05-01")
-        await desk.steps.publish("other", Wait(id="stand", spec=CalendarDays(days=1)))
-        run = await desk.steps.enter(*all_steps(order, again), templates=TEMPLATES, policy=OPEN)
-        opening = desk.steps.opening
-        delivery = MessageDelivery(opening, desk.channels)
-        tasks, waiting = HumanTasks(opening), Waiting(opening)
-        carrying = StepCarrying(opening, {"order": order, "reorder": again})
-        carry: dict[str, Carry] = {
-            "Delivery.send": delivery.send, "Delivery.show": delivery.show, "Tasks.assign": tasks.assign,
-            "Tasks.escalate": tasks.escalate, "Tasks.close": tasks.close, "Reward.grant": Rewards(opening).grant,
-            "Mark.set": Marks(opening).set, "Entry.ask": EntryAsking(opening).ask, "Condition.check": waiting.check,
-            "Step.skip": waiting.skip, "Wait.resolve": waiting.resolve, "Wait.listen": waiting.listen,
-            "Wait.close": waiting.close, "Step.carry_out": carrying.carry_out,
-        }  # fmt: skip
-        yield Bench(desk, run, shop, carry)
-
-
-def all_steps(order: StepType, again: StepType) -> tuple[Step, ...]:
-    """One of each kind, and messages by providers that can and can't be asked."""
-    return (
-        act("email", template="nudge"), act("sms", template="nudge"), act("push", template="nudge"),
-        act("message", template="nudge", channels=["sms", "email"]), act("in_app", template="nudge"),
-        act("task", title="Help {{ customer.first_name }}", escalate={"after": "24h", "to": "lead"}),
-        act("reward", feature="premium", **{"for": "7d"}), act("set", tag="vip"), act("start", playbook="other"),
-        act(order, note="x"), act(again, note="x"),
-        Branch(id="which", when=PRO, then=(), otherwise=()),
-        Wait(id="workday", spec=CalendarDays(days=1)),
-        Wait(id="renewal", spec=BeforeDate(signal="renewal_date", seconds=86400)),
-        WaitFor(id="reply", event=EventMatch(name="replied"), for_seconds=3600),
-    )  # fmt: skip
+    async with open_bench(database_url, tmp_path) as bench:
+        yield bench
 
 
 # Activity, step, what is said with the request, and what was carried out before.
@@ -488,7 +310,7 @@ async def test_what_may_have_been_done_is_not_called_skipped_because_its_if_no_l
     await desk.steps.identify(plan="free")
     assert (await bench.insist("Step.carry_out", "order")).outcome == "unknown"
     assert await desk.ledger("state") == [("unknown",)]
-    # What surely wasn't done is asked its `if` like anything else.
+    # What nobody has begun is asked its `if`.
     bench.begin()
     assert (await bench.insist("Step.carry_out", "order")).outcome == "skipped"
     assert len(bench.shop.asked) == 1

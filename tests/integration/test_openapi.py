@@ -218,6 +218,7 @@ async def test_every_operation_is_called_as_in_its_example_and_answers_so(web: R
     for name, one in found.items():
         assert kept[name].get("request") == one.get("request"), name
         assert set(kept[name]["response"]) == set(one["response"]), name
+        assert one["response"]["success"] is True, name
 
 
 async def call_all(web: RunningWeb) -> dict[str, Any]:

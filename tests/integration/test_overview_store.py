@@ -246,6 +246,9 @@ async def test_counts_are_kept_only_as_long_as_counting_them_took_to_be_worth_it
     # As if the scan had taken long: the last counts are shown, and others come.
     counter._everybody._took = 10.0
     assert (await counter.read(everybody)).total == 20
+    # What a filter makes of a count is worked out once.
+    risk = OverviewFilter({"risk": ("critical",)})
+    assert await counter.read(risk) is await counter.read(risk) is not await counter.read(everybody)
     # As if it had been quick, and long ago: they are waited for.
     counter._everybody._took = 0.001
     counter._everybody._counted_at -= 1

@@ -324,7 +324,7 @@ async def test_a_backtest_goes_on_beside_everything_else_and_shows_what_it_found
         customers="50",
     )
     assert "Under way" in text or "entrants" in text
-    for _ in range(200):
+    for _ in range(600):
         text = await page(browser, f"/playbooks/{NAME}/backtest")
         if "Under way" not in text:
             break

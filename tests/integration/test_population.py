@@ -301,7 +301,7 @@ async def test_nobody_waits_for_it_and_it_waits_for_nobody(desk: Desk) -> None:
                 "WHERE customer_id = (SELECT max(id::text)::uuid FROM customers) FOR UPDATE"
             )
         )
-        [shard] = await asyncio.wait_for(score_everybody(desk.database), 20)
+        [shard] = await asyncio.wait_for(score_everybody(desk.database), 90)
     assert shard.scored == CUSTOMERS - 1
     assert await desk.rows(f"SELECT everything FROM evaluations WHERE customer_id = '{id_}'") == [(True,)]
 

@@ -23,6 +23,7 @@ from scoring.features import feature_row
 from scoring.hazard import version_of, write_hazard
 from store.churn_models import promote, save_model
 from store.database import Database
+from tests.integration.running_engine import eventually
 from tests.integration.test_web_stream import open_stream
 from tests.integration.web_edge import RunningWeb, run_web
 from tests.small_hazard import small_model
@@ -408,14 +409,18 @@ async def test_a_rule_is_told_by_its_signals_and_not_by_its_bounds() -> None:
     assert tell_reason(Reason("renewal_date", 0.1), CATALOGUE).signal == "renewal_date"
 
 
+# Whether the web process hears of scores by now, from whoever makes them.
+LISTENS = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN \"holdfast_scores\"'"
+
+
 async def test_a_new_score_and_a_new_prediction_are_streamed(product: Product) -> None:
     await product.customer("ada", login_days_ago=20)
     await product.evaluate()
     async with open_stream(product.web, "/api/stream?userId=ada") as stream:
-        await asyncio.sleep(0.3)  # until it listens for scores, too
+        await eventually(lambda: product.web.rows(LISTENS))
         await product.post("track", {"userId": "ada", "event": "login"})
         await product.evaluate()
-        told = [await asyncio.wait_for(stream.next(), 10) for _ in range(2)]
+        told = [await asyncio.wait_for(stream.next(), 30) for _ in range(2)]
     assert {one["event"]: one["data"]["state"] for one in told} == {
         "health_changed": "at_risk",
         "churn_scored": "low",

@@ -83,7 +83,7 @@ async def test_a_web_process_with_open_streams_stops_as_asked(
         streams = [await stack.enter_async_context(client.stream("GET", "/api/stream")) for _ in range(3)]
         assert [stream.status_code for stream in streams] == [200, 200, 200]
         process.send_signal(sent)
-        _, errors = await asyncio.wait_for(process.communicate(), 20)
+        _, errors = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == 0
         # The server would say so if it had had to cut the streams off.
         assert b"Cancel" not in errors

@@ -131,7 +131,7 @@ async def test_the_page_takes_moves_and_hands_on(database_url: str) -> None:
             assert answer.status_code == 303, answer.text
             return str(answer.headers["location"])
 
-        assert "told=Say+who" in await do("take")
+        assert "refused=Say+who" in await do("take")
         assert await do("take", by="anna@example.com") == "/tasks?told=It+is+yours.&mine=anna%40example.com"
         page = (await web.client.get("/tasks?mine=anna@example.com")).text
         assert "Give back" in page

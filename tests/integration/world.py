@@ -58,7 +58,7 @@ class World:
 
     async def patiently(self, work: Callable[[], Awaitable[Found]]) -> Found:
         """What `work` comes to once the database is there for it."""
-        give_up_at = time.monotonic() + 60
+        give_up_at = time.monotonic() + 120
         while True:
             try:
                 return await work()
