@@ -171,6 +171,11 @@ async def _browse(system: System, say: Say) -> dict[str, float]:
     from playwright.async_api import async_playwright
 
     address = f"http://127.0.0.1:{system.port}"
+    # The filter that most have who are not the first of all; the worker's scores may leave nobody healthy.
+    risks = await system.rows(
+        "SELECT risk_level FROM signals WHERE risk_level <> (SELECT risk_level FROM signals WHERE health_score IS NOT "
+        "NULL ORDER BY health_score, customer_id LIMIT 1) GROUP BY 1 ORDER BY count(*) DESC"
+    )
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=list(_CHROMIUM))
         key = base64.b64encode(f"{system.api_key}:".encode()).decode()
@@ -187,22 +192,30 @@ async def _browse(system: System, say: Say) -> dict[str, float]:
                 await page.locator("tbody tr").first.wait_for()
                 if turn:
                     shown[what].append(1000 * (time.perf_counter() - begun))
+            if not risks:
+                continue
+            # Before its script listens, a click leaves the page.
+            await page.locator("#live.on").wait_for()
             took = await page.evaluate(
-                """() => new Promise((done) => {
+                """(risk) => new Promise((done) => {
                     const first = document.querySelector("tbody tr").dataset.key;
                     const begun = performance.now();
                     new MutationObserver((_, watch) => {
                         const row = document.querySelector("tbody tr");
                         if (row && row.dataset.key !== first) { watch.disconnect(); done(performance.now() - begun); }
                     }).observe(document.querySelector("main"), { subtree: true, childList: true });
-                    [...document.querySelectorAll("nav.chips a")].find((one) => one.href.includes("healthy")).click();
-                })"""
+                    document.querySelector(`nav.chips a[href*="risk=${risk}"]`).click();
+                })""",
+                risks[0][0],
             )
             if turn:
                 clicked.append(took)
         await browser.close()
     found = {what: percentile(times, 50) for what, times in shown.items()}
-    return {**found, "a filter clicked, rows in the browser": percentile(clicked, 50)}
+    return {
+        **found,
+        **({"a filter clicked, rows in the browser": percentile(clicked, 50)} if clicked else {}),
+    }
 
 
 async def _watch(system: System, dashboards: int, seconds: int, say: Say) -> Watched:
