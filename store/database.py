@@ -152,6 +152,7 @@ class Database:
         self.clock: Clock = clock or LiveClock()
         self._notifying = asyncio.Lock()
         self._closed = False
+        self._being_made: set[asyncio.Task[psycopg.AsyncConnection[Any]]] = set()
         self.engine: AsyncEngine = create_async_engine(
             driver_url(database_url),
             pool_size=connections,
@@ -163,6 +164,7 @@ class Database:
             hide_parameters=True,
             json_deserializer=_decode,
             connect_args={
+                "async_creator_fn": self.connect,
                 "connect_timeout": 5,
                 "options": "-c statement_timeout=30000 -c timezone=UTC"
                 + ("" if durable else " -c synchronous_commit=off"),
@@ -214,15 +216,29 @@ class Database:
                     text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload}
                 )
 
-    async def close(self) -> None:
-        """Give all connections back, that of a bell which is being rung included.
-
-        Bells are rung in the background. A connection that is given up while it's being made stays half open until the
-        server drops it, and until then nobody can drop its database.
+    async def connect(self, *where: Any, **how: Any) -> psycopg.AsyncConnection[Any]:
+        """A driver's own connection that is made to its end even if whoever wants it is cancelled: one that is given up half way
+        stays open until the server drops it after a minute, and until then nobody can drop its database. Raises
+        psycopg.OperationalError.
         """
+        if self._closed:
+            raise psycopg.OperationalError("this process is done with the database")
+        making = asyncio.create_task(psycopg.AsyncConnection.connect(*where, **how))
+        self._being_made.add(making)
+        making.add_done_callback(self._being_made.discard)
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_give_back)
+            raise
+
+    async def close(self) -> None:
+        """Give all connections back, that of a bell which is being rung and those that are being made included."""
         async with self._notifying:
             self._closed = True
             await self.engine.dispose()
+        if self._being_made:
+            await asyncio.wait(self._being_made)
 
     async def listen(self, channels: Sequence[str], bell: asyncio.Event) -> None:
         """Set `bell` at every notification, for ever; reconnects, and rings after each reconnect."""
@@ -231,9 +247,7 @@ class Database:
         )
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(
-                    dsn, autocommit=True, connect_timeout=5
-                ) as connection:
+                async with await self.connect(dsn, autocommit=True, connect_timeout=5) as connection:
                     for channel in channels:
                         await connection.execute(
                             psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel))
@@ -243,6 +257,11 @@ class Database:
                         bell.set()
             except (psycopg.OperationalError, OSError):
                 await asyncio.sleep(0.5)
+
+
+def _give_back(made: asyncio.Task[psycopg.AsyncConnection[Any]]) -> None:
+    if not made.cancelled() and made.exception() is None:
+        made.result().pgconn.finish()
 
 
 def _note_use(adapted: object, record: ConnectionPoolEntry) -> None:

@@ -56,7 +56,7 @@ async def listen_for_scores(database: Database) -> AsyncIterator[list[ScoreNews]
     dsn = (
         make_url(driver_url(database.url)).set(drivername="postgresql").render_as_string(hide_password=False)
     )
-    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+    async with await database.connect(dsn, autocommit=True, connect_timeout=5) as connection:
         await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(CHANNEL)))
         async for notification in connection.notifies():
             yield unpack(notification.payload)

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from store.database import Database, Waker, fetch
+from tests.integration.running_engine import eventually
 
 
 async def test_a_bell_that_is_being_rung_has_its_connection_closed_too() -> None:
@@ -41,6 +42,38 @@ async def test_a_bell_rung_just_before_the_end_opens_nothing_any_more(database_u
     with psycopg.connect(database_url) as other:
         rows = other.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
         assert rows.fetchone() == (1,)
+
+
+async def test_a_connection_whose_asker_is_cancelled_is_made_to_its_end_and_closed(database_url: str) -> None:
+    """Given up half way it would stay open for a minute, and its database couldn't be dropped."""
+    for turns in range(12):
+        database = Database(database_url)
+
+        async def ask(database: Database = database) -> None:
+            async with database.single() as connection:
+                await fetch(connection, "SELECT pg_sleep(0)", {})
+
+        asking = asyncio.create_task(ask())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        await database.close()
+
+    async def count() -> int:
+        with psycopg.connect(database_url) as other:
+            rows = other.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+            return int((rows.fetchone() or (0,))[0])
+
+    await eventually(count, lambda sessions: sessions == 1)
+
+
+async def test_what_is_closed_opens_nothing_any_more(database_url: str) -> None:
+    database = Database(database_url)
+    await database.close()
+    with pytest.raises(OperationalError, match="done with the database"):
+        async with database.single():
+            pass
 
 
 def drop_connections(database_url: str) -> None:
