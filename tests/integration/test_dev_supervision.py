@@ -145,6 +145,17 @@ def all_gone(family: list[psutil.Process]) -> bool:
     return not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
+def at_work_in(directory: Path) -> list[psutil.Process]:
+    """Processes that were told of this directory, or stand in it."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "cwd"])
+        if any(
+            str(directory) in word for word in [*(process.info["cmdline"] or ()), process.info["cwd"] or ""]
+        )
+    ]
+
+
 def test_dev_json_says_where_everything_is_and_only_its_owner_may_read_it(house: House) -> None:
     addresses = house.is_up()
     assert {"web", "api_key", "temporal", "temporal_ui", "smtp", "database_url"} <= addresses.keys()
@@ -277,6 +288,8 @@ def test_stopping_in_the_midst_of_starting_leaves_no_process(start: Start) -> No
     family = house.family()
     assert house.end() == 0
     until(lambda: all_gone(family), "the end of all")
+    # What was begun meanwhile, such as making the database's files, ends with them.
+    until(lambda: not at_work_in(house.data.path), "the end of whatever was begun last")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
