@@ -35,8 +35,10 @@ class WorkersState(Row):
     pollers: int | None
 
 
-class ProviderStanding(Row):
-    """One provider of one channel, as `/api/providers` has it."""
+class ProviderRow(Row):
+    """One provider of one channel. `state`: ok, parked (it refuses us; `code` and `reason` are its words), resting (it
+    failed too often in a row, or asked to be left alone). `until`: when it is tried again.
+    """
 
     channel: str
     provider: str
@@ -139,7 +141,7 @@ class SystemHealth(Row):
     parts: Sequence[Part]
     queues: Sequence[QueueState]
     workers: Sequence[WorkersState]
-    providers: Sequence[ProviderStanding]
+    providers: Sequence[ProviderRow]
     parked_channels: Sequence[ParkedChannel]
     population: PopulationState
     model: ModelState

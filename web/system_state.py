@@ -27,7 +27,7 @@ from web.system_answers import (
     ParkedChannel,
     Part,
     PopulationState,
-    ProviderStanding,
+    ProviderRow,
     QueueState,
     RoutineState,
     Serving,
@@ -69,7 +69,7 @@ def describe_system(
         queues=queues,
         workers=[WorkersState(queue=name, pollers=temporal.pollers.get(name)) for name in QUEUES],
         providers=[
-            ProviderStanding.model_validate(
+            ProviderRow.model_validate(
                 {name: value for name, value in asdict(one).items() if name != "settings"}
             )
             for one in reading.providers
