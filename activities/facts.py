@@ -23,6 +23,7 @@ from scoring.health import Scorer
 from scoring.predictors import RULES_ONLY, Predictors
 from scoring.signals import Derived, Tally, ages, derive
 from store import contact, events, signals, suppressions
+from store.asking import Source
 from store.assessment_reading import AssessmentReading
 from store.customers import Customer, load_customers
 from store.database import Connection
@@ -112,10 +113,10 @@ async def load_known(
 
 
 async def assemble_assessment(
-    connection: Connection, reading: AssessmentReading, catalogue: Catalogue
+    source: Source, reading: AssessmentReading, catalogue: Catalogue
 ) -> tuple[Known, Scorer]:
     """What is known of one customer at `reading.now`, without events and history, and the scorer of the live model."""
-    scorer = await find_scorer(connection, reading.health_model_name or DEFAULT_MODEL, reading.health_model)
+    scorer = await find_scorer(source, reading.health_model_name or DEFAULT_MODEL, reading.health_model)
     known = assemble(
         reading.customer,
         reading.stored,
@@ -124,7 +125,7 @@ async def assemble_assessment(
         catalogue=catalogue,
         scores=reading.scores,
         scorer=scorer,
-        predictors=await find_predictors(connection, reading.serving, catalogue),
+        predictors=await find_predictors(source, reading.serving, catalogue),
         history={},
         events=(),
     )

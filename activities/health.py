@@ -16,6 +16,7 @@ from scoring.hazard.artifact import read_hazard
 from scoring.hazard.model import HazardModel
 from scoring.health import Scorer
 from scoring.predictors import Predictors
+from store.asking import Source
 from store.churn_models import KINDS, load_artifact
 from store.database import Connection
 from store.health_models import load_active_model, load_model
@@ -41,9 +42,9 @@ async def load_scorer(connection: Connection) -> Scorer:
     return _scorer_of(await load_active_model(connection))
 
 
-async def find_scorer(connection: Connection, name: str, digest: str | None) -> Scorer:
+async def find_scorer(source: Source, name: str, digest: str | None) -> Scorer:
     """The scorer of the model of this name, published under this digest (None: it wasn't); known ones aren't read."""
-    return _scorer_of(await load_model(connection, name, digest))
+    return _scorer_of(await load_model(source, name, digest))
 
 
 def _scorer_of(model: HealthModel) -> Scorer:
@@ -61,14 +62,14 @@ async def load_predictors(connection: Connection, catalogue: Catalogue) -> Predi
     return await find_predictors(connection, await read_serving(connection), catalogue)
 
 
-async def find_predictors(connection: Connection, serving: Serving, catalogue: Catalogue) -> Predictors:
+async def find_predictors(source: Source, serving: Serving, catalogue: Catalogue) -> Predictors:
     """As `load_predictors`, of what serves as it was read already."""
     trained = serving.champions.get("model")
     stale = trained is not None and serving.now - trained[1] > STALE_AFTER
     key = (tuple(sorted(serving.champions.items())), repr(serving.churn_policy), stale, catalogue)
     found = _predictors.get(key)
     if found is None:
-        models = await _read_models(connection, serving, catalogue)
+        models = await _read_models(source, serving, catalogue)
         policy = ChurnPolicy.model_validate(serving.churn_policy or {})
         found = Predictors(models.get("model"), models.get("health"), policy, stale)
         _keep(_predictors, key, found)
@@ -76,7 +77,7 @@ async def find_predictors(connection: Connection, serving: Serving, catalogue: C
 
 
 async def _read_models(
-    connection: Connection, serving: Serving, catalogue: Catalogue
+    source: Source, serving: Serving, catalogue: Catalogue
 ) -> dict[str, HazardModel | None]:
     wanted = {kind: (kind, version, catalogue) for kind, (version, _) in serving.champions.items()}
     if any(key not in _artifacts for key in wanted.values()):
@@ -89,7 +90,7 @@ async def _read_models(
             model: HazardModel | None = None
             try:
                 # By its version: another one may have become champion meanwhile.
-                artifact = await load_artifact(connection, kind, version)
+                artifact = await load_artifact(source, kind, version)
                 model = read_hazard(artifact.encode(), f"churn model {version}", allowed=allowed)
             except HoldfastError as error:
                 log.warning("churn model %s (%s) can't serve: %s", version, kind, error)

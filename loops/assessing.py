@@ -16,6 +16,7 @@ from scoring.assessment import Assessment
 from scoring.cohorts import Place, band_of
 from scoring.health import Scorer, score_trend
 from store import evaluations
+from store.asking import Source
 from store.assessment_reading import AssessmentReading, read_for_assessment
 from store.database import Database, Waker
 from store.playbooks import load_policy
@@ -29,26 +30,32 @@ async def assess_customer(
     With `bell` it is recorded: the day's rows are written, and the evaluator is asked to look at the customer, so that
     playbooks hear of whatever changed. Without it nothing is written.
     """
-    # Nothing is locked for who only looks: each statement for itself spares the two that open and close a transaction.
-    async with database.transaction() if bell else database.single() as connection:
-        reading = await read_for_assessment(
-            connection, external_id, at=database.clock.fixed(), default_model=DEFAULT_MODEL,
-            tally_days=catalogue.tally_days, score_days=SCORE_DAYS,
-        )  # fmt: skip
-        if reading is None:
-            raise NotFoundError(
-                f"There is no customer {external_id[:200]!r}.", remedy="Ids are the userId of the events."
-            )
-        known, scorer = await assemble_assessment(connection, reading, catalogue)
-        if bell is not None:
-            holdout = (await load_policy(connection)).holdout_percent
-            await save_scores(connection, {known.customer.id: known}, scorer, holdout_percent=holdout)
-    if bell is not None:
-        # A transaction of its own: the evaluator takes these rows before those of the scores.
-        async with database.transaction() as connection:
-            await evaluations.request_one(connection, reading.now, known.customer.id)
-        bell.ring()
+    if bell is None:
+        async with database.reading() as source:
+            return _assess(*await _read(source, database, catalogue, external_id))
+    async with database.transaction() as connection:
+        known, scorer, reading = await _read(connection, database, catalogue, external_id)
+        holdout = (await load_policy(connection)).holdout_percent
+        await save_scores(connection, {known.customer.id: known}, scorer, holdout_percent=holdout)
+    # A transaction of its own: the evaluator takes these rows before those of the scores.
+    async with database.transaction() as connection:
+        await evaluations.request_one(connection, reading.now, known.customer.id)
+    bell.ring()
     return _assess(known, scorer, reading)
+
+
+async def _read(
+    source: Source, database: Database, catalogue: Catalogue, external_id: str
+) -> tuple[Known, Scorer, AssessmentReading]:
+    reading = await read_for_assessment(
+        source, external_id, at=database.clock.fixed(), default_model=DEFAULT_MODEL,
+        tally_days=catalogue.tally_days, score_days=SCORE_DAYS,
+    )  # fmt: skip
+    if reading is None:
+        raise NotFoundError(
+            f"There is no customer {external_id[:200]!r}.", remedy="Ids are the userId of the events."
+        )
+    return *await assemble_assessment(source, reading, catalogue), reading
 
 
 def _assess(known: Known, scorer: Scorer, reading: AssessmentReading) -> Assessment:

@@ -8,11 +8,10 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from store.asking import Source, fetch
 from store.customer_health import WRITTEN_MIDNIGHTS, read_midnights
 from store.customers import PROFILE_TRAITS, Customer, read_customer
-from store.database import fetch
 from store.live_policy import LIVE_POLICY, MODEL_DIGEST
 from store.serving import WRITTEN_CHAMPIONS, Serving, read_champions
 from store.signals import STORED_COLUMNS, WRITTEN_TALLIES, StoredSignals, read_stored, read_tallies
@@ -54,7 +53,7 @@ _mapping = msgspec.json.Decoder(dict[str, Any] | None).decode
 
 
 async def read_for_assessment(
-    connection: AsyncConnection,
+    source: Source,
     external_id: str,
     *,
     at: datetime | None,
@@ -64,7 +63,7 @@ async def read_for_assessment(
 ) -> AssessmentReading | None:
     """What is stored of the customer that the caller calls `external_id`, or None; `at`: None is the database's clock."""
     rows = await fetch(
-        connection,
+        source,
         _READ,
         {
             "at": at, "name": external_id, "default_model": default_model, "tally_days": tally_days,

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import ConflictError, NotFoundError
+from store.asking import Source, fetch
 from store.audit import actor_called, record_change
 from store.database import encode
 
@@ -76,16 +77,16 @@ async def save_model(
     return done.rowcount == 1
 
 
-async def load_artifact(connection: AsyncConnection, kind: Kind, version: str) -> str:
+async def load_artifact(source: Source, kind: Kind, version: str) -> str:
     """The artifact of a version. Raises NotFoundError."""
-    found = await connection.execute(
-        text("SELECT artifact FROM churn_models WHERE kind = :kind AND version = :version"),
+    rows = await fetch(
+        source,
+        "SELECT artifact FROM churn_models WHERE kind = %(kind)s AND version = %(version)s",
         {"kind": kind, "version": version},
     )
-    artifact = found.scalar()
-    if artifact is None:
+    if not rows:
         raise NotFoundError(f"There is no churn model of kind {kind} with version {version}.", remedy=_LIST)
-    return str(artifact)
+    return str(rows[0][0])
 
 
 async def promote(

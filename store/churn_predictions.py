@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -11,7 +11,8 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.database import encode, fetch, fetch_named
+from store.asking import Source, fetch
+from store.database import encode
 
 
 class PredictionDay(msgspec.Struct, frozen=True):
@@ -64,34 +65,13 @@ async def save_predictions(connection: AsyncConnection, rows: Sequence[Predictio
         await connection.execute(_SAVE, {"rows": encode(rows)})
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPrediction:
-    """A customer's latest prediction, by the caller's id; `sort_…` are its place in the list."""
+class StoredPrediction(msgspec.Struct, frozen=True):
+    """A customer's latest prediction, by the caller's id; `worth` and `probability` are its place in the list."""
 
-    customer_id: str
     user_id: str
-    prediction_date: date
-    churn_probability: float
-    within_30d: float | None
-    within_60d: float | None
-    within_90d: float | None
-    risk_level: str
-    prediction_factors: Mapping[str, float]
-    reasons: Sequence[Mapping[str, Any]]
-    predicted_churn_date: date | None
-    earliest_churn_date: date | None
-    latest_churn_date: date | None
-    source: str
-    model_version: str
-    model_confidence: str
-    intervention_recommended: bool
-    intervention_priority: int
-    ltv_at_risk: float | None
-    prevention_cost_estimate: float | None
-    intervention_sent: bool
-    calculated_at: datetime
-    sort_worth: float
-    sort_probability: float
+    worth: float
+    probability: float
+    day: PredictionDay
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +98,11 @@ class RiskFilter:
 _PRICED = "s.ltv_at_risk DESC, s.churn_probability DESC, s.customer_id"
 _UNPRICED = "s.churn_probability DESC, s.customer_id"
 _WITHOUT = -1.0
-_ELSEWHERE = ("customer_id", "user_id", "sort_worth", "sort_probability")
-_READ = ", ".join(f"p.{field.name}" for field in fields(StoredPrediction) if field.name not in _ELSEWHERE)
+_READ = ", ".join(f"p.{name}" for name in _COLUMNS[1:])
 
 
 async def list_predictions(
-    connection: AsyncConnection,
+    source: Source,
     chosen: RiskFilter,
     *,
     limit: int,
@@ -143,22 +122,22 @@ async def list_predictions(
         if after is not None:
             # Written out, since two of the three go down; the first bound is the index's.
             more += f" AND s.ltv_at_risk <= %(worth)s AND (s.ltv_at_risk < %(worth)s OR {later})"
-        found = await _read_page(connection, f"{where} AND {more}", _PRICED, values, limit)
+        found = await _read_page(source, f"{where} AND {more}", _PRICED, values, limit)
     if len(found) < limit:
         more = "s.ltv_at_risk IS NULL"
         if after is not None and after[0] == _WITHOUT:
             more += f" AND s.churn_probability <= %(probability)s AND {later}"
-        found += await _read_page(connection, f"{where} AND {more}", _UNPRICED, values, limit - len(found))
+        found += await _read_page(source, f"{where} AND {more}", _UNPRICED, values, limit - len(found))
     return found
 
 
 async def _read_page(
-    connection: AsyncConnection, where: str, order: str, values: Mapping[str, Any], limit: int
+    source: Source, where: str, order: str, values: Mapping[str, Any], limit: int
 ) -> list[StoredPrediction]:
-    rows = await fetch_named(
-        connection,
-        f"SELECT page.customer_id::text AS customer_id, c.external_id AS user_id, {_READ}, "
-        f"coalesce(page.ltv_at_risk, {_WITHOUT}) AS sort_worth, page.churn_probability AS sort_probability FROM ("
+    rows = await fetch(
+        source,
+        f"SELECT c.external_id, coalesce(page.ltv_at_risk, {_WITHOUT}), page.churn_probability, "
+        f"page.customer_id::text, {_READ} FROM ("
         f"SELECT s.customer_id, s.ltv_at_risk, s.churn_probability FROM signals s WHERE {where} "
         # A page that is short is the last one.
         "AND EXISTS (SELECT FROM churn_predictions e WHERE e.customer_id = s.customer_id) "
@@ -168,14 +147,14 @@ async def _read_page(
         f"ORDER BY {order.replace('s.', 'page.')}",
         values,
     )
-    return [StoredPrediction(**row) for row in rows]
+    return [StoredPrediction(row[0], row[1], row[2], PredictionDay(*row[3:])) for row in rows]
 
 
-async def sum_risk(connection: AsyncConnection, chosen: RiskFilter, *, at_risk_from: float) -> RiskTotals:
+async def sum_risk(source: Source, chosen: RiskFilter, *, at_risk_from: float) -> RiskTotals:
     """The totals over everybody who matches; at risk is whoever's probability is `at_risk_from` or more."""
     where, values = _where(chosen)
     [(customers, at_risk, ltv_at_risk)] = await fetch(
-        connection,
+        source,
         "SELECT count(*), count(*) FILTER (WHERE s.churn_probability >= %(from_)s), "
         "coalesce(sum(s.ltv_at_risk) FILTER (WHERE s.churn_probability >= %(from_)s), 0) "
         f"FROM signals s WHERE {where}",

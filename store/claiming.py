@@ -18,7 +18,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.database import encode, fetch
+from store.asking import fetch
+from store.database import encode
 from store.deliveries import DELIVERY_FIELDS, Delivery, LedgerEntry, read_delivery
 
 _CLAIM = (

@@ -10,7 +10,8 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.database import encode, fetch
+from store.asking import Source, fetch
+from store.database import encode
 
 
 class HealthDay(msgspec.Struct, frozen=True):
@@ -131,8 +132,8 @@ class HealthPoint:
 
 
 async def load_health_history(
-    connection: AsyncConnection, customer_id: str, after: date, today: date
+    source: Source, customer_id: str, after: date, today: date
 ) -> list[HealthPoint]:
     """The days after `after` up to `today`, in order; days without a row are left out."""
-    rows = await fetch(connection, _HISTORY, {"id": customer_id, "after": after, "today": today})
+    rows = await fetch(source, _HISTORY, {"id": customer_id, "after": after, "today": today})
     return [HealthPoint(*row) for row in rows]

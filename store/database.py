@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
-import select
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
 import psycopg
+from psycopg.types.json import set_json_loads
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
@@ -21,14 +23,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from schemas.errors import SettingError
+from store.asking import TRUSTED_SECONDS, Driver, ReadingLane, Source, fetch, has_news
 
 # What others pass around without knowing what it is made of.
 Connection = AsyncConnection
 # How it shows that the server is away, restarting, or out of connections.
 DATABASE_AWAY = (DBAPIError, PoolTimeoutError)
-# A connection that was given back so short a time ago isn't asked whether it works, if nothing came on it since.
-TRUSTED_SECONDS = 1.0
 _USED_AT = "used_at"
+_CONNECTED = {"connect_timeout": 5}
+_OPTIONS = "-c statement_timeout=30000 -c timezone=UTC"
 _json = msgspec.json.Encoder()
 _read_json = msgspec.json.Decoder().decode
 
@@ -50,6 +53,11 @@ def driver_url(database_url: str) -> str:
     return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
+def _dsn_of(database_url: str) -> str:
+    url = make_url(driver_url(database_url)).set(drivername="postgresql")
+    return url.render_as_string(hide_password=False)
+
+
 def encode(value: object) -> str:
     """JSON text for a jsonb parameter; datetimes become ISO text."""
     return _json.encode(value).decode()
@@ -67,7 +75,7 @@ def _decode(value: bytes | bytearray | str) -> Any:
 class Clock(Protocol):
     """Where a decision takes its `now` from."""
 
-    async def read(self, connection: AsyncConnection) -> datetime:
+    async def read(self, source: Source) -> datetime:
         """The present moment, aware, UTC."""
 
     def fixed(self) -> datetime | None:
@@ -77,10 +85,10 @@ class Clock(Protocol):
 class LiveClock:
     """The database's clock, so that all processes agree."""
 
-    async def read(self, connection: AsyncConnection) -> datetime:
+    async def read(self, source: Source) -> datetime:
         """The database's time at this instant, not at the start of the transaction."""
-        row = await connection.execute(text("SELECT clock_timestamp()"))
-        return row.scalar_one().astimezone(UTC)  # type: ignore[no-any-return]
+        [[now]] = await fetch(source, "SELECT clock_timestamp()", {})
+        return now.astimezone(UTC)  # type: ignore[no-any-return]
 
     def fixed(self) -> datetime | None:
         """Nothing: whoever reads the database's clock along with something else needs no statement for it."""
@@ -93,50 +101,13 @@ class PlayedClock:
     def __init__(self, start: datetime) -> None:
         self.now = start
 
-    async def read(self, connection: AsyncConnection) -> datetime:
+    async def read(self, source: Source) -> datetime:
         """The moment that the player has reached."""
         return self.now
 
     def fixed(self) -> datetime | None:
         """The same."""
         return self.now
-
-
-async def fetch(connection: AsyncConnection, query: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The rows of one statement that gives rows, asked of the driver itself, which prepares it.
-
-    For what every message needs, and for what pages and the API read all the time: SQLAlchemy's way to a statement takes
-    longer than PostgreSQL's. Placeholders are `%(name)s`. Raises as SQLAlchemy does.
-    """
-    return await (await _ask(connection, query, values)).fetchall()
-
-
-async def fetch_named(
-    connection: AsyncConnection, query: str, values: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """As `fetch`, each row by the names of its columns."""
-    cursor = await _ask(connection, query, values)
-    names = [column.name for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
-
-
-async def _ask(
-    connection: AsyncConnection, query: str, values: Mapping[str, Any]
-) -> psycopg.AsyncCursor[tuple[Any, ...]]:
-    below = connection.sync_connection
-    assert below is not None
-    driver = below.connection.driver_connection
-    assert isinstance(driver, psycopg.AsyncConnection)
-    try:
-        return await driver.execute(query, values, prepare=True)
-    except psycopg.Error as error:
-        gone = driver.closed
-        if gone:
-            await connection.invalidate(error)
-        raised = DBAPIError.instance(
-            query, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=gone
-        )
-        raise raised from error
 
 
 class Database:
@@ -153,6 +124,7 @@ class Database:
         self._notifying = asyncio.Lock()
         self._closed = False
         self._being_made: set[asyncio.Task[psycopg.AsyncConnection[Any]]] = set()
+        options = f"{_OPTIONS}{'' if durable else ' -c synchronous_commit=off'}"
         self.engine: AsyncEngine = create_async_engine(
             driver_url(database_url),
             pool_size=connections,
@@ -163,13 +135,9 @@ class Database:
             # What a statement was called with names people; errors end up in logs and histories.
             hide_parameters=True,
             json_deserializer=_decode,
-            connect_args={
-                "async_creator_fn": self.connect,
-                "connect_timeout": 5,
-                "options": "-c statement_timeout=30000 -c timezone=UTC"
-                + ("" if durable else " -c synchronous_commit=off"),
-            },
+            connect_args={"async_creator_fn": self.connect, **_CONNECTED, "options": options},
         )
+        self._lane = ReadingLane(functools.partial(self._connect_for_reading, options), connections)
 
         if durable:
             # A connection that a restart of the server broke is noticed before it is used.
@@ -183,7 +151,7 @@ class Database:
         used_at = record.info.get(_USED_AT)
         if used_at is None:
             return  # it was made this instant
-        if time.monotonic() - used_at < TRUSTED_SECONDS and not driver.closed and not _has_news(driver):
+        if time.monotonic() - used_at < TRUSTED_SECONDS and not driver.closed and not has_news(driver):
             return
         try:
             working = self.engine.dialect.do_ping(adapted)
@@ -194,11 +162,13 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def single(self) -> AsyncIterator[AsyncConnection]:
-        """A connection on which every statement is a transaction of its own: for what is written by one alone, and for
-        reading, where a transaction would only cost its BEGIN and COMMIT.
-        """
+        """A connection on which every statement is a transaction of its own, for what is written by one alone."""
         async with self.engine.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    def reading(self) -> AbstractAsyncContextManager[Driver]:
+        """What `fetch` can ask where nothing is written: every statement sees what was committed when it began."""
+        return self._lane.take()
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -236,18 +206,22 @@ class Database:
         """Give all connections back, that of a bell which is being rung and those that are being made included."""
         async with self._notifying:
             self._closed = True
+            await self._lane.close()
             await self.engine.dispose()
         if self._being_made:
             await asyncio.wait(self._being_made)
 
+    async def _connect_for_reading(self, options: str) -> Driver:
+        driver = await self.connect(_dsn_of(self.url), autocommit=True, options=options, **_CONNECTED)
+        set_json_loads(_decode, driver)
+        return driver
+
     async def listen(self, channels: Sequence[str], bell: asyncio.Event) -> None:
         """Set `bell` at every notification, for ever; reconnects, and rings after each reconnect."""
-        dsn = (
-            make_url(driver_url(self.url)).set(drivername="postgresql").render_as_string(hide_password=False)
-        )
+        dsn = _dsn_of(self.url)
         while True:
             try:
-                async with await self.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+                async with await self.connect(dsn, autocommit=True, **_CONNECTED) as connection:
                     for channel in channels:
                         await connection.execute(
                             psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel))
@@ -266,13 +240,6 @@ def _give_back(made: asyncio.Task[psycopg.AsyncConnection[Any]]) -> None:
 
 def _note_use(adapted: object, record: ConnectionPoolEntry) -> None:
     record.info[_USED_AT] = time.monotonic()
-
-
-def _has_news(driver: psycopg.AsyncConnection[Any]) -> bool:
-    """Whether something came on an idle connection: its end, or the server's last words."""
-    waiting = select.poll()
-    waiting.register(driver.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
-    return bool(waiting.poll(0))
 
 
 class Waker:

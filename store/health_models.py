@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.health_model import DEFAULT_MODEL, HealthModel
 from schemas.shipped_health import shipped_models
+from store.asking import Source, fetch
 from store.database import encode
 
 # Of `governance`: {"digests": {name: digest}, "models": {name: model}}.
@@ -95,21 +96,20 @@ async def load_active_model(connection: AsyncConnection) -> HealthModel:
     return await load_model(connection, name, digest)
 
 
-async def load_model(connection: AsyncConnection, name: str, digest: str | None) -> HealthModel:
+async def load_model(source: Source, name: str, digest: str | None) -> HealthModel:
     """The model of this name, published under this digest (None: it wasn't; what ships, else the default)."""
     if digest is None:
         shipped = shipped_models()
         return shipped.get(name, shipped[DEFAULT_MODEL])
     model = _read.get(digest)
     if model is None:
-        row = await connection.execute(
-            text(
-                "SELECT value->'digests'->>:model, value->'models'->:model FROM governance WHERE name = :name"
-            ),
+        [(digest, value)] = await fetch(
+            source,
+            "SELECT value->'digests'->>CAST(%(model)s AS text), value->'models'->CAST(%(model)s AS text) "
+            "FROM governance WHERE name = %(name)s",
             {"name": _ROW, "model": name},
         )
         # Another one of this name may have been published meanwhile.
-        digest, value = row.one()
         model = _read[str(digest)] = HealthModel.model_validate(value)
         while len(_read) > _KEPT:
             _read.popitem(last=False)

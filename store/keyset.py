@@ -37,7 +37,7 @@ def known_after(
         return Stretch(conditions, order, {})
     if after.value is None:
         return None
-    conditions.append(f"({column}, {id_column}) {beyond} (CAST(:value AS {kind}), CAST(:id AS uuid))")
+    conditions.append(f"({column}, {id_column}) {beyond} (CAST(%(value)s AS {kind}), CAST(%(id)s AS uuid))")
     return Stretch(conditions, order, {"value": after.value, "id": after.id})
 
 
@@ -47,7 +47,7 @@ def unknown_after(column: str, id_column: str, after: Place | None, *, descendin
     conditions, order = [f"{column} IS NULL"], f"{id_column} {way}"
     if after is None or after.value is not None:
         return Stretch(conditions, order, {})
-    return Stretch([*conditions, f"{id_column} {beyond} CAST(:id AS uuid)"], order, {"id": after.id})
+    return Stretch([*conditions, f"{id_column} {beyond} CAST(%(id)s AS uuid)"], order, {"id": after.id})
 
 
 def _ways(descending: bool) -> tuple[str, str]:

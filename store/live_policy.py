@@ -7,7 +7,7 @@ from collections import OrderedDict
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.policy import Policy
-from store.database import fetch
+from store.asking import fetch
 
 # Its digest, for statements that read other things along with it; NULL where there is no policy.
 POLICY_DIGEST = "(SELECT md5(value::text) FROM governance WHERE name = 'policy')"

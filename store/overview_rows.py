@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+import msgspec
 
 from schemas.situation import AbandonedFeature, Situation
+from store.asking import Source, fetch
 from store.keyset import Place
 
 # Who is shown: the business, else the person, else what the caller calls them.
@@ -18,8 +17,7 @@ NAME = "coalesce(c.business_name, c.first_name, c.external_id)"
 SPARK_DAYS = 30
 
 
-@dataclass(frozen=True)
-class OverviewRow:
+class OverviewRow(msgspec.Struct, frozen=True):
     """One customer of the list. Health is 0–100, probabilities 0–1, money per month or in total; `sparkline` are the
     daily scores of the last 30 days, oldest first. `last_interaction_at` is when we last spoke, wrote or heard from them.
     """
@@ -47,7 +45,7 @@ class OverviewRow:
     open_runs: int = 0
     last_interaction_at: datetime | None = None
     last_interaction: str | None = None
-    situation: Situation = field(default_factory=Situation)
+    situation: Situation = Situation()
 
 
 def days_of(now: datetime) -> dict[str, date]:
@@ -56,24 +54,23 @@ def days_of(now: datetime) -> dict[str, date]:
     return {"today": today, "yesterday": today - timedelta(days=1)}
 
 
-_ROWS = text(
-    f"""
+_ROWS = f"""
     SELECT c.id::text AS id, c.external_id, {NAME} AS name, c.demo, c.csm, s.plan, s.segment, s.vendor_type,
         s.subscription_status, s.monthly_price, s.health_score, s.health_trend, s.risk_level, s.churn_probability,
         s.churn_risk_level, s.ltv_at_risk, s.last_login, s.failed_payments_30d,
-        CAST(:today AS date) AS today, scores.days, scores.scores, scores.change,
+        CAST(%(today)s AS date) AS today, scores.days, scores.scores, scores.change,
         (SELECT count(*) FROM runs r WHERE r.customer_id = c.id AND r.ended_at IS NULL AND r.arm = 'treated') AS open_runs,
         call.title AS call_title, call.due_at AS call_due_at,
         talked.at AS talked_at, talked.kind AS talked_kind, wrote.at AS wrote_at, wrote.channel, heard.at AS heard_at,
         CASE WHEN mail.status = 'bounced' THEN coalesce(mail.status_at, mail.created_at) END AS bounced_at
-    FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS asked(id, place)
+    FROM unnest(CAST(%(ids)s AS uuid[])) WITH ORDINALITY AS asked(id, place)
     JOIN customers c ON c.id = asked.id
     LEFT JOIN signals s ON s.customer_id = c.id
     LEFT JOIN LATERAL (
         SELECT array_agg(day ORDER BY day) AS days, array_agg(health_score ORDER BY day) AS scores,
-            CASE WHEN max(day) >= :yesterday THEN (array_agg(health_score - previous_score ORDER BY day DESC))[1] END
+            CASE WHEN max(day) >= %(yesterday)s THEN (array_agg(health_score - previous_score ORDER BY day DESC))[1] END
                 AS change
-        FROM customer_health WHERE customer_id = c.id AND day > :since AND day <= :today
+        FROM customer_health WHERE customer_id = c.id AND day > %(since)s AND day <= %(today)s
     ) scores ON true
     LEFT JOIN LATERAL (
         SELECT title, coalesce(starts_at, due_at) AS due_at FROM tasks
@@ -97,15 +94,14 @@ _ROWS = text(
     ) mail ON true
     ORDER BY asked.place
     """
-)
-_ABANDONED = text(
-    "SELECT customer_id::text AS id, feature_key, abandonment_risk, last_used_at FROM feature_adoption "
-    "WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND abandonment_risk >= 0.6"
+_ABANDONED = (
+    "SELECT customer_id::text, feature_key, abandonment_risk, last_used_at FROM feature_adoption "
+    "WHERE customer_id = ANY(CAST(%(ids)s AS uuid[])) AND abandonment_risk >= 0.6"
 )
 
 
 async def read_rows(
-    connection: AsyncConnection, places: Sequence[Place], now: datetime, *, spark_days: int = SPARK_DAYS
+    source: Source, places: Sequence[Place], now: datetime, *, spark_days: int = SPARK_DAYS
 ) -> list[OverviewRow]:
     """The customers at these places, in their order, with the scores of so many days."""
     if not places:
@@ -113,63 +109,67 @@ async def read_rows(
     days = days_of(now)
     ids = [place.id for place in places]
     abandoned: dict[str, list[AbandonedFeature]] = {}
-    for row in await connection.execute(_ABANDONED, {"ids": ids}):
-        abandoned.setdefault(row.id, []).append(
-            AbandonedFeature(row.feature_key, row.abandonment_risk, row.last_used_at)
-        )
+    for id_, *feature in await fetch(source, _ABANDONED, {"ids": ids}):
+        abandoned.setdefault(id_, []).append(AbandonedFeature(*feature))
     since = days["today"] - timedelta(days=spark_days)
-    rows = await connection.execute(_ROWS, {**days, "ids": ids, "since": since})
+    rows = await fetch(source, _ROWS, {**days, "ids": ids, "since": since})
     by_id = {place.id: place for place in places}
-    return [_row(row, by_id[row.id], abandoned.get(row.id, ()), since) for row in rows]
+    return [_row(row, by_id[row[0]], abandoned.get(row[0], ()), since) for row in rows]
 
 
-def _row(row: Any, place: Place, abandoned: Sequence[AbandonedFeature], since: date) -> OverviewRow:
-    sparkline: list[int | None] = [None] * (row.today - since).days
-    for day, score in zip(row.days or (), row.scores or (), strict=True):
+def _row(row: Sequence[Any], place: Place, abandoned: Sequence[AbandonedFeature], since: date) -> OverviewRow:
+    (
+        id_, user_id, name, demo, csm, plan, segment, vendor_type, subscription_status, monthly_price, health_score,
+        health_trend, risk_level, churn_probability, churn_risk_level, ltv_at_risk, last_login, failed_payments_30d,
+        today, days, scores, change, open_runs, call_title, call_due_at, talked_at, talked_kind, wrote_at, channel,
+        heard_at, bounced_at,
+    ) = row  # fmt: skip
+    sparkline: list[int | None] = [None] * (today - since).days
+    for day, score in zip(days or (), scores or (), strict=True):
         sparkline[(day - since).days - 1] = score
     contacts = [
         (at, told)
         for at, told in (
-            (row.talked_at, row.talked_kind),
-            (row.wrote_at, (row.channel or "").replace("_", "-")),
-            (row.heard_at, "reply"),
+            (talked_at, talked_kind),
+            (wrote_at, (channel or "").replace("_", "-")),
+            (heard_at, "reply"),
         )
         if at is not None
     ]
     last_at, last = max(contacts) if contacts else (None, None)
     return OverviewRow(
-        id=row.id,
-        user_id=row.external_id,
-        name=row.name,
-        demo=row.demo,
-        csm=row.csm,
-        plan=row.plan,
-        segment=row.segment,
-        vendor_type=row.vendor_type,
-        subscription_status=row.subscription_status,
-        monthly_price=row.monthly_price,
-        health_score=None if row.health_score is None else round(row.health_score),
-        health_trend=row.health_trend,
-        risk_level=row.risk_level,
-        score_change=row.change,
-        churn_probability=row.churn_probability,
-        churn_risk_level=row.churn_risk_level,
-        ltv_at_risk=row.ltv_at_risk,
-        last_login=row.last_login,
+        id=id_,
+        user_id=user_id,
+        name=name,
+        demo=demo,
+        csm=csm,
+        plan=plan,
+        segment=segment,
+        vendor_type=vendor_type,
+        subscription_status=subscription_status,
+        monthly_price=monthly_price,
+        health_score=None if health_score is None else round(health_score),
+        health_trend=health_trend,
+        risk_level=risk_level,
+        score_change=change,
+        churn_probability=churn_probability,
+        churn_risk_level=churn_risk_level,
+        ltv_at_risk=ltv_at_risk,
+        last_login=last_login,
         place=place,
         sparkline=sparkline,
-        open_runs=row.open_runs,
+        open_runs=open_runs,
         last_interaction_at=last_at,
         last_interaction=last,
         situation=Situation(
-            risk_level=row.risk_level,
-            churn_probability=row.churn_probability,
-            subscription_status=row.subscription_status,
-            failed_payments_30d=row.failed_payments_30d,
-            call_title=row.call_title,
-            call_due_at=row.call_due_at,
-            talked_at=row.talked_at if row.talked_kind == "call" else None,
-            bounced_at=row.bounced_at,
+            risk_level=risk_level,
+            churn_probability=churn_probability,
+            subscription_status=subscription_status,
+            failed_payments_30d=failed_payments_30d,
+            call_title=call_title,
+            call_due_at=call_due_at,
+            talked_at=talked_at if talked_kind == "call" else None,
+            bounced_at=bounced_at,
             abandoned=abandoned,
         ),
     )

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.errors import NotFoundError
 from schemas.plan import CompiledPlaybook
 from schemas.policy import Policy
+from store.asking import Source, fetch
 
 # Who evaluates shares this lock and who publishes holds it alone, so that nobody enters what has just changed unseen.
 _PUBLISHING = 1_415_926_535
@@ -71,10 +72,10 @@ async def load_version(connection: AsyncConnection, playbook: str, version: str)
     return CompiledPlaybook.model_validate(compiled)
 
 
-async def load_policy(connection: AsyncConnection) -> Policy:
+async def load_policy(source: Source) -> Policy:
     """The live policy."""
-    value = (await connection.execute(text("SELECT value FROM governance WHERE name = 'policy'"))).scalar()
-    return Policy.model_validate(value) if value else Policy()
+    rows = await fetch(source, "SELECT value FROM governance WHERE name = 'policy'", {})
+    return Policy.model_validate(rows[0][0]) if rows and rows[0][0] else Policy()
 
 
 async def is_paused(connection: AsyncConnection, playbook: str) -> bool:

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.condition import Value
 from schemas.signal_value import WrongType
+from store.asking import Source, fetch, fetch_named
 from store.customers import PROFILE_TRAITS, unknown_customer
 from store.customers import read_customer as read_customer_row
-from store.database import fetch, fetch_named
 from store.reading_rows import CustomerRow, EventRow, StandingRow
 from store.signals import STORED_COLUMNS, read_stored
 
@@ -81,16 +81,16 @@ class Totals:
     alerts: int
 
 
-async def read_customer(connection: AsyncConnection, user_id: str, *, events: int = 20) -> CustomerView:
+async def read_customer(source: Source, user_id: str, *, events: int = 20) -> CustomerView:
     """The customer that the caller calls `user_id`, with its last `events`. Raises NotFoundError."""
-    rows = await fetch(connection, _CUSTOMER, {"name": user_id})
+    rows = await fetch(source, _CUSTOMER, {"name": user_id})
     if not rows:
         raise unknown_customer(user_id)
     (consents, standings), (id_, *columns) = rows[0][:2], rows[0][2:]
     end = 3 + len(PROFILE_TRAITS)
     found, stored = read_customer_row(id_, *columns[:end]), columns[end:]
     values = read_stored(id_, *stored).values if stored[0] is not None else {}
-    happened = await fetch_named(connection, _EVENTS, {"id": id_, "events": events}) if events else []
+    happened = await fetch_named(source, _EVENTS, {"id": id_, "events": events}) if events else []
     return CustomerView(
         user_id=found.external_id,
         profile=found.profile,

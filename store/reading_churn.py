@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from store.asking import Source, fetch, fetch_named
 from store.keyset import Place, Stretch, known_after, unknown_after
 from store.overview_rows import NAME, days_of
 
@@ -92,53 +90,53 @@ class ChurnGroup(NamedTuple):
 # By whom the last prediction of two days is, so that nobody is without one before the nightly run has reached them.
 _SOURCES = (
     "WITH p AS MATERIALIZED (SELECT customer_id, coalesce(t.source, y.source) AS source "
-    "FROM (SELECT customer_id, source FROM churn_predictions WHERE prediction_date = :today) t "
-    "FULL JOIN (SELECT customer_id, source FROM churn_predictions WHERE prediction_date = :yesterday) y "
+    "FROM (SELECT customer_id, source FROM churn_predictions WHERE prediction_date = %(today)s) t "
+    "FULL JOIN (SELECT customer_id, source FROM churn_predictions WHERE prediction_date = %(yesterday)s) y "
     "USING (customer_id)) "
 )
 # The same of one customer, and of all of whom this source predicted.
 _SOURCE_OF = (
     "(SELECT l.source FROM churn_predictions l WHERE l.customer_id = s.customer_id "
-    "AND l.prediction_date IN (:today, :yesterday) ORDER BY l.prediction_date DESC LIMIT 1)"
+    "AND l.prediction_date IN (%(today)s, %(yesterday)s) ORDER BY l.prediction_date DESC LIMIT 1)"
 )
 _OF_SOURCE = (
-    "s.customer_id IN (SELECT customer_id FROM churn_predictions WHERE prediction_date = :today AND source = :source_is "
-    "UNION ALL SELECT y.customer_id FROM churn_predictions y WHERE y.prediction_date = :yesterday "
-    "AND y.source = :source_is AND NOT EXISTS (SELECT FROM churn_predictions t WHERE t.customer_id = y.customer_id "
-    "AND t.prediction_date = :today))"
+    "s.customer_id IN (SELECT customer_id FROM churn_predictions WHERE prediction_date = %(today)s AND source = %(source_is)s "
+    "UNION ALL SELECT y.customer_id FROM churn_predictions y WHERE y.prediction_date = %(yesterday)s "
+    "AND y.source = %(source_is)s AND NOT EXISTS (SELECT FROM churn_predictions t WHERE t.customer_id = y.customer_id "
+    "AND t.prediction_date = %(today)s))"
 )
-_COUNT_SOURCE = text(
-    "SELECT count(*) FROM (SELECT FROM churn_predictions WHERE prediction_date IN (:today, :yesterday) "
-    "AND source = :source_is LIMIT :enough) x"
+_COUNT_SOURCE = (
+    "SELECT count(*) FROM (SELECT FROM churn_predictions WHERE prediction_date IN (%(today)s, %(yesterday)s) "
+    "AND source = %(source_is)s LIMIT %(enough)s) x"
 )
 # A source that told of fewer is looked up; one that told of more is soon met on the way through the order.
 RARE = 2000
 _BAND = f"least({BANDS - 1}, floor(s.churn_probability * {BANDS} + 1e-9))::integer"
 
 
-async def _conditions(connection: AsyncConnection, wanted: ChurnFilter, given: dict[str, Any]) -> list[str]:
+async def _conditions(source: Source, wanted: ChurnFilter, given: dict[str, Any]) -> list[str]:
     conditions = ["s.churn_probability IS NOT NULL"]
     for name, value in wanted.values.items():
         if name == "source" and value == NONE:
             conditions.append(f"{_SOURCE_OF} IS NULL")
         elif name == "source" and value:
             given["source_is"] = value
-            counted = await connection.execute(_COUNT_SOURCE, {**given, "enough": RARE})
-            conditions.append(_OF_SOURCE if counted.scalar_one() < RARE else f"{_SOURCE_OF} = :source_is")
+            [[counted]] = await fetch(source, _COUNT_SOURCE, {**given, "enough": RARE})
+            conditions.append(_OF_SOURCE if counted < RARE else f"{_SOURCE_OF} = %(source_is)s")
         elif value == NONE:
             conditions.append(f"{DIMENSIONS[name]} IS NULL")
         elif value:
             given[f"{name}_is"] = value
-            conditions.append(f"{DIMENSIONS[name]} = :{name}_is")
+            conditions.append(f"{DIMENSIONS[name]} = %({name}_is)s")
     if wanted.least > 0:
         # The same number as the bands begin with.
         given["least"] = wanted.least - 1e-9
-        conditions.append("s.churn_probability >= :least")
+        conditions.append("s.churn_probability >= %(least)s")
     return conditions
 
 
 async def list_churn(
-    connection: AsyncConnection,
+    source: Source,
     wanted: ChurnFilter,
     now: datetime,
     *,
@@ -150,18 +148,18 @@ async def list_churn(
     """At most `limit` predictions after the place `after`, by `sort` (see SORTS), then by id; no value comes last."""
     column, kind = SORTS[sort]
     given: dict[str, Any] = days_of(now)
-    conditions = await _conditions(connection, wanted, given)
+    conditions = await _conditions(source, wanted, given)
 
     async def find(stretch: Stretch, count: int) -> list[Place]:
-        rows = await connection.execute(
-            text(
-                f"SELECT {column} AS value, s.customer_id::text AS id FROM signals s "
-                f"JOIN customers c ON c.id = s.customer_id WHERE {' AND '.join([*conditions, *stretch.conditions])} "
-                f"ORDER BY {stretch.order} LIMIT :limit"
-            ),
-            {**given, **stretch.given, "limit": count},
+        rows = await fetch(
+            source,
+            # The number is written out: a plan for any limit at all is none for a page.
+            f"SELECT {column}, s.customer_id::text FROM signals s "
+            f"JOIN customers c ON c.id = s.customer_id WHERE {' AND '.join([*conditions, *stretch.conditions])} "
+            f"ORDER BY {stretch.order} LIMIT {int(count)}",
+            {**given, **stretch.given},
         )
-        return [Place(row.value, row.id) for row in rows]
+        return [Place(*row) for row in rows]
 
     places: list[Place] = []
     if known := known_after(column, kind, "s.customer_id", after, descending=descending):
@@ -169,11 +167,10 @@ async def list_churn(
     if len(places) < limit:
         unknown = unknown_after(column, "s.customer_id", after, descending=descending)
         places += await find(unknown, limit - len(places))
-    return await _read_rows(connection, places)
+    return await _read_rows(source, places)
 
 
-_ROWS = text(
-    f"""
+_ROWS = f"""
     SELECT c.id::text AS id, c.external_id AS user_id, {NAME} AS name, c.demo, c.csm, s.plan, s.segment,
         s.monthly_price, s.health_score, s.risk_level, s.churn_probability AS probability, s.churn_risk_level AS level,
         s.ltv_at_risk, s.predicted_churn_date AS expected, p.earliest_churn_date AS earliest,
@@ -183,7 +180,7 @@ _ROWS = text(
         p.prevention_cost_estimate AS prevention_cost, p.calculated_at,
         ARRAY(SELECT r.playbook FROM runs r WHERE r.customer_id = c.id AND r.ended_at IS NULL AND r.arm = 'treated'
             ORDER BY r.entered_at DESC) AS open_runs
-    FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS asked(id, place)
+    FROM unnest(CAST(%(ids)s AS uuid[])) WITH ORDINALITY AS asked(id, place)
     JOIN customers c ON c.id = asked.id
     JOIN signals s ON s.customer_id = c.id
     LEFT JOIN LATERAL (
@@ -191,19 +188,18 @@ _ROWS = text(
     ) p ON true
     ORDER BY asked.place
     """
-)
 
 
-async def _read_rows(connection: AsyncConnection, places: Sequence[Place]) -> list[ChurnRow]:
+async def _read_rows(source: Source, places: Sequence[Place]) -> list[ChurnRow]:
     if not places:
         return []
-    rows = await connection.execute(_ROWS, {"ids": [place.id for place in places]})
+    rows = await fetch_named(source, _ROWS, {"ids": [place.id for place in places]})
     by_id = {place.id: place for place in places}
-    return [ChurnRow(**{**row._mapping, "level": row.level or "low"}, place=by_id[row.id]) for row in rows]
+    return [ChurnRow(**{**row, "level": row["level"] or "low"}, place=by_id[row["id"]]) for row in rows]
 
 
 async def export_churn(
-    connection: AsyncConnection,
+    source: Source,
     wanted: ChurnFilter,
     now: datetime,
     *,
@@ -214,7 +210,7 @@ async def export_churn(
     after: Place | None = None
     while True:
         rows = await list_churn(
-            connection, wanted, now, sort=sort, descending=descending, limit=EXPORTED_AT_ONCE, after=after
+            source, wanted, now, sort=sort, descending=descending, limit=EXPORTED_AT_ONCE, after=after
         )
         if rows:
             yield rows
@@ -223,17 +219,17 @@ async def export_churn(
         after = rows[-1].place
 
 
-async def count_churn(connection: AsyncConnection, now: datetime) -> list[ChurnGroup]:
+async def count_churn(source: Source, now: datetime) -> list[ChurnGroup]:
     """Everybody of whom something is predicted, by band of probability and all dimensions together."""
     names = ", ".join(DIMENSIONS.values())
-    rows = await connection.execute(
-        text(
-            f"{_SOURCES}SELECT {_BAND}, {names}, count(*), coalesce(sum(s.ltv_at_risk), 0), "
-            "count(*) FILTER (WHERE s.ltv_at_risk IS NULL) FROM signals s "
-            "JOIN customers c ON c.id = s.customer_id LEFT JOIN p ON p.customer_id = s.customer_id WHERE s.churn_probability IS NOT NULL "
-            f"GROUP BY {', '.join(str(place + 1) for place in range(len(DIMENSIONS) + 1))}"
-        ),
+    rows = await fetch(
+        source,
+        f"{_SOURCES}SELECT {_BAND}, {names}, count(*), coalesce(sum(s.ltv_at_risk), 0), "
+        "count(*) FILTER (WHERE s.ltv_at_risk IS NULL) FROM signals s "
+        "JOIN customers c ON c.id = s.customer_id LEFT JOIN p ON p.customer_id = s.customer_id "
+        "WHERE s.churn_probability IS NOT NULL "
+        f"GROUP BY {', '.join(str(place + 1) for place in range(len(DIMENSIONS) + 1))}",
         days_of(now),
     )
     size = len(DIMENSIONS) + 1
-    return [ChurnGroup(row[0], tuple(row[1:size]), row[size], row[size + 1], row[size + 2]) for row in rows]
+    return [ChurnGroup(row[0], row[1:size], row[size], row[size + 1], row[size + 2]) for row in rows]

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import NotFoundError
-from store.database import Database, fetch_named
-from store.reading_rows import MessageRow
+from store.asking import Source
+from store.database import Database
+from store.reading_rows import MessageRow, fetch_rows
 
 _SELECT = """
     SELECT d.id::text AS id, d.run_id::text AS run_id, r.playbook, c.external_id AS user_id,
@@ -24,7 +24,7 @@ _SELECT = """
 
 
 async def list_messages(
-    connection: AsyncConnection,
+    source: Source,
     *,
     run_id: str | None = None,
     customer: str | None = None,
@@ -61,37 +61,35 @@ async def list_messages(
         conditions.append("(d.created_at, d.id) < (%(before_at)s, CAST(%(before_id)s AS uuid))")
         values["before_at"], values["before_id"] = before
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    rows = await fetch_named(
-        connection, f"{_SELECT}{where}ORDER BY d.created_at DESC, d.id DESC LIMIT %(limit)s", values
+    return await fetch_rows(
+        source, MessageRow, f"{_SELECT}{where}ORDER BY d.created_at DESC, d.id DESC LIMIT %(limit)s", values
     )
-    return [MessageRow.model_validate(row) for row in rows]
 
 
-async def list_in_app(connection: AsyncConnection, customer: str, limit: int = 50) -> list[MessageRow]:
+async def list_in_app(source: Source, customer: str, limit: int = 50) -> list[MessageRow]:
     """The in-app messages that this customer may see: unseen ones first, then newest first."""
-    rows = await connection.execute(
-        text(
-            f"{_SELECT}WHERE c.external_id = :customer AND d.channel = 'in_app' AND d.state = 'accepted' "
-            "ORDER BY (d.seen_at IS NOT NULL), d.created_at DESC, d.id LIMIT :limit"
-        ),
+    return await fetch_rows(
+        source,
+        MessageRow,
+        f"{_SELECT}WHERE c.external_id = %(customer)s AND d.channel = 'in_app' AND d.state = 'accepted' "
+        "ORDER BY (d.seen_at IS NOT NULL), d.created_at DESC, d.id LIMIT %(limit)s",
         {"customer": customer, "limit": limit},
     )
-    return [MessageRow.model_validate(dict(row._mapping)) for row in rows]
 
 
-async def read_message(connection: AsyncConnection, message_id: str) -> MessageRow:
+async def read_message(source: Source, message_id: str) -> MessageRow:
     """One message. Raises NotFoundError, also for what is no id."""
     missing = NotFoundError(f"There is no message {message_id[:60]!r}.", remedy="The outbox lists messages.")
     try:
         uuid.UUID(message_id)
     except ValueError:
         raise missing from None
-    row = (
-        await connection.execute(text(f"{_SELECT}WHERE d.id = CAST(:id AS uuid)"), {"id": message_id})
-    ).first()
-    if row is None:
+    rows = await fetch_rows(
+        source, MessageRow, f"{_SELECT}WHERE d.id = CAST(%(id)s AS uuid)", {"id": message_id}
+    )
+    if not rows:
         raise missing
-    return MessageRow.model_validate(dict(row._mapping))
+    return rows[0]
 
 
 async def mark_seen(database: Database, message_id: str) -> MessageRow:

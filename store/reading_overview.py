@@ -10,19 +10,20 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from store.asking import Source, fetch
 from store.keyset import Place, Stretch, known_after, unknown_after
 from store.overview_rows import NAME, SPARK_DAYS, OverviewRow, days_of, read_rows
 
 # What customers are filtered by, and where it stands. `change` is against the score of the day before.
 DIMENSIONS: Mapping[str, str] = {
     "risk": "s.risk_level", "segment": "s.segment", "csm": "c.csm", "trend": "s.health_trend", "plan": "s.plan",
-    "change": "h.score_trend",
+    "change": "h.score_trend", "status": "s.subscription_status",
 }  # fmt: skip
 # What the value of a filter is for those where nothing is known.
 NONE = "none"
+# The status of all who haven't cancelled, those of whom nothing is known included (`signals_current_idx` has them alone).
+CURRENT, CANCELLED = "current", "cancelled"
+_CURRENT = f"s.subscription_status IS DISTINCT FROM '{CANCELLED}'"
 # What customers are sorted by: where it stands, and its type.
 SORTS: Mapping[str, tuple[str, str]] = {
     "health": ("s.health_score", "double precision"),
@@ -41,11 +42,19 @@ FEW = 2000
 class OverviewFilter:
     """Which customers: those with one of the values of every dimension named, and with `search` in id, name or e-mail.
 
-    `values` is by dimension (see DIMENSIONS); NONE stands for those where nothing is known.
+    `values` is by dimension (see DIMENSIONS); NONE stands for those where nothing is known, the status CURRENT for all but
+    the cancelled ones.
     """
 
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     search: str = ""
+
+    def allows(self, name: str, value: str) -> bool:
+        """Whether customers with this value of a dimension are among them, as far as that goes."""
+        wanted = self.values.get(name)
+        return (
+            not wanted or value in wanted or (name == "status" and CURRENT in wanted and value != CANCELLED)
+        )
 
 
 class Group(NamedTuple):
@@ -64,18 +73,18 @@ SEARCHED = (
 )
 # How everybody's score changed, by the last of two days: nobody is without one before the nightly run has reached them.
 _CHANGES = (
-    "(SELECT customer_id, health_score - previous_score AS change, score_trend FROM customer_health WHERE day = :today "
+    "(SELECT customer_id, health_score - previous_score AS change, score_trend FROM customer_health WHERE day = %(today)s "
     "UNION ALL SELECT customer_id, health_score - previous_score, score_trend FROM customer_health y "
-    "WHERE day = :yesterday AND NOT EXISTS "
-    "(SELECT FROM customer_health t WHERE t.customer_id = y.customer_id AND t.day = :today)) h"
+    "WHERE day = %(yesterday)s AND NOT EXISTS "
+    "(SELECT FROM customer_health t WHERE t.customer_id = y.customer_id AND t.day = %(today)s)) h"
 )
 # The same of few, one by one.
 _CHANGED_OF_FEW = (
     "LEFT JOIN LATERAL (SELECT health_score - previous_score AS change, score_trend FROM customer_health "
-    "WHERE customer_id = c.id AND day IN (:today, :yesterday) ORDER BY day DESC LIMIT 1) h ON true "
+    "WHERE customer_id = c.id AND day IN (%(today)s, %(yesterday)s) ORDER BY day DESC LIMIT 1) h ON true "
 )
 _CHANGED = f"LEFT JOIN {_CHANGES} ON h.customer_id = c.id "
-_FEW = "c.id = ANY(CAST(:ids AS uuid[]))"
+_FEW = "c.id = ANY(CAST(%(ids)s AS uuid[]))"
 # The orders that an index of the signals has.
 _INDEXED = ("health", "churn", "revenue", "ltv")
 # So many in such an order are looked through before everybody is: who matches several filters may be far down.
@@ -89,15 +98,16 @@ def _conditions(wanted: OverviewFilter, given: dict[str, Any]) -> dict[str, str]
         if not values:
             continue
         column = DIMENSIONS[name]
-        known = [value for value in values if value != NONE]
-        parts = []
+        current = name == "status" and CURRENT in values
+        known = [value for value in values if value != NONE and not (current and value == CURRENT)]
+        parts = [_CURRENT] if current else []
         if len(known) == 1:
             # Equality keeps the order of an index that goes on with the health score.
             given[f"{name}_is"] = known[0]
-            parts.append(f"{column} = :{name}_is")
+            parts.append(f"{column} = %({name}_is)s")
         elif known:
             given[f"{name}_in"] = known
-            parts.append(f"{column} = ANY(:{name}_in)")
+            parts.append(f"{column} = ANY(%({name}_in)s)")
         if NONE in values:
             parts.append(f"{column} IS NULL")
         conditions[name] = f"({' OR '.join(parts)})"
@@ -107,21 +117,20 @@ def _conditions(wanted: OverviewFilter, given: dict[str, Any]) -> dict[str, str]
 def _search(search: str, given: dict[str, Any]) -> str:
     escaped = search.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     given["search"] = f"%{escaped}%"
-    return f"{SEARCHED} LIKE :search"
+    return f"{SEARCHED} LIKE %(search)s"
 
 
-async def _find_few(connection: AsyncConnection, search: str) -> list[str] | None:
+async def _find_few(source: Source, search: str) -> list[str] | None:
     """Our ids of those with `search` in id, name or e-mail; None where they are too many to be gone through by id."""
-    given: dict[str, Any] = {"few": FEW + 1}
-    found = await connection.execute(
-        text(f"SELECT c.id::text FROM customers c WHERE {_search(search, given)} LIMIT :few"), given
+    given: dict[str, Any] = {}
+    ids = await fetch(
+        source, f"SELECT c.id::text FROM customers c WHERE {_search(search, given)} LIMIT {FEW + 1}", given
     )
-    ids = list(found.scalars())
-    return None if len(ids) > FEW else ids
+    return None if len(ids) > FEW else [id_ for (id_,) in ids]
 
 
 async def list_overview(
-    connection: AsyncConnection,
+    source: Source,
     wanted: OverviewFilter,
     now: datetime,
     *,
@@ -132,12 +141,12 @@ async def list_overview(
     spark_days: int = SPARK_DAYS,
 ) -> list[OverviewRow]:
     """At most `limit` customers after the place `after`, by `sort` (see SORTS), then by id; who has no value comes last."""
-    places = await _find_places(connection, wanted, now, sort, descending, limit, after)
-    return await read_rows(connection, places, now, spark_days=spark_days)
+    places = await _find_places(source, wanted, now, sort, descending, limit, after)
+    return await read_rows(source, places, now, spark_days=spark_days)
 
 
 async def _find_places(
-    connection: AsyncConnection,
+    source: Source,
     wanted: OverviewFilter,
     now: datetime,
     sort: str,
@@ -148,66 +157,66 @@ async def _find_places(
     column, kind = SORTS[sort]
     given: dict[str, Any] = days_of(now)
     conditions = _conditions(wanted, given)
-    few = await _find_few(connection, wanted.search) if wanted.search else None
+    few = await _find_few(source, wanted.search) if wanted.search else None
     if few is not None:
         conditions["search"] = _FEW
         given["ids"] = few
     elif wanted.search:
         conditions["search"] = _search(wanted.search, given)
 
-    async def find(source: str, id_: str, stretch: Stretch, order: str = "") -> list[Place]:
+    async def find(tables: str, id_: str, stretch: Stretch, order: str = "") -> list[Place]:
         where = " AND ".join([*conditions.values(), *stretch.conditions])
-        rows = await connection.execute(
-            text(
-                f"SELECT {column} AS value, {id_}::text AS id FROM {source} WHERE {where} "
-                f"ORDER BY {order or stretch.order} LIMIT :limit"
-            ),
-            {**given, **stretch.given, "limit": limit - len(found)},
+        rows = await fetch(
+            source,
+            # The number is written out: a plan for any limit at all is none for a page.
+            f"SELECT {column}, {id_}::text FROM {tables} WHERE {where} "
+            f"ORDER BY {order or stretch.order} LIMIT {int(limit - len(found))}",
+            {**given, **stretch.given},
         )
-        return [Place(row.value, row.id) for row in rows]
+        return [Place(*row) for row in rows]
 
     found: list[Place] = []
     everybody = "customers c LEFT JOIN signals s ON s.customer_id = c.id "
     if sort == "change" or "change" in conditions:
         everybody += _CHANGED if few is None else _CHANGED_OF_FEW
-    source, id_ = (everybody, "c.id") if few is not None or sort == "name" else _source(sort, conditions)
+    tables, id_ = (everybody, "c.id") if few is not None or sort == "name" else _tables(sort, conditions)
     known = known_after(column, kind, id_, after, descending=descending)
-    if known is not None and few is None and sort in _INDEXED and len(conditions) > 1:
+    # Leaving out who has cancelled makes no list longer to look for.
+    light = {"status"} if CURRENT in wanted.values.get("status", ()) else set()
+    if known is not None and few is None and sort in _INDEXED and len(conditions.keys() - light) > 1:
         # Who matches several filters may be far down an index: it is followed for a while, then everybody is sorted.
-        near = [
-            *known.conditions,
-            *([conditions["risk"]] if sort == "health" and "risk" in conditions else []),
-        ]
+        indexed = light | ({"risk"} if sort == "health" else set())
+        near = [*known.conditions, *(conditions[name] for name in sorted(indexed & conditions.keys()))]
         first = f"(SELECT * FROM signals s WHERE {' AND '.join(near)} ORDER BY {known.order} LIMIT {_NEAR}) s"
-        found = await find(source.replace("signals s", first, 1), id_, known)
+        found = await find(tables.replace("signals s", first, 1), id_, known)
         if len(found) < limit:
             found = []
-            found = await find(source, id_, known, known.order.replace(column, f"{column} + 0"))
+            found = await find(tables, id_, known, known.order.replace(column, f"{column} + 0"))
     elif known is not None:
-        found = await find(source, id_, known)
+        found = await find(tables, id_, known)
     if len(found) < limit and sort != "name":
         found += await find(everybody, "c.id", unknown_after(column, "c.id", after, descending=descending))
     return found
 
 
-def _source(sort: str, conditions: Mapping[str, str]) -> tuple[str, str]:
+def _tables(sort: str, conditions: Mapping[str, str]) -> tuple[str, str]:
     """Where those are found who have a value to be sorted by, and what their ids are called there: nothing is looked at
     that nobody asked about, and an index of the signals gives them in order.
     """
     in_customers = bool(conditions.keys() & {"csm", "search"})
     if sort == "change":
-        source, id_ = f"{_CHANGES} ", "h.customer_id"
+        tables, id_ = f"{_CHANGES} ", "h.customer_id"
         if conditions.keys() - {"csm", "search", "change"}:
-            source += "LEFT JOIN signals s ON s.customer_id = h.customer_id "
+            tables += "LEFT JOIN signals s ON s.customer_id = h.customer_id "
     else:
-        source, id_ = "signals s ", "s.customer_id"
+        tables, id_ = "signals s ", "s.customer_id"
         if "change" in conditions:
-            source += f"LEFT JOIN {_CHANGES} ON h.customer_id = s.customer_id "
-    return source + (f"JOIN customers c ON c.id = {id_} " if in_customers else ""), id_
+            tables += f"LEFT JOIN {_CHANGES} ON h.customer_id = s.customer_id "
+    return tables + (f"JOIN customers c ON c.id = {id_} " if in_customers else ""), id_
 
 
 async def export_overview(
-    connection: AsyncConnection,
+    source: Source,
     wanted: OverviewFilter,
     now: datetime,
     *,
@@ -218,7 +227,7 @@ async def export_overview(
     after: Place | None = None
     while True:
         rows = await list_overview(
-            connection,
+            source,
             wanted,
             now,
             sort=sort,
@@ -235,39 +244,37 @@ async def export_overview(
 
 
 async def find_matching(
-    connection: AsyncConnection, wanted: OverviewFilter, now: datetime, limit: int
+    source: Source, wanted: OverviewFilter, now: datetime, limit: int
 ) -> list[tuple[str, str]]:
     """(the caller's id, name) of at most `limit` customers of the filter, the least healthy first."""
-    places = await _find_places(connection, wanted, now, "health", False, limit, None)
-    rows = await connection.execute(
-        text(
-            f"SELECT c.external_id, {NAME} AS name FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS a(id, place) "
-            "JOIN customers c ON c.id = a.id ORDER BY a.place"
-        ),
+    places = await _find_places(source, wanted, now, "health", False, limit, None)
+    rows = await fetch(
+        source,
+        f"SELECT c.external_id, {NAME} FROM unnest(CAST(%(ids)s AS uuid[])) WITH ORDINALITY AS a(id, place) "
+        "JOIN customers c ON c.id = a.id ORDER BY a.place",
         {"ids": [place.id for place in places]},
     )
-    return [(row.external_id, row.name) for row in rows]
+    return [(external_id, name) for external_id, name in rows]
 
 
-async def count_groups(connection: AsyncConnection, search: str, now: datetime) -> list[Group]:
+async def count_groups(source: Source, search: str, now: datetime) -> list[Group]:
     """All customers (with `search` in id, name or e-mail), counted by the values of all dimensions together."""
     given: dict[str, Any] = days_of(now)
     changed, where = _CHANGED, ""
     if search:
-        few = await _find_few(connection, search)
+        few = await _find_few(source, search)
         if few is None:
             where = f"WHERE {_search(search, given)} "
         else:
             # Their own rows are soon found; going through everybody's would take longer than the search did.
             changed, where = _CHANGED_OF_FEW, f"WHERE {_FEW} "
             given["ids"] = few
-    rows = await connection.execute(
-        text(
-            f"SELECT {', '.join(DIMENSIONS.values())}, count(*), coalesce(sum(s.monthly_price), 0), "
-            "coalesce(sum(s.ltv_at_risk), 0) FROM customers c LEFT JOIN signals s ON s.customer_id = c.id "
-            f"{changed}{where}GROUP BY {', '.join(str(place + 1) for place in range(len(DIMENSIONS)))}"
-        ),
+    size = len(DIMENSIONS)
+    rows = await fetch(
+        source,
+        f"SELECT {', '.join(DIMENSIONS.values())}, count(*), coalesce(sum(s.monthly_price), 0), "
+        "coalesce(sum(s.ltv_at_risk), 0) FROM customers c LEFT JOIN signals s ON s.customer_id = c.id "
+        f"{changed}{where}GROUP BY {', '.join(str(place + 1) for place in range(size))}",
         given,
     )
-    size = len(DIMENSIONS)
-    return [Group(tuple(row[:size]), row[size], row[size + 1], row[size + 2]) for row in rows]
+    return [Group(row[:size], row[size], row[size + 1], row[size + 2]) for row in rows]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from store.asking import Source, fetch_named
 
 
 class Row(BaseModel):
@@ -20,6 +23,35 @@ class Row(BaseModel):
         validate_by_alias=True,
         serialize_by_alias=True,
     )
+
+    @classmethod
+    def trust(cls, values: dict[str, Any]) -> Self:
+        """The row of these values, one for each field and each of its type, which it keeps: what our own SQL found, or our
+        own code made, needs no validation, and that is most of what a long list would cost.
+        """
+        row = cls.__new__(cls)
+        # As `model_construct` does it, which looks at every field for defaults and aliases.
+        object.__setattr__(row, "__dict__", values)
+        object.__setattr__(row, "__pydantic_fields_set__", _fields_of(cls))
+        object.__setattr__(row, "__pydantic_extra__", None)
+        object.__setattr__(row, "__pydantic_private__", None)
+        return row
+
+
+R = TypeVar("R", bound=Row)
+
+
+@functools.cache
+def _fields_of(row: type[Row]) -> set[str]:
+    return set(row.__pydantic_fields__)
+
+
+async def fetch_rows(source: Source, row: type[R], query: str, values: Mapping[str, Any]) -> list[R]:
+    """What a statement finds, whose columns are the fields of `row`. Raises KeyError where they aren't, and as `fetch`."""
+    found = await fetch_named(source, query, values)
+    if found and found[0].keys() != row.__pydantic_fields__.keys():
+        raise KeyError(*(found[0].keys() ^ row.__pydantic_fields__.keys()))
+    return [row.trust(one) for one in found]
 
 
 class RunRow(Row):

@@ -11,8 +11,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import NotFoundError
-from store.database import fetch_named
-from store.reading_rows import RunRow, StepRow, WaitRow
+from store.asking import Source
+from store.reading_rows import RunRow, StepRow, WaitRow, fetch_rows
 
 State = Literal["open", "starting", "running", "observed", "ended"]
 
@@ -26,7 +26,7 @@ _SELECT = """
 
 
 async def list_runs(
-    connection: AsyncConnection,
+    source: Source,
     *,
     playbook: str | None = None,
     customer: str | None = None,
@@ -77,13 +77,12 @@ async def list_runs(
         conditions.append("(r.entered_at, r.id) < (%(before_at)s, CAST(%(before_id)s AS uuid))")
         values["before_at"], values["before_id"] = before
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    rows = await fetch_named(
-        connection, f"{_SELECT}{where}ORDER BY r.entered_at DESC, r.id DESC LIMIT %(limit)s", values
+    return await fetch_rows(
+        source, RunRow, f"{_SELECT}{where}ORDER BY r.entered_at DESC, r.id DESC LIMIT %(limit)s", values
     )
-    return [RunRow.model_validate(row) for row in rows]
 
 
-async def read_run(connection: AsyncConnection, run_id: str) -> RunRow:
+async def read_run(source: Source, run_id: str) -> RunRow:
     """One run. Raises NotFoundError, also for what is no id."""
     missing = NotFoundError(
         f"There is no run {run_id[:60]!r}.", remedy="`holdfast runs` lists runs with their ids."
@@ -92,33 +91,33 @@ async def read_run(connection: AsyncConnection, run_id: str) -> RunRow:
         uuid.UUID(run_id)
     except ValueError:
         raise missing from None
-    rows = await fetch_named(connection, f"{_SELECT}WHERE r.id = CAST(%(id)s AS uuid)", {"id": run_id})
+    rows = await fetch_rows(source, RunRow, f"{_SELECT}WHERE r.id = CAST(%(id)s AS uuid)", {"id": run_id})
     if not rows:
         raise missing
-    return RunRow.model_validate(rows[0])
+    return rows[0]
 
 
-async def list_steps(connection: AsyncConnection, run_id: str) -> list[StepRow]:
+async def list_steps(source: Source, run_id: str) -> list[StepRow]:
     """The run's trace, in order of time; that a reward was taken back is a second line of its step."""
-    rows = await fetch_named(
-        connection,
+    return await fetch_rows(
+        source,
+        StepRow,
         "SELECT step, occurrence, word, outcome, detail, at FROM run_steps WHERE run_id = CAST(%(run)s AS uuid) "
         "UNION ALL SELECT step, occurrence, 'reward', 'taken_back', feature, revoked_at FROM rewards "
         "WHERE run_id = CAST(%(run)s AS uuid) AND revoked_at IS NOT NULL ORDER BY at, step, occurrence",
         {"run": run_id},
     )
-    return [StepRow.model_validate(row) for row in rows]
 
 
-async def list_waits(connection: AsyncConnection, run_id: str) -> list[WaitRow]:
+async def list_waits(source: Source, run_id: str) -> list[WaitRow]:
     """What the run listens for."""
-    rows = await fetch_named(
-        connection,
+    return await fetch_rows(
+        source,
+        WaitRow,
         "SELECT step, occurrence, since, until FROM waits WHERE run_id = CAST(%(run)s AS uuid) "
         "ORDER BY since, step",
         {"run": run_id},
     )
-    return [WaitRow.model_validate(row) for row in rows]
 
 
 async def count_open(connection: AsyncConnection) -> Sequence[tuple[str, int, int]]:

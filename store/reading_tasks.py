@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from store.database import fetch_named
-from store.reading_rows import TaskRow
+from store.asking import Source
+from store.reading_rows import TaskRow, fetch_rows
 from store.tasks import load_task
 
 _SELECT = """
@@ -26,7 +25,7 @@ _SELECT = """
 
 
 async def list_tasks(
-    connection: AsyncConnection,
+    source: Source,
     *,
     assignee: str | None = None,
     state: str | None = None,
@@ -63,17 +62,19 @@ async def list_tasks(
     if unassigned:
         conditions.append("t.team = coalesce(t.taken_by, t.escalated_to, t.assignee)")
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    rows = await fetch_named(
-        connection,
+    return await fetch_rows(
+        source,
+        TaskRow,
         # What is open isn't closed, so it comes first; an index has this order.
         f"{_SELECT}{where}ORDER BY t.closed_at DESC NULLS FIRST, t.due_at, t.id LIMIT %(limit)s",
         values,
     )
-    return [TaskRow.model_validate(row) for row in rows]
 
 
 async def read_task(connection: AsyncConnection, task: str) -> TaskRow:
     """One task. Raises NotFoundError."""
     found = await load_task(connection, task, lock=False)
-    rows = await connection.execute(text(f"{_SELECT}WHERE t.id = CAST(:id AS uuid)"), {"id": found.id})
-    return TaskRow.model_validate(dict(rows.one()._mapping))
+    [row] = await fetch_rows(
+        connection, TaskRow, f"{_SELECT}WHERE t.id = CAST(%(id)s AS uuid)", {"id": found.id}
+    )
+    return row

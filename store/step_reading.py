@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.run import Interruption
 from store.addresses import hashes_by_channel
+from store.asking import fetch
 from store.contact import Word
 from store.customer_health import WRITTEN_MIDNIGHTS, read_midnights
 from store.customers import PROFILE_TRAITS, Customer, read_customer
-from store.database import fetch
 from store.deliveries import Delivery, read_delivery
 from store.live_policy import LIVE_POLICY, MODEL_DIGEST, POLICY_DIGEST
 from store.runs import Run, load_run

@@ -87,14 +87,14 @@ async def read(edge: EdgeHere, user_id: UserId, caller: Annotated[Principal, Own
     playbooks. Customers are told neither of runs and standings nor of churn, which are the operators'.
     """
     staff = caller.may("read")
-    async with edge.database.single() as connection:
-        found = await read_customer(connection, user_id)
+    async with edge.database.reading() as source:
+        found = await read_customer(source, user_id)
         return CustomerDetail(
             user_id=found.user_id,
             profile=found.profile,
             signals={name: value for name, value in found.signals.items() if _is_told(name, staff=staff)},
             consents=found.consents,
-            open_runs=await list_runs(connection, customer=user_id, state="open", limit=100) if staff else [],
+            open_runs=await list_runs(source, customer=user_id, state="open", limit=100) if staff else [],
             standings=found.standings if staff else [],
             recent_events=found.events,
         )

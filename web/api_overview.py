@@ -18,7 +18,7 @@ from web.answers import Answer
 from web.api_runs import Limit
 from web.cursors import write_place_cursor
 from web.edge import EdgeHere, caller_of
-from web.overview_query import read_query
+from web.overview_query import ALL, read_query
 from web.page_overview import days_since, describe_customers, facets_of
 
 router = APIRouter(prefix="/api", tags=["customers"], dependencies=[Depends(caller_of)])
@@ -42,17 +42,6 @@ class UrgentActionItem(Row):
     priority: Priority
     due_date: date
     estimated_effort: int
-
-    @classmethod
-    def of(cls, action: UrgentAction) -> UrgentActionItem:
-        """As the engine has it."""
-        return cls(
-            type=action.kind,
-            description=action.description,
-            priority=action.priority,
-            due_date=action.due_date,
-            estimated_effort=action.effort_minutes,
-        )
 
 
 class CustomerItem(Row):
@@ -96,6 +85,14 @@ async def customers(
     trend: Values = None,
     plan: Values = None,
     change: Values = None,
+    status: Annotated[
+        list[Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]] | None,
+        Query(
+            max_length=50,
+            description="Any of these subscription statuses; `none` stands for what isn't known, `current` for all but "
+            "`cancelled`. Without it, or with `all`: everybody.",
+        ),
+    ] = None,
     search: Annotated[
         str | None,
         Query(max_length=200, pattern=r"^[^\x00]*$", description="In the id, names and e-mail address."),
@@ -107,16 +104,19 @@ async def customers(
     cursor: Annotated[str | None, Query(max_length=1000, pattern=r"^[^\x00]*$")] = None,
 ) -> CustomerList:
     """The least healthy first, unless `sort` says otherwise. A cursor goes with its order."""
-    chosen = {"risk": risk, "segment": segment, "csm": csm, "trend": trend, "plan": plan, "change": change}
+    chosen = {
+        "risk": risk, "segment": segment, "csm": csm, "trend": trend, "plan": plan, "change": change, "status": status,
+    }  # fmt: skip
     query = read_query(
         {**{name: values or [] for name, values in chosen.items()}, "search": search or "", "sort": sort},
         cursor=cursor or "",
+        usual_status=ALL,
     )
     facets = await facets_of(request).read(query.wanted)
-    async with edge.database.single() as connection:
-        now = await edge.database.clock.read(connection)
+    async with edge.database.reading() as source:
+        now = await edge.database.clock.read(source)
         rows = await list_overview(
-            connection, query.wanted, now, sort=query.sort, descending=query.descending, limit=limit + 1,
+            source, query.wanted, now, sort=query.sort, descending=query.descending, limit=limit + 1,
             after=query.after, spark_days=TWO_DAYS,
         )  # fmt: skip
     return CustomerList(
@@ -128,22 +128,35 @@ async def customers(
 
 
 def _item(row: OverviewRow, urgent: Sequence[UrgentAction], now: datetime) -> CustomerItem:
-    return CustomerItem(
-        user_id=row.user_id,
-        business_name=row.name,
-        subscription_tier=row.plan,
-        segment=row.segment,
-        csm=row.csm,
-        monthly_revenue=row.monthly_price,
-        last_interaction=row.last_interaction_at,
-        health_score=row.health_score,
-        health_trend=row.health_trend,
-        score_change=row.score_change,
-        risk_level=row.risk_level,
-        last_login=row.last_login,
-        days_since_last_login=days_since(row.last_login, now),
-        churn_probability=row.churn_probability,
-        ltv_at_risk=row.ltv_at_risk,
-        open_runs=row.open_runs,
-        urgent_actions=[UrgentActionItem.of(action) for action in urgent],
+    return CustomerItem.trust(
+        {
+            "user_id": row.user_id,
+            "business_name": row.name,
+            "subscription_tier": row.plan,
+            "segment": row.segment,
+            "csm": row.csm,
+            "monthly_revenue": row.monthly_price,
+            "last_interaction": row.last_interaction_at,
+            "health_score": row.health_score,
+            "health_trend": row.health_trend,
+            "score_change": row.score_change,
+            "risk_level": row.risk_level,
+            "last_login": row.last_login,
+            "days_since_last_login": days_since(row.last_login, now),
+            "churn_probability": row.churn_probability,
+            "ltv_at_risk": row.ltv_at_risk,
+            "open_runs": row.open_runs,
+            "urgent_actions": [
+                UrgentActionItem.trust(
+                    {
+                        "type": action.kind,
+                        "description": action.description,
+                        "priority": action.priority,
+                        "due_date": action.due_date,
+                        "estimated_effort": action.effort_minutes,
+                    }
+                )
+                for action in urgent
+            ],
+        }
     )

@@ -60,9 +60,9 @@ async def list_(
     cursor: Word = None,
 ) -> RunList:
     """Newest first. `userId`, `customerId`, `customer` are one filter; state `open` is all not ended."""
-    async with edge.database.single() as connection:
+    async with edge.database.reading() as source:
         rows = await list_runs(
-            connection,
+            source,
             playbook=playbook,
             customer=customer,
             state=state,
@@ -76,14 +76,14 @@ async def list_(
 @router.get("/{id}", summary="One run with its trace")
 async def read(edge: EdgeHere, id: RunId) -> RunDetail:  # noqa: A002
     """The run, what each step came to, its messages, its tasks, and what it listens for."""
-    async with edge.database.single() as connection:
-        run = await read_run(connection, id)
+    async with edge.database.reading() as source:
+        run = await read_run(source, id)
         return RunDetail(
             run=run,
-            trace=await list_steps(connection, run.id),
-            deliveries=await list_messages(connection, run_id=run.id, limit=500),
-            tasks=await list_tasks(connection, run_id=run.id),
-            waits=await list_waits(connection, run.id),
+            trace=await list_steps(source, run.id),
+            deliveries=await list_messages(source, run_id=run.id, limit=500),
+            tasks=await list_tasks(source, run_id=run.id),
+            waits=await list_waits(source, run.id),
             temporal_url=edge.settings.link_workflow(run.workflow_id, run.execution_id),
         )
 

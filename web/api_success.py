@@ -89,8 +89,8 @@ async def predictions(
     """The most value at risk first, and those without a price after them by probability."""
     chosen = RiskFilter(level=risk_level, least_probability=least, source=source, segment=segment)
     totals, counted_at = await cast(RiskCounter, request.app.state.risk_totals).read(chosen)
-    async with edge.database.single() as connection:
-        rows = await list_predictions(connection, chosen, limit=limit + 1, after=read_risk_cursor(cursor))
+    async with edge.database.reading() as lane:
+        rows = await list_predictions(lane, chosen, limit=limit + 1, after=read_risk_cursor(cursor))
     last = rows[limit - 1] if len(rows) > limit else None
     catalogue = load_catalogue()
     return PredictionList(
@@ -99,7 +99,7 @@ async def predictions(
         total_at_risk=totals.at_risk,
         total_ltv_at_risk=totals.ltv_at_risk,
         counted_at=counted_at,
-        next_cursor=write_cursor(repr(last.sort_worth), repr(last.sort_probability), last.customer_id)
+        next_cursor=write_cursor(repr(last.worth), repr(last.probability), last.day.customer_id)
         if last
         else None,
     )
@@ -140,8 +140,8 @@ async def _tell_health(
     today, id_, health = assessed.at.date(), assessed.customer_id, assessed.health
     back = timedelta(days=int(time_range.removesuffix("d")))
     cohorts = await cast(CohortCounter, request.app.state.cohorts).read()
-    async with edge.database.single() as connection:
-        history = await load_health_history(connection, id_, today - back, today)
+    async with edge.database.reading() as source:
+        history = await load_health_history(source, id_, today - back, today)
     scores = dict(assessed.scores)
     if health.score is not None:
         scores[today] = health.score

@@ -84,10 +84,10 @@ async def list_(
     all that is its own, taken or not.
     """
     told = read_offset_cursor(cursor)
-    async with edge.database.single() as connection:
-        now = await edge.database.clock.read(connection)
+    async with edge.database.reading() as source:
+        now = await edge.database.clock.read(source)
         rows = await read_work_list(
-            connection, now, assignee=assignee, holder=mine, team=team, due=due, state=state, customer=customer,
+            source, now, assignee=assignee, holder=mine, team=team, due=due, state=state, customer=customer,
             limit=told + limit + 1,
         )  # fmt: skip
     more = len(rows) > told + limit

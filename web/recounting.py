@@ -13,13 +13,15 @@ Counted = TypeVar("Counted")
 
 
 class Recount(Generic[Counted]):
-    """What `count` found last. It is asked again after 20 times as long as it took, so that at most one twentieth of a
-    processor's time goes there; where it takes long, readers get the last figures while new ones are on their way.
+    """What `count` found last. It is asked again after 20 times as long as it took, so that at most a twentieth of a
+    processor's time goes there. Where it takes long, it is after 100 times as long, and readers get the last figures
+    while new ones are on their way.
     """
 
     WORTH = 20.0
+    LONG_WORTH = 100.0
     # So quick a count is waited for.
-    QUICK_SECONDS = 0.05
+    QUICK_SECONDS = 0.01
     OLDEST_SECONDS = 60.0
 
     def __init__(self, what: str, count: Callable[[], Awaitable[Counted]]) -> None:
@@ -33,11 +35,12 @@ class Recount(Generic[Counted]):
     async def read(self) -> Counted:
         """The figures; raises as `count` does where there are none that are young enough."""
         age = time.monotonic() - self._counted_at
-        if self._found is None or age > self._took * self.WORTH:
+        quick = self._took < self.QUICK_SECONDS
+        if self._found is None or age > self._took * (self.WORTH if quick else self.LONG_WORTH):
             if self._counting is None or self._counting.done():
                 self._counting = asyncio.create_task(self._renew())
                 self._counting.add_done_callback(self._report)
-            if self._found is None or self._took < self.QUICK_SECONDS or age > self.OLDEST_SECONDS:
+            if self._found is None or quick or age > self.OLDEST_SECONDS:
                 await asyncio.shield(self._counting)
         assert self._found is not None
         return self._found[0]

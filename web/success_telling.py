@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -22,6 +23,7 @@ from web.success_answers import (
     CohortPlace,
     Explanation,
     HealthOfDay,
+    NamedFactor,
     NamedReason,
     PredictionAnswerRow,
 )
@@ -29,14 +31,15 @@ from web.success_answers import (
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")
 
 
-def tell_stored(row: StoredPrediction, catalogue: Catalogue) -> PredictionAnswerRow:
+def tell_stored(stored: StoredPrediction, catalogue: Catalogue) -> PredictionAnswerRow:
     """A prediction as it stands in the store."""
+    row = stored.day
     urgency = urgency_of(row.churn_probability)
     multi_channel = row.churn_probability > MULTI_CHANNEL_ABOVE
     within = (row.within_30d, row.within_60d, row.within_90d)
-    return PredictionAnswerRow.model_validate(
+    return PredictionAnswerRow.trust(
         {
-            "user_id": row.user_id,
+            "user_id": stored.user_id,
             "churn_probability": row.churn_probability,
             "risk_level": row.risk_level,
             "predicted_churn_date": row.predicted_churn_date,
@@ -45,8 +48,8 @@ def tell_stored(row: StoredPrediction, catalogue: Catalogue) -> PredictionAnswer
             "within": _within(within if None not in within else None),
             "factors": _factors(row.prediction_factors),
             "reasons": [_reason(one["signal"], one["effect"], catalogue) for one in row.reasons],
-            "recommended_actions": choose_actions(
-                row.prediction_factors, row.risk_level, urgency, multi_channel
+            "recommended_actions": list(
+                choose_actions(row.prediction_factors, row.risk_level, urgency, multi_channel)
             ),
             "ltv_at_risk": row.ltv_at_risk,
             "prevention_cost": row.prevention_cost_estimate,
@@ -66,7 +69,7 @@ def tell_prediction(
     user_id: str, made: Prediction, at: datetime, catalogue: Catalogue
 ) -> PredictionAnswerRow:
     """A prediction as it was made just now."""
-    return PredictionAnswerRow.model_validate(
+    return PredictionAnswerRow.trust(
         {
             "user_id": user_id,
             "churn_probability": made.probability,
@@ -77,7 +80,7 @@ def tell_prediction(
             "within": _within(made.within),
             "factors": _factors(made.factors),
             "reasons": [tell_reason(one, catalogue) for one in made.reasons[:3]],
-            "recommended_actions": made.actions,
+            "recommended_actions": list(made.actions),
             "ltv_at_risk": made.ltv_at_risk,
             "prevention_cost": made.prevention_cost,
             "confidence": made.confidence,
@@ -105,7 +108,7 @@ def tell_explanation(made: Prediction, catalogue: Catalogue) -> Explanation:
 
 def tell_reason(reason: Reason, catalogue: Catalogue) -> NamedReason:
     """A reason by the signals that it is about: a rule's own text would say on which side of it the customer is."""
-    return NamedReason.model_validate(_reason(reason.signal, reason.effect, catalogue))
+    return _reason(reason.signal, reason.effect, catalogue)
 
 
 def why_not(assessed: Assessment) -> Literal["younger_than_7_days", "cancelled"] | None:
@@ -123,11 +126,13 @@ def tell_cohort(cohort: Cohort) -> CohortPlace:
 
 def tell_day(point: HealthPoint) -> HealthOfDay:
     """One day of the history."""
-    return HealthOfDay(
-        day=point.day,
-        score=point.health_score,
-        risk_level=point.risk_level,
-        enhanced_score=point.enhanced_score,
+    return HealthOfDay.trust(
+        {
+            "day": point.day,
+            "score": point.health_score,
+            "risk_level": point.risk_level,
+            "enhanced_score": point.enhanced_score,
+        }
     )
 
 
@@ -140,17 +145,24 @@ def _within(within: tuple[float | None, ...] | None) -> dict[str, float | None] 
     return dict(zip(("30", "60", "90"), within, strict=True)) if within is not None else None
 
 
-def _reason(written: str, effect: float, catalogue: Catalogue) -> dict[str, object]:
+def _reason(written: str, effect: float, catalogue: Catalogue) -> NamedReason:
+    name, about = _named(written, catalogue)
+    return NamedReason.trust({"signal": name, "about": about, "effect": effect})
+
+
+@functools.lru_cache(maxsize=1000)
+def _named(written: str, catalogue: Catalogue) -> tuple[str, str]:
     signal = catalogue.signals.get(written)
     if signal is not None:
-        return {"signal": signal.name, "about": signal.about, "effect": effect}
+        return signal.name, signal.about
     named = dict.fromkeys(word for word in _WORD.findall(written) if word in catalogue.signals)
     about = "What these signals come to together." if named else "What the model knows beside the signals."
-    return {"signal": " + ".join(named) or "other", "about": about, "effect": effect}
+    return " + ".join(named) or "other", about
 
 
-def _factors(factors: Mapping[str, float]) -> list[dict[str, object]]:
-    # Plain, as reasons are, too: pydantic makes them with the answer that they are part of, and a page has hundreds.
+def _factors(factors: Mapping[str, float]) -> list[NamedFactor]:
     told = [(name, round(factors.get(name, 0.0), 4), weight) for name, weight in WEIGHTS.items()]
     told.sort(key=lambda one: -one[1] * one[2])
-    return [{"name": name, "value": value, "weight": weight} for name, value, weight in told]
+    return [
+        NamedFactor.trust({"name": name, "value": value, "weight": weight}) for name, value, weight in told
+    ]

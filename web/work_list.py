@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rules.calendar import next_midnight
 from rules.tasks import Sla, sla_of
-from store.database import Connection
+from store.asking import Source
 from store.playbooks import load_policy
 from store.reading_rows import TaskRow
 from store.reading_tasks import list_tasks
@@ -22,11 +22,11 @@ class TaskItem(TaskRow):
 def describe_task(row: TaskRow, now: datetime) -> TaskItem:
     """The row, with how it stands at `now`."""
     sla = sla_of(row.due_at, row.remind_at, row.closed_at or now)
-    return TaskItem.model_validate({**dict(row), "sla": sla})
+    return TaskItem.trust({**vars(row), "sla": sla})
 
 
 async def read_work_list(
-    connection: Connection,
+    source: Source,
     now: datetime,
     *,
     assignee: str | None = None,
@@ -43,9 +43,9 @@ async def read_work_list(
     if due == "overdue":
         before = now
     elif due == "today":
-        before = next_midnight(now, (await load_policy(connection)).default_zone)
+        before = next_midnight(now, (await load_policy(source)).default_zone)
     rows = await list_tasks(
-        connection, assignee=assignee, holder=holder, team=team, unassigned=unassigned, state=state,
+        source, assignee=assignee, holder=holder, team=team, unassigned=unassigned, state=state,
         customer=customer, due_before=before, limit=limit,
     )  # fmt: skip
     return [describe_task(row, now) for row in rows]

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from store.database import Database, Waker, fetch
+from store.asking import fetch
+from store.database import Database, Waker
 from tests.integration.running_engine import eventually
 
 

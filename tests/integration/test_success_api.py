@@ -463,6 +463,7 @@ async def test_of_many_customers_the_cohort_is_told_from_a_sample(
     monkeypatch.setattr(cohorts, "SAMPLED", 2000)
     # Counted anew at once.
     monkeypatch.setattr(Recount, "WORTH", 0.0)
+    monkeypatch.setattr(Recount, "QUICK_SECONDS", 60.0)
     part = (await product.get(f"{HEALTH}/ada"))["healthScore"]["cohort"]
     assert part == (await product.get(f"{HEALTH}/ada"))["healthScore"]["cohort"]
     assert part["customers"] == pytest.approx(4000, rel=0.5)
