@@ -71,11 +71,16 @@ SEARCHED = (
     "lower(c.external_id || E'\\n' || coalesce(c.business_name, '') || E'\\n' || coalesce(c.first_name, '') "
     "|| E'\\n' || coalesce(c.email, ''))"
 )
+# Whether the nightly run is over and has failed nobody, so that all who had a score yesterday have one of today.
+_ALL_SCORED = (
+    "EXISTS (SELECT FROM population_runs r WHERE r.day = %(today)s AND r.finished_at IS NOT NULL AND NOT EXISTS "
+    "(SELECT FROM population_shards f WHERE f.day = r.day AND f.failed > 0))"
+)
 # How everybody's score changed, by the last of two days: nobody is without one before the nightly run has reached them.
 _CHANGES = (
     "(SELECT customer_id, health_score - previous_score AS change, score_trend FROM customer_health WHERE day = %(today)s "
     "UNION ALL SELECT customer_id, health_score - previous_score, score_trend FROM customer_health y "
-    "WHERE day = %(yesterday)s AND NOT EXISTS "
+    f"WHERE day = %(yesterday)s AND NOT {_ALL_SCORED} AND NOT EXISTS "
     "(SELECT FROM customer_health t WHERE t.customer_id = y.customer_id AND t.day = %(today)s)) h"
 )
 # The same of few, one by one.
