@@ -29,10 +29,15 @@ class AnswerBook:
 
     async def read(self, connection: Connection, now: datetime) -> Mapping[str, Answers]:
         """Messages of the last 30 days that had a day to be answered, and of them answered, by channel."""
-        if time.monotonic() - self._read_at >= CACHE_SECONDS:
-            found = await count_answers(connection, now - EVERYBODY, now - SETTLED)
+        if (begun := time.monotonic()) - self._read_at >= CACHE_SECONDS:
+            # One counts, which takes a while; the others go by what was known until then.
+            before, self._read_at = self._read_at, begun
+            try:
+                found = await count_answers(connection, now - EVERYBODY, now - SETTLED)
+            except BaseException:
+                self._read_at = before
+                raise
             self._answers = {channel: Answers(*counts) for channel, counts in found.items()}
-            self._read_at = time.monotonic()
         return self._answers
 
     async def read_parked(self, connection: Connection) -> frozenset[str]:

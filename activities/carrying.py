@@ -21,6 +21,7 @@ from activities.texts import render_arguments
 from channels.header import clean_line
 from channels.outcome import ChannelError, TransientError, UnknownOutcomeError
 from channels.rendering import RenderError
+from channels.reports.fields import storable
 from schemas.argument import find_arguments
 from schemas.errors import HoldfastError
 from schemas.plan import Act
@@ -58,6 +59,9 @@ class _Verdict:
     output: Mapping[str, Any] | None = None
     code: str | None = None
     retry_after_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", storable(self.detail))
 
     @property
     def final(self) -> bool:
@@ -272,7 +276,7 @@ def _judge(step_type: StepType, done: Done) -> _Verdict:
         return _Verdict("accepted", "failed", told, code="undeclared_outcome")
     try:
         written = msgspec.json.encode(done.output, enc_hook=str).replace(rb"\u0000", b"")
-    except (TypeError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError) as error:  # ValueError: text that is no Unicode
         return _Verdict("accepted", "failed", f"its output can't be kept: {error}", code="output")
     if len(written) > OUTPUT_LIMIT_BYTES:
         return _Verdict("accepted", "failed", f"its output has {len(written)} bytes", code="output")

@@ -36,7 +36,8 @@ class RunBooks:
         """What reached the run after entry `call.after`, in order."""
         async with self._database.transaction() as connection:
             if call.paused is not None:
-                await runs.set_paused(connection, call.run_id, paused=call.paused)
+                now = await self._database.clock.read(connection)
+                await runs.set_paused(connection, call.run_id, paused=call.paused, now=now)
             return await inbox.read_inbox(connection, call.run_id, call.after)
 
     @activity.defn(name="Run.finish")
@@ -63,7 +64,8 @@ async def close_run(
     connection: Connection, opening: StepOpening, run: Run, end: RunEnd, now: datetime
 ) -> RunEnd:
     """Close an open run (treated or held out) whose customer is locked, with its row of intervention_executions."""
-    version = await opening.versions.load(connection, run.playbook, run.version)
+    # Whoever's version is gone ends all the same: else it could neither be stopped nor erased.
+    version = await opening.versions.load_for_many(connection, run.playbook, run.version)
     known = (await load_known(connection, [run.customer_id], now, version.needs, opening.catalogue))[
         run.customer_id
     ]

@@ -6,6 +6,7 @@ again after a while.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -15,11 +16,14 @@ from functools import cached_property
 from rules.generated import compile_condition
 from rules.needs import Needs, run_needs
 from schemas.condition import Condition
+from schemas.errors import NotFoundError
 from schemas.facts import Facts
 from schemas.nesting import walk
 from schemas.plan import CompiledPlaybook, Step
 from store.database import Connection
 from store.playbooks import load_version
+
+log = logging.getLogger(__name__)
 
 KEPT = 5000
 FRESH_SECONDS = 30.0
@@ -65,6 +69,7 @@ class Versions:
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str], tuple[float, Version]] = OrderedDict()
+        self._gone: dict[tuple[str, str], tuple[float, Version]] = {}
 
     async def load(self, connection: Connection, playbook: str, version: str) -> Version:
         """The version, from memory or the database. Raises NotFoundError."""
@@ -78,4 +83,27 @@ class Versions:
             if len(self._known) > KEPT:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)
+        return found
+
+    async def load_for_many(self, connection: Connection, playbook: str, version: str) -> Version:
+        """The version, where runs of several customers are looked at together; one that is gone from the database is an
+        empty one, without goal, exits and steps.
+
+        So its runs are left as they are, and nobody else waits for them. It is logged, and becomes an alert
+        (`loops.stuck_runs`).
+        """
+        key = (playbook, version)
+        read_at, gone = self._gone.get(key, (0.0, None))
+        if gone is not None and time.monotonic() - read_at <= FRESH_SECONDS:
+            return gone
+        try:
+            found = await self.load(connection, playbook, version)
+        except NotFoundError as error:
+            log.error("runs of %s %s are left out: %s", playbook, version, error.message)  # noqa: TRY400
+            found = gone or Version(
+                CompiledPlaybook(name=playbook, title=playbook, owner="", status="live", steps=())
+            )
+            self._gone[key] = (time.monotonic(), found)
+        else:
+            self._gone.pop(key, None)
         return found

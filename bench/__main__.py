@@ -13,6 +13,8 @@ import json
 import os
 import sys
 import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +34,7 @@ from bench import (
 )
 from bench.base import load_base
 from bench.report import Report, describe_machine, format_table
-from bench.system import run_system
+from bench.system import Say, System, run_system
 from cli.leaving import leave
 from loops import event_loop
 
@@ -50,6 +52,18 @@ PARTS = (
     "pages",
     "serving",
 )
+# Those that send events to a system.
+EVENTS = frozenset({"latency", "milestones", "throughput", "one_customer"})
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of each is done: single events, a load for some time, customers of whom all is read."""
+
+    events: int
+    rate: float
+    seconds: float
+    customers: int
 
 
 def say(line: str) -> None:
@@ -68,21 +82,10 @@ async def measure(arguments: argparse.Namespace) -> Report:
         say("history: events of a run, engine against hand-written workflow")
         async with run_system(say, processes=False) as system:
             report.history = await history.measure(system, say, runs=2 if quick else 10)
-    if {"latency", "milestones", "throughput", "one_customer"} & set(parts):
-        customers = 50 if quick else arguments.customers
-        say(f"latency, milestones, throughput, one customer: a system with {customers} customers")
-        async with run_system(say, prepare=partial(load_base, customers=customers)) as system:
-            await throughput.settle(system, say)
-            if "latency" in parts:
-                report.latency = await latency.measure(system, say, events=20 if quick else 200)
-            if "milestones" in parts:
-                report.milestones = await milestones.measure(system, say, events=20 if quick else 200)
-            if "throughput" in parts:
-                rate, seconds = (100.0, 2.0) if quick else (arguments.rate, arguments.seconds)
-                report.throughput = await throughput.measure(system, say, seconds=seconds, rate=rate)
-            if "one_customer" in parts:
-                # Last: from here on a model serves.
-                report.one_customer = await one_customer.measure(system, say, customers=10 if quick else 500)
+    if quick:
+        await _measure_small(report, set(parts))
+    else:
+        await _measure_large(report, set(parts), arguments)
     if "loading" in parts:
         say("loading: playbook files, anew and unchanged")
         report.loading = loading.measure(say, **({"files": 20, "validated": 10, "times": 1} if quick else {}))
@@ -106,25 +109,63 @@ async def measure(arguments: argparse.Namespace) -> Report:
         report.scoring = await scoring.measure(
             say, customers=customers, triggers=20 if quick else scoring.TRIGGERS
         )
-    if "pages" in parts:
-        customers, repeats, dashboards = (
-            (200, 2, 3) if quick else (pages.CUSTOMERS, pages.REPEATS, pages.DASHBOARDS)
-        )
-        say(f"pages: the overview of {customers:,} customers, and {dashboards} dashboards")
-        report.pages = await pages.measure(say, customers=customers, repeats=repeats, dashboards=dashboards)
-    if "serving" in parts:
-        customers, seconds = (200, 2.0) if quick else (serving.CUSTOMERS, serving.SECONDS)
-        rate = 40.0 if quick else serving.RATE
-        say(f"serving: {rate:.0f} API reads a second of {customers:,} customers")
-        report.serving = await serving.measure(say, customers=customers, rate=rate, seconds=seconds)
     report.machine = {**report.machine, "load_after": os.getloadavg()[0]}
     return report
+
+
+async def _measure_large(report: Report, parts: set[str], arguments: argparse.Namespace) -> None:
+    """What is measured of a whole system: one of many events, and one each of many customers to be looked at."""
+    if EVENTS & parts:
+        customers = arguments.customers
+        say(f"latency, milestones, throughput, one customer: a system with {customers} customers")
+        async with run_system(say, prepare=partial(load_base, customers=customers)) as system:
+            await throughput.settle(system, say)
+            size = Size(200, arguments.rate, arguments.seconds, 500)
+            await _measure_events(report, parts, system, size)
+    if "pages" in parts:
+        say(f"pages: the overview of {pages.CUSTOMERS:,} customers, and {pages.DASHBOARDS} dashboards")
+        report.pages = await pages.measure(say)
+    if "serving" in parts:
+        say(f"serving: {serving.RATE:.0f} API reads a second of {serving.CUSTOMERS:,} customers")
+        report.serving = await serving.measure(say)
+
+
+async def _measure_small(report: Report, parts: set[str]) -> None:
+    """The same of a few customers, all of it on one system: to start one takes longest."""
+    if not parts & {"pages", "serving", *EVENTS}:
+        return
+
+    async def prepare(url: str, say: Say) -> None:
+        await serving.fill(url, say, customers=200, today=datetime.now(UTC).date())
+        await load_base(url, say, customers=50)
+
+    say("pages, serving, latency, milestones, throughput, one customer: a system with 250 customers")
+    async with run_system(say, prepare=prepare) as system:
+        if "pages" in parts:
+            report.pages = await pages.measure_system(system, say, repeats=1, dashboards=3)
+        else:
+            await throughput.settle(system, say)
+        if "serving" in parts:
+            report.serving = await serving.measure_system(system, say, rate=40.0, seconds=1.0, alternated=2)
+        await _measure_events(report, parts, system, Size(20, 100.0, 2.0, 10))
+
+
+async def _measure_events(report: Report, parts: set[str], system: System, size: Size) -> None:
+    if "latency" in parts:
+        report.latency = await latency.measure(system, say, events=size.events)
+    if "milestones" in parts:
+        report.milestones = await milestones.measure(system, say, events=size.events)
+    if "throughput" in parts:
+        report.throughput = await throughput.measure(system, say, seconds=size.seconds, rate=size.rate)
+    if "one_customer" in parts:
+        # Last: from here on a model serves.
+        report.one_customer = await one_customer.measure(system, say, customers=size.customers)
 
 
 def main() -> int:
     """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="only see that it works, in about half a minute")
+    parser.add_argument("--quick", action="store_true", help="only see that it works, in about a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
     parser.add_argument("--only", action="append", choices=PARTS, help="one part; may be given several times")
     parser.add_argument(

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
+from bench.percentiles import percentile
 from bench.posting import Poster
-from bench.system import Say, System, percentile, poll
+from bench.system import Say, System, poll
 
 EVERY_SECONDS = 0.25
 WARMING = 10

@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
+from bench.percentiles import percentile
 from bench.posting import Poster
-from bench.system import percentile
 
 TICK_SECONDS = 0.05
 MOST_OPEN = 64

@@ -15,9 +15,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from bench.files import write_files
-from bench.system import Say
+
+if TYPE_CHECKING:
+    # This module is a process of its own, too, whose start is not to load a whole system.
+    from bench.system import Say
 
 ROOT = Path(__file__).parent.parent
 COLD_LIMIT_SECONDS = 20.0

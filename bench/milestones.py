@@ -8,8 +8,9 @@ import json
 import time
 from dataclasses import dataclass
 
+from bench.percentiles import percentile
 from bench.posting import Poster
-from bench.system import Say, System, percentile, poll
+from bench.system import Say, System, poll
 from store.database import Database
 from store.score_news import listen_for_scores
 

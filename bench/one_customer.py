@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from bench.hazard_world import make_world
+from bench.percentiles import percentile
 from bench.posting import Poster
-from bench.system import Say, System, percentile
+from bench.system import Say, System
 from loops.assessing import assess_customer
 from schemas.catalogue import load_catalogue
 from scoring.features import allow_list_digest

@@ -31,7 +31,8 @@ from activities.delivery import MessageDelivery
 from activities.links import LinkMaker
 from activities.steps import StepOpening
 from activities.versions import Versions
-from bench.system import Say, percentile
+from bench.percentiles import percentile
+from bench.system import Say
 from channels.settings import parse_smtp_url
 from channels.smtp import SmtpChannel
 from loops import event_loop

@@ -22,8 +22,9 @@ import httpx
 import psycopg
 
 from bench.pages_base import make_customers
+from bench.percentiles import percentile
 from bench.posting import Poster
-from bench.system import Say, System, machine_seconds, percentile, run_system
+from bench.system import Say, System, machine_seconds, run_system
 from bench.throughput import settle
 from loops.assessing import assess_customer
 from schemas.catalogue import load_catalogue
@@ -108,17 +109,19 @@ async def fill(database_url: str, say: Say, *, customers: int, today: date) -> N
 
 
 async def measure_system(
-    system: System, say: Say, *, rate: float = RATE, seconds: float = SECONDS
+    system: System, say: Say, *, rate: float = RATE, seconds: float = SECONDS, alternated: int = ALTERNATED
 ) -> Serving:
     """Read from a system that runs and has nothing else to do."""
     paths = await _paths(system)
     statements = await _record(system, {what: some[0] for what, some in paths.items()})
-    rest = await _alternate(system, paths, statements)
+    rest = await _alternate(system, paths, statements, alternated)
     customers = int(await system.value("SELECT count(*) FROM customers"))
     say(f"  {rate:.0f} reads and {EVENTS_PER_SECOND:.0f} events a second for {seconds:.0f} s")
     some = [name for (name,) in await system.rows("SELECT external_id FROM customers LIMIT 5000")]
     asked = {"port": system.port, "api_key": system.api_key}
-    warming = await _start("bench.reading", {**asked, "paths": paths, "rate": rate, "seconds": 3.0})
+    warming = await _start(
+        "bench.reading", {**asked, "paths": paths, "rate": rate, "seconds": min(seconds, 3.0)}
+    )
     await _end(warming)
     cpu_before, machine_before, begin = system.cpu_seconds(), machine_seconds(), time.monotonic()
     wanted = {**asked, "rate": EVENTS_PER_SECOND, "seconds": seconds}
@@ -209,7 +212,10 @@ async def _record(system: System, paths: Mapping[str, str]) -> dict[str, list[St
 
 
 async def _alternate(
-    system: System, paths: Mapping[str, Sequence[str]], statements: Mapping[str, Sequence[Statement]]
+    system: System,
+    paths: Mapping[str, Sequence[str]],
+    statements: Mapping[str, Sequence[Statement]],
+    turns: int,
 ) -> dict[str, tuple[list[float], list[float]]]:
     """A request and its statements in turn, so that both see the same machine."""
     found: dict[str, tuple[list[float], list[float]]] = {what: ([], []) for what in paths}
@@ -217,7 +223,7 @@ async def _alternate(
     async with await psycopg.AsyncConnection.connect(system.database_url) as connection:
         await connection.execute("SET timezone TO 'UTC'")
         await connection.commit()
-        for turn in range(ALTERNATED + 5):
+        for turn in range(turns + 5):
             for what, some in paths.items():
                 begun = time.perf_counter()
                 status = await poster.get(some[0])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,12 +158,6 @@ def _environ(playbooks: Path, smtp: SmtpStandIn, twilio: TwilioStandIn) -> Mappi
         "TWILIO_BASE_URL": twilio.url,
         "TWILIO_FROM": "+15005550006",
     }
-
-
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least `percent` of `values` don't exceed (nearest rank)."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 async def poll(look: Callable[[], Any], *, every_seconds: float, patience_seconds: float, what: str) -> Any:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.system import Say, System, machine_seconds, percentile, poll
+from bench.percentiles import percentile
+from bench.system import Say, System, machine_seconds, poll
 
 CUSTOMERS = 5000
 RATE = 1000.0

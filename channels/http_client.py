@@ -158,10 +158,12 @@ def _read_retry_after(value: str | None) -> float | None:
         return None
     try:
         seconds = float(int(value))
+    except OverflowError:
+        return RETRY_AFTER_LIMIT_SECONDS
     except ValueError:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)

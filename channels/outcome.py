@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
+from channels.reports.fields import storable
 from schemas.errors import HoldfastError
 
 FailureClass = Literal["transient", "unknown", "recipient", "consent", "content", "account"]
@@ -70,6 +71,10 @@ class Receipt:
     provider_id: str | None
     gone: tuple[str, ...] = field(default=(), repr=False)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.provider_id, str):
+            object.__setattr__(self, "provider_id", storable(self.provider_id))
+
 
 class LookUp(Enum):
     """Answers of a look-up other than a receipt."""
@@ -102,9 +107,11 @@ class ChannelError(HoldfastError):
         of_message: bool = False,
         gone: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(message)
+        # What a provider says may hold what PostgreSQL can't, and an outcome that can't be recorded would be lost: NUL,
+        # or the lone surrogates that stand for the bytes of a mail server's reply in another encoding.
+        super().__init__(storable(message) if message else None)
         self.provider = provider
-        self.provider_code = provider_code
+        self.provider_code = storable(provider_code) if isinstance(provider_code, str) else None
         self.retry_after_seconds = retry_after_seconds
         self.of_message = of_message
         self.gone = gone

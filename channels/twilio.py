@@ -8,7 +8,8 @@ from twilio.rest.api.v2010.account.message import MessageInstance  # type: ignor
 
 from channels.http_client import CONNECT_SECONDS, DEADLINE_SECONDS
 from channels.outcome import UNANSWERABLE, ContentError, OutgoingMessage, Receipt, Unanswerable
-from channels.twilio_account import PROVIDER, TwilioAccount, check_number
+from channels.twilio_account import TwilioAccount, check_number
+from channels.twilio_codes import PROVIDER
 
 TEXT_LIMIT = 1600
 TRIAL_PREFIX = "Sent from your Twilio trial account - "

@@ -41,10 +41,9 @@ from channels.outcome import (
     TransientError,
     UnknownOutcomeError,
 )
-from channels.twilio_codes import OF_MESSAGE, classify
+from channels.twilio_codes import OF_MESSAGE, PROVIDER, classify
 from channels.twilio_http import HttpxTransport, current_exchange
 
-PROVIDER = "twilio"
 VALIDITY_LIMIT_SECONDS = 36_000
 LOOK_UP_LIMIT = 1000
 PAGE_SIZE = 200  # an answer of 200 messages stays well under the transport's 1 MB

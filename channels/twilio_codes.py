@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from channels.outcome import FailureClass
 
+PROVIDER = "twilio"
 WINDOW_CLOSED_CODE = 63016
 WINDOW_CLOSED = str(WINDOW_CLOSED_CODE)
 

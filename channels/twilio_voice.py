@@ -12,7 +12,8 @@ from twilio.twiml.voice_response import VoiceResponse  # type: ignore[import-unt
 from channels.header import clean_text
 from channels.http_client import CONNECT_SECONDS, DEADLINE_SECONDS
 from channels.outcome import UNANSWERABLE, ContentError, OutgoingMessage, Receipt, Unanswerable
-from channels.twilio_account import PROVIDER, TwilioAccount, check_number
+from channels.twilio_account import TwilioAccount, check_number
+from channels.twilio_codes import PROVIDER
 
 TWIML_LIMIT = 4000
 RING_SECONDS = 30

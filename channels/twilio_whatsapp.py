@@ -12,7 +12,8 @@ from datetime import datetime
 
 from channels.http_client import CONNECT_SECONDS, DEADLINE_SECONDS
 from channels.outcome import UNANSWERABLE, ContentError, OutgoingMessage, Receipt, Unanswerable
-from channels.twilio_account import PROVIDER, TwilioAccount, check_number
+from channels.twilio_account import TwilioAccount, check_number
+from channels.twilio_codes import PROVIDER
 
 PREFIX = "whatsapp:"
 TEXT_LIMIT = 1600

@@ -44,7 +44,10 @@ class End(Instant):
         """The first instant that isn't included any more, in UTC."""
         instant = super().convert(value, param, ctx)
         is_day = isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value.strip())
-        return instant + timedelta(days=1) if is_day else instant
+        try:
+            return instant + timedelta(days=1) if is_day else instant
+        except OverflowError:
+            self.fail(f"{value!r} has no end.", param, ctx)
 
 
 @click.command()

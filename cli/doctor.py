@@ -42,7 +42,7 @@ class Finding:
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--playbooks", type=click.Path(path_type=Path), help="The directory of the playbooks.")
 def command(form: str, playbooks: Path | None) -> None:
-    """Check Python, settings, database, migrations, Temporal, playbooks, providers, worker; say what to do.
+    """Check Python, settings, web, database, migrations, Temporal, playbooks, providers, worker; say what to do.
 
     Looks at the system that the environment names, else at the `holdfast dev` that runs in this directory.
     Exits with 1 if anything is wrong. JSON: one object a line, {"part", "ok", "found", "remedy"}.
@@ -70,6 +70,7 @@ def examine(playbooks: Path | None) -> Iterator[Finding]:
     yield _system(settings)
     yield from _guarded("secrets", lambda: _secrets(settings))
     yield _links(settings)
+    yield from _guarded("web", lambda: _web(settings))
     yield from _guarded("database", lambda: _database(settings))
     yield from _guarded("rules", lambda: _rules(settings))
     yield from _guarded("temporal", lambda: _temporal(settings))
@@ -134,6 +135,30 @@ def _links(settings: Settings) -> Finding:
             "links", False, f"links lead to {url}: mail programs unsubscribe by https only", remedy
         )
     return Finding("links", True, f"links in messages lead to {url}")
+
+
+def _web(settings: Settings) -> Iterator[Finding]:
+    """What `holdfast web` reads of the environment before it starts, and refuses to start for."""
+    from channels.hook_sources import make_sources
+    from web.limits import Limits
+    from web.metrics import read_access
+    from web.oidc import OidcProvider
+    from web.settings import WebSettings
+    from web.user_tokens import UserTokens
+
+    chosen = WebSettings.read(settings)
+    Limits.read(settings)
+    read_access(settings)
+    make_sources(settings.environ, settings.public_url)
+    tokens, oidc = UserTokens.read_settings(settings), OidcProvider.read_settings(settings, "")
+    found = "pages are open on this machine" if chosen.pages_open else "pages ask people to sign in"
+    if oidc is not None:
+        found += ", also by an identity provider"
+    if tokens is not None:
+        found += "; signed tokens are let in"
+    if chosen.cors_origins:
+        found += f"; pages of {', '.join(sorted(chosen.cors_origins))} may call the API"
+    yield Finding("web", True, found)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

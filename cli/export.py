@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from schemas.errors import InputError
 from schemas.settings import Settings
 
 
@@ -38,9 +39,12 @@ def command(external_id: str, out: Path | None) -> None:
     if out is None:
         click.echo(written)
         return
-    out.touch(mode=0o600)
-    out.chmod(0o600)
-    out.write_text(f"{written}\n", encoding="utf-8")
+    try:
+        out.touch(mode=0o600)
+        out.chmod(0o600)
+        out.write_text(f"{written}\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{out} can't be written: {error.strerror}.", remedy="Check the path.") from error
     filled = {name: len(rows) for name, rows in document.items() if isinstance(rows, list) and rows}
     told = ", ".join(f"{count} {name}" for name, count in filled.items())
     click.echo(f"{out}: {told or 'a profile, and nothing else'}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from cli.orders import who
 from schemas.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ async def _train(database: Database, dry_run: bool) -> TrainingResult:
     from schemas.training_run import TrainingCall
 
     books = ModelTrainingBooks(database, load_catalogue(), say=lambda line: click.echo(line, err=True))
-    return await books.train(TrainingCall(dry_run=dry_run, by=getpass.getuser()))
+    return await books.train(TrainingCall(dry_run=dry_run, by=who()))
 
 
 async def _list(database: Database) -> list[StoredModel]:
@@ -89,7 +89,7 @@ async def _list(database: Database) -> list[StoredModel]:
 async def _roll_back(database: Database, prefix: str) -> tuple[str, str, bool]:
     from store.churn_models import find_version, promote
 
-    by = getpass.getuser()
+    by = who()
     async with database.transaction() as connection:
         kind, version = await find_version(connection, prefix)
         now = await database.clock.read(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -46,8 +47,6 @@ def command(host: str, port: int) -> None:
 async def _serve(settings: Settings, host: str, port: int) -> None:
     from activities.registry import find_step_types
     from channels.outcome import Channel
-    from channels.registry import close_channels, make_channels
-    from channels.settings import ChannelSettings
     from cli.workbench import make_workbench
     from loops.assessing import assess_customer
     from loops.explaining import explain_entries
@@ -64,6 +63,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     from store.database import Database, Waker
     from web.application import BELL, build_application
     from web.serving import WebServer, bind, freeze_memory, mark_ready
+    from web.warming import count_ahead, prepare_pages
 
     catalogue = load_catalogue()
     channels: dict[str, Channel] = {}
@@ -74,13 +74,19 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
             return ()
         return load_playbooks(settings.playbooks, catalogue, steps, open_cache(os.environ)).problems
 
-    async def roll_back(playbook: str, version: str, author: str) -> Mapping[str, Any]:
-        done = await put_back(database, settings.playbooks, catalogue, playbook, version, author=author)
+    async def roll_back(playbook: str, version: str, author: str, based_on: str | None) -> Mapping[str, Any]:
+        done = await put_back(
+            database, settings.playbooks, catalogue, playbook, version, author=author, based_on=based_on
+        )
         return {**vars(done), "written": str(done.written) if done.written else None}
 
     async def look_up(delivery: str, actor: Principal) -> str:
         """Providers are connected to when somebody first asks for one."""
         if not channels:
+            # Their clients take a fifth of a second to load, which no start waits for.
+            from channels.registry import make_channels
+            from channels.settings import ChannelSettings
+
             try:
                 channels.update(make_channels(ChannelSettings.from_environ(settings.environ)))
             except SettingError as error:
@@ -116,7 +122,14 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
             preview=lambda playbook, names: preview_entries(database, playbook, names),
             explain=lambda name: explain_entries(database, name),
         )
-        await WebServer(app, listening=tell, drain_seconds=settings.drain_seconds).serve([listener])
+        await asyncio.to_thread(prepare_pages, app)
+        counting = asyncio.create_task(count_ahead(app))
+        try:
+            await WebServer(app, listening=tell, drain_seconds=settings.drain_seconds).serve([listener])
+        finally:
+            counting.cancel()
+            await asyncio.gather(counting, return_exceptions=True)
     finally:
-        await close_channels(channels)
+        for channel in channels.values():
+            await channel.close()
         await database.close()

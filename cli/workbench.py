@@ -111,7 +111,9 @@ class _Bench:
                 events.write_text(trial.events, encoding="utf-8", errors="replace")
                 arguments += ["--events", str(events)]
             if trial.start is not None:
-                arguments += ["--start", trial.start.astimezone(UTC).isoformat()]
+                # Where no zone is named it is UTC, whatever this machine's is.
+                start = trial.start if trial.start.tzinfo else trial.start.replace(tzinfo=UTC)
+                arguments += ["--start", start.isoformat()]
             done = await self._carry_out(
                 "simulate", draft, arguments, given=trial.facts.encode("utf-8", "replace"),
                 patience_seconds=SIMULATION_SECONDS, names={f"{there}/events.jsonl": "events"},

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import click
 
 from loops import event_loop
+
+# Python's own: so many objects more, or collections of the younger generation, until one is looked through.
+_USUAL = (700, 10, 10)
 
 
 @click.command(epilog="Example: HOLDFAST_DATABASE_URL=postgresql://… TEMPORAL_ADDRESS=… holdfast worker")
@@ -28,4 +32,7 @@ def command(watch: bool, batch: bool, everything: bool) -> None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import worker
 
+    # What is loaded stays; of what runs make, nothing is to stay longer than it need be.
+    gc.freeze()
+    gc.set_threshold(*_USUAL)
     event_loop.run(worker.main(watch=watch, part="batch" if batch else "all" if everything else "live"))

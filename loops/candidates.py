@@ -113,7 +113,7 @@ class Prepared:
     async def note_runs(self, connection: Connection, runs: StoredRuns) -> None:
         """Have the versions of these runs at hand."""
         for key in set(zip(runs.playbook, runs.version, strict=True)) - self.versions.keys():
-            self.versions[key] = await self.opening.versions.load(connection, *key)
+            self.versions[key] = await self.opening.versions.load_for_many(connection, *key)
 
     def judge(self, looked: Looked) -> Judged:
         """Who is a candidate, and why; in a thread, as it takes a while."""

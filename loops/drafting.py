@@ -123,7 +123,7 @@ async def _publish(
             # From here on nobody else publishes: what is compared stays true until the file is written.
             await lock_publishing(connection)
             now = await database.clock.read(connection)
-            await _refuse_if_edited(connection, directory, file, text, based_on)
+            await refuse_if_edited(connection, directory, file, text, based_on)
             changes = await publish_within(connection, files, now, author=actor.name, note=note)
             if not changes:
                 await _note_edit(connection, actor, file, text)
@@ -140,9 +140,10 @@ async def _publish(
     return PublishedDraft(told, str(written) if written else None, kept)
 
 
-async def _refuse_if_edited(
+async def refuse_if_edited(
     connection: Connection, directory: Path, file: str, text: str, based_on: str
 ) -> None:
+    """Raises EditedMeanwhileError, with the difference to `text`, unless the file is as `based_on` says."""
     try:
         now = await _open(connection, directory, file)
     except NotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sysconfig
 from collections.abc import Mapping
@@ -83,6 +84,10 @@ class EmbeddedTemporal:
 
     def is_ready(self) -> bool:
         """Whether the server answers for the namespace, which from then on keeps closed runs for 30 days."""
+        # To ask by its own tool costs a process, which as long as nobody listens can be spared.
+        with socket.socket() as knocking:
+            if knocking.connect_ex((HOST, self.port)) != 0:
+                return False
         try:
             described = json.loads(self.call("namespace", "describe", "-n", NAMESPACE, "-o", "json"))
             if described["config"]["workflowExecutionRetentionTtl"] != f"{RETENTION_HOURS * 3600}s":

@@ -22,7 +22,8 @@ from loops.repairing import Repairing
 from loops.upkeep import Upkeep
 from schemas.metrics import LOOP_FAILURES
 from store.bells import until_rung
-from store.database import DATABASE_AWAY, Database, Waker
+from store.database import Database, Waker
+from store.faults import is_away
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,6 @@ REPAIR_EVERY = timedelta(minutes=5)
 COMPARISON_EVERY = timedelta(minutes=5)
 BELL = "holdfast_evaluate"
 CHANGES = "holdfast_changes"
-# Other than these the loops don't expect; they are logged with their trace, and the loop goes on all the same.
-AWAY = (*DATABASE_AWAY, OSError)
 
 
 class Engine:
@@ -139,15 +138,14 @@ class Engine:
             try:
                 more = await work()
                 failures = 0
-            except AWAY as error:
+            except Exception as error:
                 failures += 1
                 LOOP_FAILURES.labels(name).inc()
-                log.warning("%s: the database is away (%s); trying again", name, type(error).__name__)
-                more = False
-            except Exception:
-                failures += 1
-                LOOP_FAILURES.labels(name).inc()
-                log.exception("%s met something that it didn't expect; trying again", name)
+                if is_away(error) or isinstance(error, OSError):
+                    log.warning("%s: the database is away (%s); trying again", name, type(error).__name__)
+                else:
+                    # A statement that the database refuses is none of its absences.
+                    log.exception("%s met something that it didn't expect; trying again", name)
                 more = False
             if failures:
                 await asyncio.sleep(min(0.2 * 2**failures, 5.0))

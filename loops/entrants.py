@@ -114,7 +114,7 @@ async def _weigh(
     known |= await load_reachability(connection, inside)
     open_runs: dict[str, list[tuple[Run, Version]]] = defaultdict(list)
     for run in await runs.load_open_runs(connection, list(inside)):
-        version = await opening.versions.load(connection, run.playbook, run.version)
+        version = await opening.versions.load_for_many(connection, run.playbook, run.version)
         open_runs[run.customer_id].append((run, version))
     decided = await Entries(opening, published, now).weigh(connection, matched, open_runs, known)
     return [(entry, known[entry.customer_id]) for entry in decided]

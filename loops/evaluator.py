@@ -6,6 +6,7 @@ marks on open runs, inbox entries, decisions with their reasons, and when time a
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -36,10 +37,13 @@ from scoring.predictors import Predictors
 from store import decisions, entry_requests, evaluations, runs, signals
 from store.database import Connection
 from store.evaluations import Request
+from store.faults import is_away
 from store.milestones import load_milestones
 from store.playbooks import Published, load_published, read_stamp
 from store.repairs import REPAIRED
 from store.runs import Run
+
+log = logging.getLogger(__name__)
 
 BATCH = 200
 
@@ -70,8 +74,16 @@ class Evaluator:
         self._telling = ScoreTelling(opening.database)
 
     async def run_once(self, limit: int = BATCH) -> Evaluated:
-        """Look at up to `limit` customers in one transaction; while few wait, ask for those whom an edit concerns."""
-        done = await self._look(limit)
+        """Look at up to `limit` customers in one transaction; while few wait, ask for those whom an edit concerns.
+
+        Where something about one of them can't be looked at, the others are all the same; then it raises that error.
+        """
+        try:
+            done = await self._look(limit)
+        except Exception as error:
+            if not is_away(error):
+                await self._look_one_by_one(limit)
+            raise
         if published := self._uncompared:
             await self._newcomers.compare(published)
             if self._uncompared is published:
@@ -84,7 +96,24 @@ class Evaluator:
             )
         return done
 
-    async def _look(self, limit: int) -> Evaluated:
+    async def _look_one_by_one(self, limit: int) -> None:
+        """Whoever can't be looked at is put behind all others, and stays in the queue: it may be mended."""
+        failed: set[str] = set()
+        for _ in range(limit):
+            taken: list[str] = []
+            try:
+                if not (await self._look(1, taken)).customers:
+                    return
+            except Exception as error:
+                if is_away(error) or not taken or taken[0] in failed:
+                    raise
+                failed.add(taken[0])
+                log.error("customer %s can't be looked at: %s", taken[0], type(error).__name__)  # noqa: TRY400
+                async with self._database.transaction() as connection:
+                    now = await self._database.clock.read(connection)
+                    await evaluations.put_behind(connection, taken[0], now)
+
+    async def _look(self, limit: int, taken: list[str] | None = None) -> Evaluated:
         known: dict[str, Known] = {}
         begun = time.perf_counter()
         async with self._database.transaction() as connection:
@@ -96,17 +125,24 @@ class Evaluator:
             # Read after the locks: nothing that happened to these customers before is missed.
             batch = Batch(await self._database.clock.read(connection))
             ids = [request.customer_id for request in requests]
+            if taken is not None:
+                taken += ids
             self._past.forget(r.customer_id for r in requests if REPAIRED in r.changed)
             open_runs: dict[str, list[tuple[Run, Version]]] = defaultdict(list)
             for run in await runs.load_open_runs(connection, ids):
-                version = await self._opening.versions.load(connection, run.playbook, run.version)
+                version = await self._opening.versions.load_for_many(connection, run.playbook, run.version)
                 open_runs[run.customer_id].append((run, version))
             known = await self._know(connection, ids, triggers, open_runs, batch.now)
             await attend_runs(connection, self._opening, batch, open_runs, known, triggers.published.policy)
             matched = self._match(batch, triggers, requests, known)
+            asked_for: set[tuple[str, str]] = set()
             for asked in await entry_requests.load_requests(connection, ids):
                 playbook = triggers.published.playbooks.get(asked.playbook)
-                if playbook is not None:
+                if (asked.customer_id, asked.playbook) in asked_for:
+                    # Whoever asks for the same is answered at the next look, by what came of the first.
+                    await evaluations.request_one(connection, batch.now, asked.customer_id)
+                elif playbook is not None:
+                    asked_for.add((asked.customer_id, asked.playbook))
                     matched = [
                         m for m in matched if (m.customer_id, m.playbook) != (asked.customer_id, playbook)
                     ]

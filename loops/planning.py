@@ -148,7 +148,7 @@ async def _land(
         if change.kind == "version" and group.version != change.after.version:
             lands = {"finish": FINISHES, "stop": STOPS}.get(change.after.on_change, "")
         if not lands:
-            old = (await opening.versions.load(connection, group.playbook, group.version)).playbook
+            old = (await opening.versions.load_for_many(connection, group.playbook, group.version)).playbook
             at, lands, reason = _place(old, change.after, group, now)
         landings[group.version, at, lands, reason] += group.count
     return [

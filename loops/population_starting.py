@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 # How long after a day began the next day's run must have begun, too.
 OVERDUE = timedelta(hours=26)
-LOOK_EVERY = timedelta(minutes=10)
+LOOK_EVERY = timedelta(minutes=2)
 AWAY = (*DATABASE_AWAY, OSError, RPCError)
 
 
@@ -42,6 +42,8 @@ class PopulationStarting:
                 log.warning("population: %s; trying again", type(error).__name__)
                 await asyncio.sleep(5)
                 continue
+            except Exception:
+                log.exception("population: met something that it didn't expect; trying again")
             await asyncio.sleep(LOOK_EVERY.total_seconds())
 
     async def run_once(self) -> bool:

@@ -53,7 +53,7 @@ async def preview_entries(
             await asyncio.sleep(0)
         theirs: dict[str, list[tuple[runs.Run, Version]]] = {id_: [] for id_ in asked}
         for run in await runs.load_open_runs(connection, asked):
-            version = await opening.versions.load(connection, run.playbook, run.version)
+            version = await opening.versions.load_for_many(connection, run.playbook, run.version)
             theirs[run.customer_id].append((run, version))
         entries = [
             ask(EntryRequest("", id_, playbook, ""), known[id_], found) for id_ in asked if id_ in known

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from activities.registry import find_step_types
 from loops.authorship import system_user
+from loops.drafting import refuse_if_edited
 from schemas.catalogue import Catalogue
 from schemas.compiler import compile_playbook
 from schemas.errors import ConflictError, PlaybookError
@@ -19,6 +20,7 @@ from schemas.plan import CompiledPlaybook
 from schemas.template_file import MessageTemplate
 from schemas.yaml_source import read_bytes
 from store.database import Database
+from store.playbooks import lock_publishing
 from store.publications import list_versions, load_written
 from store.publishing import publish
 
@@ -43,12 +45,15 @@ async def roll_back(
     version: str,
     *,
     author: str | None = None,
+    based_on: str | None = None,
 ) -> RolledBack:
-    """Publish the text of an earlier version (or the beginning of its digest) again, with the templates it had.
+    """Publish the text of an earlier version (or the beginning of its digest) again, with the templates it had; only
+    while the playbook is as `based_on` (of `loops.drafting.open_file`) says, where that is given.
 
     Where the playbook's file is there it gets that text, so that the next `apply`, or whoever watches, finds what is
     live. Where a template is another by now, the file is left alone: others may use the template.
-    Raises NotFoundError for an unknown version, PlaybookError where its text can't be used any more.
+    Raises NotFoundError for an unknown version, PlaybookError where its text can't be used any more,
+    EditedMeanwhileError where the playbook is another by now.
     """
     async with database.transaction() as connection:
         version, text, before = await load_written(connection, playbook, version)
@@ -60,6 +65,10 @@ async def roll_back(
             remedy="The language or the signals have changed since; edit the file instead.",
         )
     async with database.transaction() as connection:
+        if based_on is not None:
+            # From here on nobody else publishes: what is compared stays true.
+            await lock_publishing(connection)
+            await refuse_if_edited(connection, directory, f"{playbook}.yaml", text, based_on)
         changes = await publish(
             connection,
             {playbook: compiled},

@@ -36,13 +36,14 @@ class Upkeep:
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)
             queued += await evaluations.queue_due(connection, now, 1000)
-            if await evaluations.mark_upkeep(connection, "daily", now, _midnight(now)):
-                await connection.run_sync(lambda sync: ensure_partitions(sync, now.date()))
         await self._close_observed()
         await self._settle_forgotten()
         await self._remind()
         # What it tells of the customers has queued them.
-        return queued + await self._rewards.take_back()
+        queued += await self._rewards.take_back()
+        # The last, and for itself: where it fails, and is tried again, nothing else waits for it.
+        await self._make_partitions()
+        return queued
 
     async def next_due(self) -> datetime | None:
         """The next moment at which time alone makes something necessary, midnights apart."""
@@ -54,6 +55,13 @@ class Upkeep:
                 await reminders.next_reminder(connection),
             )
         return min((moment for moment in moments if moment), default=None)
+
+    async def _make_partitions(self) -> None:
+        """Once a day, those of the months to come."""
+        async with self._database.transaction() as connection:
+            now = await self._database.clock.read(connection)
+            if await evaluations.mark_upkeep(connection, "daily", now, _midnight(now)):
+                await connection.run_sync(lambda sync: ensure_partitions(sync, now.date()))
 
     async def _remind(self) -> None:
         """Have whoever has work told of it, once; the mails themselves are sent elsewhere, and tried again."""

@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo
 
-from icalendar import Alarm, Calendar, Event, vCalAddress, vText
-
 from rules.zones import find_zone
+
+if TYPE_CHECKING:
+    from icalendar import vCalAddress
 
 PRODUCT = "-//Holdfast//Calls//EN"
 # Who is told a quarter of an hour before, by their own calendar.
@@ -70,6 +71,9 @@ def write_invitation(appointment: Appointment, now: datetime) -> bytes:
     Times are in the zone given, which the file describes (VTIMEZONE), else in UTC. Lines end with CR LF and are folded
     at 75 octets.
     """
+    # Not at every process's start: invitations are rare.
+    from icalendar import Alarm, Calendar, Event, vText
+
     method: Literal["REQUEST", "CANCEL"] = "CANCEL" if appointment.cancelled else "REQUEST"
     calendar = Calendar()
     calendar.add("prodid", PRODUCT)
@@ -113,6 +117,8 @@ def write_invitation(appointment: Appointment, now: datetime) -> bytes:
 
 
 def _address(person: Person) -> vCalAddress:
+    from icalendar import vCalAddress, vText
+
     address = vCalAddress(f"mailto:{person.email}")
     # A quote ends a parameter, and a line break the whole property.
     address.params["CN"] = vText(" ".join(person.name.replace('"', "'").split()))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["unknown", "healthy", "warning", "critical"]
-ORDER: tuple[Status, ...] = ("healthy", "unknown", "warning", "critical")
+Status = Literal["unknown", "starting", "healthy", "warning", "critical"]
+ORDER: tuple[Status, ...] = ("unknown", "healthy", "starting", "warning", "critical")
 
 # Of treated runs that ended within 24 hours, the share that succeeded.
 HEALTHY_SUCCESS, WARNING_SUCCESS = 0.60, 0.40
@@ -42,9 +42,20 @@ class Verdict:
     why: str
 
 
-def worst(*statuses: Status) -> Status:
-    """The gravest of them; what isn't known is graver than healthy, and less than a warning."""
-    return max(statuses, key=ORDER.index, default="unknown")
+def judge_whole(parts: Mapping[str, Verdict]) -> Verdict:
+    """All parts together: as the gravest, which are named. What can't be judged yet is named too, and is no fault."""
+    status: Status = max((part.status for part in parts.values()), key=ORDER.index, default="unknown")
+    open_ = [name for name, part in parts.items() if part.status == "unknown"]
+    if status == "unknown":
+        return Verdict("unknown", "Nothing was looked at yet.")
+    if status == "starting":
+        why = " ".join(part.why for part in parts.values() if part.status == "starting")
+    elif status == "healthy":
+        why = "Whatever can be judged is well." if open_ else "Every part is well."
+    else:
+        grave = [name for name, part in parts.items() if part.status == status]
+        why = f"{_first_upper(_listed(grave))}: {status}; what that means stands there."
+    return Verdict(status, f"{why} Not judged yet: {_listed(open_)}." if open_ else why)
 
 
 def judge_success(succeeded: int, measured: int) -> Verdict:
@@ -99,6 +110,15 @@ def judge_integrations(parked: int, resting: int, in_all: int, given_up: int) ->
             else Verdict("unknown", "None was used yet.")
         )
     return Verdict("critical" if parked else "warning", f"{'; '.join(parts)}.")
+
+
+def _listed(names: Sequence[str]) -> str:
+    short = [name.partition(",")[0] for name in names]
+    return " and ".join(filter(None, (", ".join(short[:-1]), *short[-1:])))
+
+
+def _first_upper(told: str) -> str:
+    return told[:1].upper() + told[1:]
 
 
 def _at_least(value: float, healthy: float, warning: float) -> Status:

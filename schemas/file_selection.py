@@ -39,11 +39,7 @@ class FileSelection:
         if directory:
             self._add_directory(path)
         elif not there:
-            near = (
-                nearest(path.name, [item.name for item in path.parent.iterdir()])
-                if path.parent.is_dir()
-                else []
-            )
+            near = nearest(path.name, _names_in(path.parent))
             remedy = (
                 f"Did you mean {path.parent / near[0]}?"
                 if near
@@ -86,6 +82,14 @@ class FileSelection:
                 what = "This file is not read: its name ends in .yml."
                 self.problems.append(Problem(str(path), 1, 1, "PB014", "", what, hint, "warning"))
         return [path for path in found if path.suffix == ".yaml"]
+
+
+def _names_in(directory: Path) -> list[str]:
+    """What lies in a directory; nothing where there is none, or nobody may look."""
+    try:
+        return [item.name for item in directory.iterdir()]
+    except OSError:
+        return []
 
 
 def list_unhidden(directory: Path) -> list[Path]:

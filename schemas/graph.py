@@ -7,7 +7,6 @@ from typing import Any
 
 from schemas.condition import Condition
 from schemas.form import WEEKDAYS, format_duration
-from schemas.outcome_compiler import GUARD_SUFFIX
 from schemas.plan import (
     Act,
     BeforeDate,
@@ -129,10 +128,8 @@ class _Graph:
     def _act(self, step: Act, loose: Loose) -> Loose:
         skipped: Loose = []
         if step.guard:
-            asked = self._add(
-                self._place(step.id + GUARD_SUFFIX), '{{"{}"}}', "if", *self._lines_of(step.guard)
-            )
-            self._nodes[step.id] = asked
+            # Under the step's own key: a `goto` to the step asks its `if` first.
+            asked = self._node(step, '{{"{}"}}', "if", *self._lines_of(step.guard))
             self._join(loose, asked)
             loose, skipped = [(asked, "then")], [(asked, "else")]
         shape = '[["{}"]]' if step.human else '["{}"]'

@@ -12,7 +12,7 @@ from schemas.compilation import listed, mapping_at
 from schemas.condition import AllOf
 from schemas.condition_parser import GROUPS, ConditionParser
 from schemas.errors import Problem
-from schemas.form import PERCENT
+from schemas.form import PERCENT, FormError
 from schemas.health_factor import FactorReader, check_usable
 from schemas.health_model import EVERYONE, SEGMENTS, HealthModel
 from schemas.language import Language
@@ -192,11 +192,15 @@ class _Reader:
         return trend
 
     def coverage(self) -> float:
-        """The share under `minimum_coverage`; that it has the form was looked at before."""
+        """The share under `minimum_coverage`; that it looks like one was seen to before."""
         given = self.data.get("minimum_coverage")
         if not isinstance(given, str) or self.report.is_faulty(("minimum_coverage",)):
             return 0.0
-        return PERCENT.parse(given) / 100
+        try:
+            return PERCENT.parse(given) / 100
+        except FormError as error:
+            self.report.form_error(("minimum_coverage",), "PB104", error)
+            return 0.0
 
 
 def _lines(data: Any, path: Path) -> Iterator[tuple[str, Any, Path]]:

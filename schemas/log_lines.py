@@ -17,7 +17,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from schemas.errors import PlaybookError, SettingError, UnavailableError
 from schemas.log_context import read_context
@@ -37,7 +37,7 @@ _SHORTEST_SECRET = 8
 # Defence in depth, for texts that are no exceptions: mail addresses, numbers that can be called, the links' tokens.
 _MAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(\.[\w-]+)+")
 _PHONE = re.compile(r"(?<![\w+])\+\d(?:[ ().-]{0,2}\d){7,14}(?!\w)")
-_LINK = re.compile(r"(/(?:u|preferences)/)[\w-]{20,}")
+_LINK = re.compile(r"(/(?:u|preferences|book|calendar|welcome)/)[\w-]{20,}")
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 # Whatever moves the cursor, begins a line, changes colours or turns the direction of reading.
 _CONTROL = {
@@ -199,4 +199,5 @@ def _password_of(url: str) -> set[str]:
         password = urlsplit(url).password
     except ValueError:
         return {url}
-    return {password} if password else set()
+    # What connects writes it as it is meant, not as it stands in an address.
+    return {password, unquote(password)} if password else set()

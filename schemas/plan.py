@@ -268,7 +268,8 @@ def _meaning(tree: Any) -> Any:
     version of playbooks that don't use it.
     """
     if isinstance(tree, dict):
-        place = {"path", "line"} if {"path", "line"} <= tree.keys() else ()
+        # A part of a condition, and not what a step sends by such names.
+        place = {"path", "line"} if {"kind", "path", "line"} <= tree.keys() else ()
         meant = {key: _meaning(value) for key, value in tree.items() if key not in place}
         return {key: value for key, value in meant.items() if not _is_left_out(value)}
     if isinstance(tree, list):

@@ -96,7 +96,7 @@ def parse_offset(text: str) -> timedelta | None:
     parts = re.findall("([0-9]+)([mhdw])", text)
     try:
         span = timedelta(seconds=sum(int(number) * UNITS[unit] for number, unit in parts))
-    except OverflowError:
+    except (OverflowError, ValueError):
         return None
     return -span if text.startswith("-") else span
 

@@ -33,7 +33,9 @@ class Report:
     def __init__(self, source: Source, problems: Iterable[Problem] = ()) -> None:
         self.source = source
         self.problems = list(problems)
-        self._faulty: set[str] = {problem.path for problem in self.problems if problem.path}
+        # What reading the YAML found is known by its path alone.
+        self._read = [problem.path for problem in self.problems if problem.path]
+        self._faulty: set[str] = set(self._read)
         self._paths: list[Path] = []
 
     @property
@@ -68,7 +70,10 @@ class Report:
 
     def has_fault_within(self, path: Path) -> bool:
         """Whether an error was reported at `path`, around it, or inside it."""
-        return self.is_faulty(path) or any(found[: len(path)] == path for found in self._paths)
+        if self.is_faulty(path) or any(found[: len(path)] == path for found in self._paths):
+            return True
+        inside = (f"{format_path(path)}.", f"{format_path(path)}[")
+        return any(found.startswith(inside) for found in self._read)
 
     def _mark(self, path: Path) -> None:
         self._faulty.add(format_path(path))

@@ -130,8 +130,9 @@ def _split(name: str, url: str, remedy: str) -> _Parts:
         parts = urlsplit(url)
         return _Parts(parts.scheme, parts.hostname or "", parts.port, parts.path)
     except ValueError as error:
-        # The value itself may hold a password, so only the parser's reason is told.
-        raise SettingError(f"{name} can't be read: {str(error).split(':')[0]}.", remedy=remedy) from None
+        # The value itself may hold a password, so only the parser's reason is told, without what it quotes.
+        reason = re.split(r"[:'\"]| as ", str(error))[0].strip()
+        raise SettingError(f"{name} can't be read{reason and f': {reason}'}.", remedy=remedy) from None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.customers import PROFILE_TRAITS
+from store.tables.customers import LAST_DIGITS
 
 # Which trait of the profile a channel's address is.
 ADDRESS_TRAITS = {
@@ -72,8 +73,8 @@ async def find_by_address(connection: AsyncConnection, channel: str, address: st
     digits = "".join(letter for letter in address if letter.isdigit())
     narrow, values = f"lower(trim({place})) = lower(trim(:address))", {"address": address}
     if trait == "phone" and len(digits) >= 4:
-        narrow = f"regexp_replace({place}, '[^0-9]', '', 'g') LIKE :ending"
-        values = {"ending": f"%{digits[-4:]}"}
+        narrow = f"{LAST_DIGITS} = :ending"
+        values = {"ending": digits[-4:]}
     rows = await connection.execute(
         text(f"SELECT id::text AS id, {place} AS address FROM customers WHERE {narrow} ORDER BY id"), values
     )

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from store.alerts import tell_watchers
 from store.database import encode
 
 Happening = Literal["opened", "critical", "resolved"]
@@ -66,6 +67,7 @@ async def hold_alert(
         given,
     )
     if found.rowcount:
+        await tell_watchers(connection)
         return True
     opened = await connection.execute(
         text(
@@ -75,6 +77,8 @@ async def hold_alert(
         ),
         given,
     )
+    if opened.rowcount:
+        await tell_watchers(connection)
     return bool(opened.rowcount)
 
 

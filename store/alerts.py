@@ -14,7 +14,7 @@ from store.database import encode
 from store.reading_changes import CHANNEL
 
 # Kinds, or how they begin, that somebody must look at today; others can wait for a while.
-CRITICAL = ("model_critical", "runs:stuck", "marketing_parked:", "channel_down:")
+CRITICAL = ("model_critical", "runs:stuck", "runs:version_gone", "marketing_parked:", "channel_down:")
 
 
 def severity_of(kind: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +22,8 @@ from store.database import Database, encode
 from store.repairs import first_midnight, request_repairs
 
 TRAIT_EVENTS = ("identify", "group")
+# Of properties that a correction makes others, so many are named in the audit.
+MOST_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class Corrected:
 
 
 _FIND = text(
-    "SELECT e.customer_id::text, c.external_id, e.name, e.at FROM events e JOIN customers c ON c.id = e.customer_id "
+    "SELECT e.customer_id::text, c.external_id, e.name, e.at, e.properties FROM events e JOIN customers c ON c.id = e.customer_id "
     "WHERE e.source = :source AND e.message_id = :message_id LIMIT 2"
 )
 _INSERT = text(
@@ -125,7 +129,7 @@ async def record_correction(
                 f"Two events of source {correction.source!r} have the message id {correction.message_id!r}.",
                 remedy="Their sender used it on two days; neither can be corrected.",
             )
-        customer_id, user_id, name, sent_at = rows[0]
+        customer_id, user_id, name, sent_at, sent = rows[0]
         sent_at = sent_at.astimezone(UTC)
         await lock_customers(connection, [customer_id])
         now = await database.clock.read(connection)
@@ -155,14 +159,61 @@ async def record_correction(
         since = first_midnight(min(moment for moment in moments if moment is not None))
         await request_repairs(connection, {customer_id: since}, now, whole=True, reason=correction.reason)
         number = inserted.scalar_one()
+        believed = _Believed(sent_at, _sent(name, sent))
+        stood = believed.after(before[-1]) if before else believed
+        stands = believed.after(
+            _read([*named.values(), properties, occurred_at, correction.reason, author, now])
+        )
         await record_change(
             connection, actor or actor_called(author), "event.corrected", object_kind="customer", object_id=customer_id,
+            before=_tell(stood),
             after={
+                **_tell(stands),
                 "correction_id": number,
                 "event": name,
-                "retracted": correction.retract,
+                "changed": _changed(stood, stands),
                 "corrected_before": len(before),
                 "reason_length": len(correction.reason),
             },
         )  # fmt: skip
         return Corrected(number, user_id, name, sent_at, len(before))
+
+
+@dataclass(frozen=True, slots=True)
+class _Believed:
+    """An event as it is believed; without `properties` it never happened."""
+
+    at: datetime
+    properties: Mapping[str, Any] | None
+
+    def after(self, correction: StoredCorrection) -> _Believed:
+        """What was sent, with the last correction of it."""
+        if correction.retracts:
+            return _Believed(self.at, None)
+        said = correction.properties
+        return _Believed(correction.occurred_at or self.at, self.properties if said is None else said)
+
+
+def _sent(name: str, properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What corrections speak of: of an identify call its traits."""
+    traits = properties.get("traits") if name in TRAIT_EVENTS else None
+    return traits if isinstance(traits, dict) else properties
+
+
+def _tell(one: _Believed) -> dict[str, Any]:
+    """As the audit may keep it: what is known of customers stays in their own rows."""
+    if one.properties is None:
+        return {"retracted": True, "at": one.at.isoformat(), "properties": None}
+    written = json.dumps(one.properties, sort_keys=True, ensure_ascii=True).encode()
+    known = {"number": len(one.properties), "sha256": hashlib.sha256(written).hexdigest()[:20]}
+    return {"retracted": False, "at": one.at.isoformat(), "properties": known}
+
+
+def _changed(stood: _Believed, stands: _Believed) -> list[str]:
+    """The names of the properties that are others now."""
+    old, new = stood.properties or {}, stands.properties or {}
+    missing = object()
+    names = sorted(
+        name for name in old.keys() | new.keys() if old.get(name, missing) != new.get(name, missing)
+    )
+    return names[:MOST_NAMED]

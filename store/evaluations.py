@@ -54,6 +54,14 @@ async def take_requests(connection: AsyncConnection, limit: int) -> list[Request
     return sorted(requests, key=lambda request: (request.since, request.customer_id))
 
 
+async def put_behind(connection: AsyncConnection, customer_id: str, now: datetime) -> None:
+    """Have all who wait now be looked at before this customer."""
+    await connection.execute(
+        text("UPDATE evaluations SET since = :now WHERE customer_id = CAST(:customer AS uuid)"),
+        {"customer": customer_id, "now": now},
+    )
+
+
 async def request_everything(
     connection: AsyncConnection, now: datetime, *, customer_id: str | None = None
 ) -> int:
@@ -154,7 +162,7 @@ async def queue_due(connection: AsyncConnection, now: datetime, limit: int) -> i
             "ORDER BY at LIMIT :limit FOR UPDATE SKIP LOCKED) RETURNING customer_id) "
             "INSERT INTO evaluations (customer_id, since, changed, everything) "
             "SELECT customer_id, coalesce((SELECT min(at) FROM standings s WHERE s.customer_id = come.customer_id "
-            "AND s.reason = 'waiting'), :now), '{}', true FROM come "
+            "AND s.reason = 'waiting'), :now), '{}', true FROM come ORDER BY customer_id "
             "ON CONFLICT (customer_id) DO UPDATE SET everything = true, "
             "since = least(evaluations.since, excluded.since) RETURNING 1"
         ),

@@ -42,6 +42,14 @@ async def post(
     reason: str = "",
 ) -> None:
     """Put an entry into the run's inbox and ring its doorbell."""
+    # The bell first: its row is one transaction's at a time, so that numbers become visible in their order.
+    await connection.execute(
+        text(
+            "INSERT INTO doorbells AS d (run_id, next_at) VALUES (:run, :at) "
+            "ON CONFLICT (run_id) DO UPDATE SET rings = d.rings + 1, next_at = least(d.next_at, excluded.next_at)"
+        ),
+        {"run": run_id, "at": at},
+    )
     await connection.execute(
         text(
             "INSERT INTO run_inbox (run_id, kind, step, occurrence, outcome, reason, at) "
@@ -56,13 +64,6 @@ async def post(
             "reason": reason,
             "at": at,
         },
-    )
-    await connection.execute(
-        text(
-            "INSERT INTO doorbells AS d (run_id, next_at) VALUES (:run, :at) "
-            "ON CONFLICT (run_id) DO UPDATE SET rings = d.rings + 1, next_at = least(d.next_at, excluded.next_at)"
-        ),
-        {"run": run_id, "at": at},
     )
 
 

@@ -18,7 +18,7 @@ from store.audit import Done, actor_called, record_changes
 from store.customers import load_customers
 from store.database import encode
 from store.intake import take_within
-from store.score_news import CHANNEL
+from store.score_news import CHANNEL, ScoreNews, pack
 
 # The row of `governance`, and what its publications are called.
 MILESTONES = "milestones"
@@ -216,13 +216,16 @@ async def reach(
     ]
     if told:
         await take_within(connection, told, move=move)
-        news = [
-            ["milestone", one.customer_id, customers[one.customer_id].external_id, one.milestone.type, now]
-            for one in new[:50]
+        # More than one notification holds isn't told: whoever looks sees it all the same.
+        news, _ = pack(
+            ScoreNews(
+                "milestone", one.customer_id, customers[one.customer_id].external_id, one.milestone.type, now
+            )
+            for one in new
             if one.customer_id in customers
-        ]
+        )
         await connection.execute(
-            text("SELECT pg_notify(:channel, :news)"), {"channel": CHANNEL, "news": encode(news)}
+            text("SELECT pg_notify(:channel, :news)"), {"channel": CHANNEL, "news": news}
         )
     return new
 

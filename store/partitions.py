@@ -21,8 +21,13 @@ MONTHS_AHEAD = 3
 def ensure_partitions(connection: Connection, today: date) -> int:
     """Make the partitions from a year back to three months ahead of `today` that are missing; returns how many.
 
-    A month whose rows already went to the default partition is left there: moving them would lock the table.
+    A month whose rows already went to the default partition is left there: moving them would lock the table. In a
+    transaction, which gives up where somebody holds a table for longer than two seconds.
     """
+    # Where a month of moments begins hangs on the zone, and months that two zones began would overlap.
+    connection.execute(text("SET LOCAL TIME ZONE 'UTC'"))
+    # Whoever wants the table meanwhile queues behind this.
+    connection.execute(text("SET LOCAL lock_timeout = '2s'"))
     present = {
         row[0]
         for row in connection.execute(

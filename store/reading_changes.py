@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,16 +13,24 @@ from store.reading_rows import ChangeRow
 
 # Whoever has something to tell rings this channel; watchers look by themselves now and then, too.
 CHANNEL = "holdfast_changes"
+# So many are read at a time where all are.
+PAGE = 500
 
 # Each part asks what an index answers, so that a look costs what changed and not what there is.
-_CHANGES = text(
-    """
+_LATEST_FIRST = """
     SELECT x.kind, x.id, coalesce(x.run_id::text, '') AS run_id, CASE WHEN x.kind = 'playbook' THEN x.id ELSE coalesce(r.playbook, '') END AS playbook,
         coalesce(c.external_id, '') AS user_id, x.state, x.at
     FROM (
-        SELECT 'run' AS kind, id::text AS id, id AS run_id, customer_id, coalesce(outcome, state) AS state,
-            greatest(entered_at, ended_at) AS at
+        SELECT 'run' AS kind, id::text AS id, id AS run_id, customer_id,
+            CASE WHEN paused THEN 'paused' ELSE coalesce(outcome, state) END AS state,
+            greatest(entered_at, pause_noted_at, ended_at) AS at
         FROM runs WHERE entered_at >= :since OR ended_at >= :since
+            OR (pause_noted_at IS NOT NULL AND pause_noted_at >= :since)
+        UNION ALL
+        -- What a run waits for is put off in its workflow alone; who did that is written down.
+        SELECT 'run', r.id::text, r.id, r.customer_id, 'snoozed', a.at
+        FROM audit_log a JOIN runs r ON r.id = CASE WHEN a.object_kind = 'run' THEN CAST(a.object_id AS uuid) END
+        WHERE a.at >= :since AND a.object_kind = 'run' AND a.action = 'run.snoozed'
         UNION ALL
         SELECT 'step', step || CASE WHEN occurrence > 0 THEN '#' || occurrence ELSE '' END, run_id, NULL,
             outcome, at
@@ -57,12 +67,43 @@ _CHANGES = text(
     ) x
     LEFT JOIN runs r ON r.id = x.run_id
     LEFT JOIN customers c ON c.id = coalesce(x.customer_id, r.customer_id)
-    ORDER BY x.at DESC, x.id LIMIT :limit
-    """
-)
+    ORDER BY x.at DESC, x.id
+"""
+_CHANGES = text(f"{_LATEST_FIRST} LIMIT :limit")
+# A cursor of the server's alone: whoever is cancelled in the midst leaves nothing behind but a transaction that ends.
+_OPEN = text(f"DECLARE latest_changes NO SCROLL CURSOR FOR {_LATEST_FIRST}")
+_FETCH = text(f"FETCH FORWARD {PAGE} FROM latest_changes")
+
+
+class Change(NamedTuple):
+    """One thing that changed, as it was read: a row that is the same in all of this is the same change."""
+
+    kind: str
+    id: str
+    run_id: str
+    playbook: str
+    user_id: str
+    state: str
+    at: datetime
+
+    def tell(self) -> ChangeRow:
+        """As callers are told of it."""
+        return ChangeRow(**self._asdict())
 
 
 async def list_changes(connection: AsyncConnection, since: datetime, limit: int = 500) -> list[ChangeRow]:
     """What changed at or after `since`, in order of time; the latest `limit` where it is more."""
     rows = await connection.execute(_CHANGES, {"since": since, "limit": limit})
-    return [ChangeRow.model_validate(dict(row._mapping)) for row in reversed(rows.all())]
+    return [Change(*row).tell() for row in reversed(rows.all())]
+
+
+async def stream_changes(
+    connection: AsyncConnection, since: datetime
+) -> AsyncGenerator[Sequence[Change], None]:
+    """Everything that changed at or after `since`, the latest first, in pages; once in a transaction."""
+    await connection.execute(_OPEN, {"since": since})
+    while True:
+        rows = (await connection.execute(_FETCH)).all()
+        yield [Change(*row) for row in rows]
+        if len(rows) < PAGE:
+            return

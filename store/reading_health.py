@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
@@ -15,6 +14,9 @@ from store.database import Database
 @lru_cache(maxsize=1)
 def newest_revision() -> str:
     """The revision that this version of the code wants."""
+    # Takes a tenth of a second, which no process needs at its start.
+    from alembic.script import ScriptDirectory
+
     return str(ScriptDirectory(str(Path(__file__).parent / "migrations")).get_current_head())
 
 

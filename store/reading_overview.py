@@ -262,6 +262,22 @@ async def find_matching(
     return [(external_id, name) for external_id, name in rows]
 
 
+async def count_overview(source: Source, wanted: OverviewFilter, now: datetime) -> int:
+    """How many customers the filter has."""
+    given: dict[str, Any] = days_of(now)
+    conditions = _conditions(wanted, given)
+    if wanted.search:
+        conditions["search"] = _search(wanted.search, given)
+    tables = "customers c "
+    if conditions.keys() - {"csm", "search"}:
+        tables += "LEFT JOIN signals s ON s.customer_id = c.id "
+    if "change" in conditions:
+        tables += _CHANGED
+    where = f"WHERE {' AND '.join(conditions.values())}" if conditions else ""
+    [(count,)] = await fetch(source, f"SELECT count(*) FROM {tables}{where}", given)
+    return int(count)
+
+
 async def count_groups(source: Source, search: str, now: datetime) -> list[Group]:
     """All customers (with `search` in id, name or e-mail), counted by the values of all dimensions together."""
     given: dict[str, Any] = days_of(now)

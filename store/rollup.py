@@ -59,7 +59,7 @@ async def roll_up(
     Begin with `after=None` and hand back each step's place. After a crash it begins anew and finds done what is done.
     """
     partitions = await _load_partitions(connection)
-    for table, months in partitions.items():
+    for months in partitions.values():
         for name, (_, end) in months.items():
             if end <= today - timedelta(days=kept_days):
                 # Whoever reads the table meanwhile isn't kept waiting; the step fails and is tried again.
@@ -68,7 +68,7 @@ async def roll_up(
                 await connection.execute(
                     text("DELETE FROM upkeep WHERE name = :name"), {"name": _MARK + name}
                 )
-                return RolledUp(after if after and after.partition != name else Place(table), dropped=name)
+                return RolledUp(after or Place(""), dropped=name)
     daily_from = (today - timedelta(days=daily_days)).replace(day=1)
     done = {
         row.name
@@ -86,7 +86,7 @@ async def roll_up(
     }
     names = sorted(waiting)
     if after is not None:
-        # A table's name alone comes before those of its partitions.
+        # After what was dropped it begins at no name at all.
         names = [name for name in names if name >= after.partition]
     if not names:
         return RolledUp(None)

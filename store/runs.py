@@ -241,12 +241,27 @@ async def end_run(connection: AsyncConnection, run_id: str, outcome: str, reason
     return bool(done.rowcount)
 
 
-async def set_paused(connection: AsyncConnection, run_id: str, *, paused: bool) -> None:
-    """Show that the run stands still, or no longer does."""
+async def set_paused(connection: AsyncConnection, run_id: str, *, paused: bool, now: datetime) -> None:
+    """Show that the run stands still, or no longer does, since `now`."""
     await connection.execute(
-        text("UPDATE runs SET paused = :paused WHERE id = :id AND ended_at IS NULL"),
-        {"id": run_id, "paused": paused},
+        text(
+            "UPDATE runs SET paused = :paused, pause_noted_at = :now "
+            "WHERE id = :id AND ended_at IS NULL AND paused <> :paused"
+        ),
+        {"id": run_id, "paused": paused, "now": now},
     )
+
+
+async def count_without_version(connection: AsyncConnection) -> list[tuple[str, str, int]]:
+    """Open runs whose version of the playbook is gone: (playbook, version, how many)."""
+    rows = await connection.execute(
+        text(
+            "SELECT r.playbook, r.version, r.open FROM (SELECT playbook, version, count(*) AS open FROM runs "
+            "WHERE ended_at IS NULL GROUP BY playbook, version) r WHERE NOT EXISTS (SELECT FROM playbook_versions v "
+            "WHERE v.playbook = r.playbook AND v.version = r.version) ORDER BY r.playbook, r.version"
+        )
+    )
+    return [(row.playbook, row.version, row.open) for row in rows]
 
 
 async def load_overdue_observed(connection: AsyncConnection, now: datetime, limit: int) -> list[Run]:

@@ -52,11 +52,14 @@ def unpack(text: str) -> list[ScoreNews]:
 
 
 async def listen_for_scores(database: Database) -> AsyncIterator[list[ScoreNews]]:
-    """News as it comes, until the connection breaks. Raises psycopg.OperationalError or OSError."""
+    """News as it comes, until the connection breaks; first nothing, once it listens. Raises psycopg.OperationalError or
+    OSError.
+    """
     dsn = (
         make_url(driver_url(database.url)).set(drivername="postgresql").render_as_string(hide_password=False)
     )
     async with await database.connect(dsn, autocommit=True, connect_timeout=5) as connection:
         await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(CHANNEL)))
+        yield []
         async for notification in connection.notifies():
             yield unpack(notification.payload)

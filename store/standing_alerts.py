@@ -64,6 +64,8 @@ async def lift_parking(connection: AsyncConnection, channel: str, by: str, at: d
         ),
         {"kind": parking_kind(channel), "by": by, "at": at},
     )
+    if done.rowcount:
+        await tell_watchers(connection)
     return bool(done.rowcount)
 
 

@@ -22,6 +22,8 @@ from store.runs import NAMESPACE
 # No run gives up what nobody waits for: after so long it is taken off the lists.
 UNATTENDED = timedelta(days=30)
 FOLLOW_UP_REMINDED = timedelta(hours=1)
+# A moment further ahead is a slip of the pen; and the calendar itself has an end, which deadlines must not pass.
+FURTHEST = timedelta(days=5 * 366)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,12 @@ async def load_task(connection: AsyncConnection, task: str, *, lock: bool = True
     return _task(row)
 
 
+def check_not_too_far(moment: datetime | None, now: datetime) -> None:
+    """Raises InputError for a moment that nobody can have meant."""
+    if moment is not None and moment > now + FURTHEST:
+        raise InputError("That is more than five years ahead.", remedy="Check the year.")
+
+
 async def complete_task(
     database: Database,
     task: str,
@@ -161,6 +169,7 @@ async def complete_task(
         said = report or Report(notes=notes)
         if said.follow_up_at is not None and said.follow_up_at <= now:
             raise InputError("The follow-up lies in the past.", remedy="Name a moment to come.")
+        check_not_too_far(said.follow_up_at, now)
         await close_task(connection, task, "done", now, outcome=outcome, notes=said.notes, by=by)
         await connection.execute(
             text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import secrets
 import shutil
@@ -43,6 +44,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[DEADLINES] = DeadlinePlugin()
     config.pluginmanager.register(config.stash[DEADLINES])
     config.pluginmanager.register(SchedulingPlugin())
+    # What is imported and collected stays: there is nothing to be found in it, and it takes long to look through.
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From now on only what tests make is looked through."""
+    gc.enable()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 @pytest.fixture(scope="session")

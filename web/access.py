@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 
 from schemas.access import GRANTS, Permission, Principal
+from schemas.errors import UnavailableError
 from store.sessions import Session
 from web.forms import read_form
 from web.keys import Key, NoKeyError, NotSignedInError, read_authorization
@@ -55,6 +56,20 @@ async def principal_of(request: Request) -> Principal:
     if known is None:
         known = request.state.principal = await _identify(request)
     return cast(Principal, known)
+
+
+async def is_known_still(request: Request) -> bool:
+    """Whether whoever was known to be behind a request that lasts still would be: keys are removed, tokens run out."""
+    known: Principal | None = getattr(request.state, "principal", None)
+    if known is None or known.kind == "open":
+        return True
+    try:
+        return await _identify(request) == known
+    except (NoKeyError, Forbidden):
+        return False
+    except UnavailableError:
+        # Whose keys a token was signed by can't be had just now.
+        return True
 
 
 async def _identify(request: Request) -> Principal:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Response
 from pydantic import Field
 
-from schemas.draft import EditedMeanwhileError
-from schemas.errors import InputError, UnavailableError
+from rules.textual import diff_texts
+from schemas.draft import EditedMeanwhileError, Opened, PublishedDraft
+from schemas.errors import InputError, NotFoundError, UnavailableError
 from store.reading_rows import Row
 from web.answers import Answer
 from web.completing import Suggestion, signal_names, suggest
 from web.edge import Caller, Edge, EdgeHere, Editor, caller_of
+from web.preconditions import Conditions, PreconditionError, Preconditions, tag_answer
 from web.workbench import Draft, Trial, Workbench, kind_of
 
 router = APIRouter(prefix="/api/playbooks", tags=["playbooks"])
@@ -26,6 +28,9 @@ Name = Annotated[
 # A file has at most 1 MB; what is a little longer is told so by the check.
 Source = Annotated[str, Field(max_length=1_100_000, description="The whole text of the file.")]
 Note = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]
+# With `If-Match: *` whoever was quicker is no reason to refuse; so often it is looked what is there by now.
+ATTEMPTS = 3
+Done = TypeVar("Done")
 
 
 class Check(Row):
@@ -99,7 +104,9 @@ class Planned(Answer):
 
 
 class Put(Row):
-    """The text to publish. `basedOn` is that of the source that it was made from; empty for a new playbook."""
+    """The text to publish. `basedOn` is that of the source that it was made from; empty for a new playbook, and where
+    If-Match says it.
+    """
 
     source: Source
     note: Note = ""
@@ -107,7 +114,7 @@ class Put(Row):
 
 
 class SourceAnswer(Answer):
-    """The text of a file as it is now; `basedOn` changes whenever the file or what is live does."""
+    """The text of a file as it is now; `basedOn` changes whenever the file or what is live does, and is its ETag."""
 
     file: str
     source: str
@@ -173,9 +180,12 @@ async def complete(edge: EdgeHere, wanted: Complete) -> Completed:
 
 
 @router.get("/{name}/source", summary="The text of a playbook's file", dependencies=[Depends(caller_of)])
-async def read_source(edge: EdgeHere, name: Name) -> SourceAnswer:
-    """The file as it lies in the directory of playbooks, else as it was published last."""
+async def read_source(edge: EdgeHere, name: Name, response: Response) -> SourceAnswer:
+    """The file as it lies in the directory of playbooks, else as it was published last. Its ETag is what PUT and
+    rollback take as If-Match.
+    """
     opened = await bench_of(edge).open(f"{name}.yaml")
+    tag_answer(response, opened.based_on)
     return SourceAnswer(
         file=opened.file,
         source=opened.text,
@@ -208,11 +218,17 @@ async def plan(edge: EdgeHere, editor: Editor, name: Name, wanted: PlanWanted) -
 
 
 @router.put("/{name}", summary="Publish a text")
-async def put(edge: EdgeHere, editor: Editor, name: Name, wanted: Put) -> PutAnswer:
-    """Write the file and make it live, unless somebody changed either since `basedOn`: 409 with the difference then."""
+async def put(edge: EdgeHere, editor: Editor, name: Name, wanted: Put, conditions: Conditions) -> PutAnswer:
+    """Write the file and make it live, unless somebody changed either since: 412 where that isn't as If-Match or
+    If-None-Match says, 409 where it isn't `basedOn`, each with the difference.
+    """
     bench, draft = bench_of(edge), Draft(f"{name}.yaml", wanted.source)
+
+    async def publish(based_on: str | None) -> PublishedDraft:
+        return await bench.publish(draft, editor, wanted.note, wanted.based_on or based_on or "")
+
     try:
-        done = await bench.publish(draft, editor, wanted.note, wanted.based_on)
+        done = await change_if(bench, draft.file, conditions, publish, text=draft.text)
     except EditedMeanwhileError as error:
         # A problem has no place for lines of its own: they follow what happened.
         error.message = "\n".join([error.message, *error.lines])
@@ -224,6 +240,45 @@ async def put(edge: EdgeHere, editor: Editor, name: Name, wanted: Put) -> PutAns
         kept=done.kept,
         based_on=opened.based_on,
     )
+
+
+async def change_if(
+    bench: Workbench,
+    file: str,
+    conditions: Preconditions,
+    change: Callable[[str | None], Awaitable[Done]],
+    *,
+    text: str | None = None,
+) -> Done:
+    """Call `change` with the `based_on` that `conditions` hold for; None where they ask for nothing.
+
+    `change` raises EditedMeanwhileError where that isn't the present one any more: then it is looked anew. Raises
+    PreconditionError, with the difference to `text` where there is one.
+    """
+    if not conditions.asked:
+        return await change(None)
+    for attempt in range(ATTEMPTS):
+        now = await _find(bench, file)
+        try:
+            conditions.check(file, now.based_on if now else None)
+        except PreconditionError as error:
+            if now is not None and text is not None:
+                lines = diff_texts(file, ("as it is now", now.text), ("as you have it", text))
+                error.message = "\n".join([error.message, *lines])
+            raise
+        try:
+            return await change(now.based_on if now else "")
+        except EditedMeanwhileError:
+            if attempt + 1 == ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _find(bench: Workbench, file: str) -> Opened | None:
+    try:
+        return await bench.open(file)
+    except NotFoundError:
+        return None
 
 
 def known_names(bench: Workbench, files: Sequence[str]) -> dict[str, Sequence[str]]:

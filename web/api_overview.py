@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import Field
@@ -17,9 +17,10 @@ from store.reading_rows import Row
 from web.answers import Answer
 from web.api_runs import Limit
 from web.cursors import write_place_cursor
+from web.customer_totals import CustomerCounter
 from web.edge import EdgeHere, caller_of
 from web.overview_query import ALL, read_query
-from web.page_overview import days_since, describe_customers, facets_of
+from web.page_overview import days_since, describe_customers
 
 router = APIRouter(prefix="/api", tags=["customers"], dependencies=[Depends(caller_of)])
 Values = Annotated[
@@ -112,7 +113,7 @@ async def customers(
         cursor=cursor or "",
         usual_status=ALL,
     )
-    facets = await facets_of(request).read(query.wanted)
+    total, counted_at = await cast(CustomerCounter, request.app.state.customer_totals).read(query.wanted)
     async with edge.database.reading() as source:
         now = await edge.database.clock.read(source)
         rows = await list_overview(
@@ -121,8 +122,8 @@ async def customers(
         )  # fmt: skip
     return CustomerList(
         customers=[_item(one.row, one.urgent, now) for one in describe_customers(rows[:limit], now)],
-        total=facets.total,
-        counted_at=facets.at,
+        total=total,
+        counted_at=counted_at,
         next_cursor=write_place_cursor(rows[limit - 1].place, query.sorted_by) if len(rows) > limit else None,
     )
 

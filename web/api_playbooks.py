@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
 from rules.differences import differences
@@ -23,9 +24,11 @@ from store.publications import (
 from store.reading_decisions import list_playbooks
 from store.reading_rows import PlaybookRow, Row
 from web.answers import Answer
+from web.api_editing import Name, SourceAnswer, bench_of, change_if, read_source
 from web.api_runs import Limit, Text
 from web.audit import acting
 from web.edge import EdgeHere, Editor, caller_of
+from web.preconditions import Conditions
 
 router = APIRouter(prefix="/api/playbooks", tags=["playbooks"], dependencies=[Depends(caller_of)])
 DIGEST = r"^[0-9a-f]{1,64}$"
@@ -114,6 +117,12 @@ async def problems(edge: EdgeHere) -> FileProblems:
         return FileProblems(files=await list_file_problems(connection))
 
 
+@router.get("/{name}", summary="A playbook as it is now")
+async def read(edge: EdgeHere, name: Name, response: Response) -> SourceAnswer:
+    """The same as its source: what PUT to the same address replaces. Send its ETag there as If-Match."""
+    return await read_source(edge, name, response)
+
+
 @router.get("/{name}/versions", summary="Versions of a playbook")
 async def versions(edge: EdgeHere, name: str, limit: Limit = 50) -> Versions:
     """Every version, how many runs go by it, and the history; `policy` has a history alone."""
@@ -145,10 +154,22 @@ async def compare(
 
 
 @router.post("/{name}/rollback", summary="Make an earlier version live again")
-async def roll_back(edge: EdgeHere, caller: Editor, name: str, rollback: Rollback) -> RolledBack:
-    """Publish that version's text again, by the same checks; runs inside follow its `on_change`."""
-    if edge.roll_back is None:
+async def roll_back(
+    edge: EdgeHere, caller: Editor, name: str, rollback: Rollback, conditions: Conditions
+) -> RolledBack:
+    """Publish that version's text again, by the same checks; runs inside follow its `on_change`. 412 where the playbook
+    isn't as If-Match says.
+    """
+    put_back = edge.roll_back
+    if put_back is None:
         raise UnavailableError("This process can't publish.", remedy="Use `holdfast rollback`.")
+
+    async def publish(based_on: str | None) -> Mapping[str, Any]:
+        return await put_back(name, rollback.version, rollback.by or caller.name, based_on)
+
     async with acting(caller):
-        done = await edge.roll_back(name, rollback.version, rollback.by or caller.name)
+        if conditions.asked:
+            done = await change_if(bench_of(edge), f"{name}.yaml", conditions, publish)
+        else:
+            done = await publish(None)
     return RolledBack.model_validate(dict(done))

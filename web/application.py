@@ -75,6 +75,8 @@ from web.body_limits import BodyLimits
 from web.changes import Changes
 from web.churn_counts import ChurnCounter
 from web.cohorts import CohortCounter
+from web.cross_origin import CrossOrigin
+from web.customer_totals import CustomerCounter
 from web.description import PROBLEM_RESPONSES, describe_api
 from web.edge import Assess, Edge, Explain, LookUp, Preview, RollBack
 from web.etags import EntityTags
@@ -108,6 +110,13 @@ class Application(FastAPI):
     """FastAPI with the tracking API in front, whose thousand calls a second pass none of its layers."""
 
     tracking: Mapping[str, ASGIApp] = {}
+    # Whose pages may call the API from a browser.
+    origins: frozenset[str] = frozenset()
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Before all others, where other origins are let in at all, whoever tells browsers so."""
+        stack = super().build_middleware_stack()
+        return CrossOrigin(stack, self.origins) if self.origins else stack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer tracking calls at once, and hand on the rest."""
@@ -144,6 +153,8 @@ def build_application(
         return await take_in(database, events, dead, move=move)
 
     chosen, limits = WebSettings.read(settings), Limits.read(settings)
+    # Read at each request; what can't be read is told now.
+    metrics.read_access(settings)
     bell = Waker(database, BELL)
     edge = Edge(
         settings=chosen,
@@ -176,6 +187,18 @@ def build_application(
         await edge.changes.close()
         await app.state.shared_pages.close()
         await edge.backtests.close()
+        state = app.state
+        # A database that doesn't answer any more isn't waited for.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                counters = (
+                    state.facets,
+                    state.churn,
+                    state.cohorts,
+                    state.risk_totals,
+                    state.customer_totals,
+                )
+                await asyncio.gather(*(counter.close() for counter in counters))
         # The requests behind what still waits were cut off already, and their senders repeat them.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
@@ -205,10 +228,14 @@ def build_application(
     app.state.churn = ChurnCounter(database)
     app.state.cohorts = CohortCounter(database)
     app.state.risk_totals = RiskCounter(database)
+    app.state.customer_totals = CustomerCounter(database)
     tracking = endpoints(edge.gatherer, edge.keys, SharedTime(database), limits)
     app.tracking = {
         path: RequestIds(RequestTraces(RequestTimes(take, path), path)) for path, take in tracking.items()
     }
+    if chosen.cors_origins:
+        app.origins = chosen.cors_origins
+        app.tracking = {path: CrossOrigin(take, app.origins) for path, take in app.tracking.items()}
     for path, endpoint in app.tracking.items():
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     for part in (
@@ -282,4 +309,5 @@ def build_application(
 
 
 def _page(request: Request, problem: problems.Problem) -> Response:
-    return render(request, "problem.html", problem.status, problem=problem)
+    for_customers = request.url.path.startswith(problems.FOR_CUSTOMERS)
+    return render(request, "problem.html", problem.status, problem=problem, for_customers=for_customers)

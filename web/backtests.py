@@ -8,9 +8,10 @@ import logging
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 from schemas.errors import ConflictError, HoldfastError, NotFoundError
 from web.workbench import Draft, Period, Workbench
@@ -39,12 +40,22 @@ class Backtest:
     error: str = ""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
+    @property
+    def query(self) -> str:
+        """What leads to it on its playbook's page, and names its period, should it be gone by then."""
+        asked = {"show": self.id} | {
+            name: value for name, value in asdict(self.period).items() if value is not False
+        }
+        return urlencode(asked)
+
 
 class Backtests:
     """All of this process, the latest first."""
 
     def __init__(self) -> None:
         self._all: dict[str, Backtest] = {}
+        # From then on they are known here.
+        self.since = datetime.now(UTC)
 
     def start(self, bench: Workbench, draft: Draft, period: Period, by: str) -> Backtest:
         """Begin one, or have it wait for the one under way. Raises ConflictError where too many wait."""
@@ -66,7 +77,7 @@ class Backtests:
         if found is None or found.playbook != playbook:
             raise NotFoundError(
                 f"There is no backtest {id_[:40]!r} of {playbook} here.",
-                remedy="They are kept by the web process that ran them, until it ends. Start it again.",
+                remedy="They are kept by the web process that played them, until it ends. Play it again.",
             )
         return found
 

@@ -11,16 +11,18 @@ from rules.booking import Times, bookable_people, bookable_times, choose_free, i
 from rules.calendar import working_due
 from rules.tasks import OUTCOMES, Deadlines, due_after, move_deadlines
 from rules.working_hours import Busy
+from schemas.access import Principal
 from schemas.errors import ConflictError, InputError
 from schemas.incoming import IncomingEvent, Mover
 from schemas.policy import Policy
 from store.appointments import find_open_call, load_appointments, lock_calendars, request_id
+from store.audit import record_change
 from store.customers import Customer, load_customers, lock_customers
 from store.database import Connection
 from store.intake import take_within
 from store.playbooks import load_policy
 from store.sharing import move_task, reassign_task
-from store.tasks import UNATTENDED, Task, load_task, open_task
+from store.tasks import UNATTENDED, Task, check_not_too_far, load_task, note_task, open_task
 
 # What the engine itself brings about, and what it calls it.
 SOURCE, BOOKED = "holdfast", "call_booked"
@@ -86,13 +88,28 @@ async def book(connection: Connection, customer_id: str, at: datetime, now: date
     person = choose_free(offer.people, at, busy)
     if person is None:
         raise TakenError("That time has just been taken.", remedy="Choose another one.")
+    # Whoever has the link is taken for the customer.
+    actor = Principal(
+        "token", customer_id, "the customer, by a booking link", "customer", offer.customer.external_id
+    )
     if offer.call is None:
         booked = await open_task(connection, _request(offer, person, at, now))
+        told = {
+            "kind": booked.kind,
+            "holder": booked.holder,
+            "due_at": booked.due_at,
+            "starts_at": booked.starts_at,
+        }
+        await record_change(
+            connection, actor, "task.booked", object_kind="task", object_id=booked.id, after=told
+        )
     else:
         call = offer.call
         if call.holder != person:
             call = await reassign_task(connection, call.id, person, "the customer's booking", now)
         booked = await _move(connection, call, due_after(at), now, starts_at=at)
+        # Lists that show it hear of it by this record, too: a moved call has no moment of its own.
+        await note_task(connection, actor, "booked", offer.call, booked)
     await _tell(connection, offer.customer, booked, now, move)
     return booked
 
@@ -102,13 +119,14 @@ async def reschedule(
 ) -> Task:
     """Agree on another time for open work: an appointment, or a moment by which it is due (in working hours).
 
-    Raises NotFoundError; InputError for a moment that is past, or none; ConflictError where whoever has it has another
-    appointment then, or where it is closed.
+    Raises NotFoundError; InputError for a moment that is past, too far ahead, or none; ConflictError where whoever has
+    it has another appointment then, or where it is closed.
     """
     found = await load_task(connection, task)
     moment = starts_at or due_at
     if moment is None or moment <= now:
         raise InputError("Name a moment to come.", remedy="Write startsAt or dueAt, with its zone.")
+    check_not_too_far(moment, now)
     if starts_at is None:
         return await _move(
             connection, found, working_due(moment, 0, await load_policy(connection)), now, starts_at=None

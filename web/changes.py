@@ -1,7 +1,7 @@
 """What changes, told to whoever watches: one look at the database for all watchers of a process; scores as heard.
 
 Whoever watches one customer, run or playbook hears of that alone. Of a customer or a run they hear of everything that
-its page shows, whoever changed it (`store.page_marks`).
+its page shows, whoever changed it (`store.page_marks`). That something can't be told one by one is told as `reload`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,15 +19,20 @@ from store.bells import until_rung
 from store.database import Database
 from store.faults import is_away
 from store.page_marks import Mark, PageMarks, Watched
-from store.reading_changes import CHANNEL, list_changes
+from store.reading_changes import CHANNEL, Change, list_changes
 from store.reading_rows import ChangeRow
 from store.score_news import listen_for_scores
+from web.new_changes import NewChanges
 
 logger = logging.getLogger("holdfast.web")
 
 
 # What is told of a page that is watched; `state` names the parts that are others now.
 PAGE = "page"
+# Something is not told: whoever hears this reads anew what they show. `state` says why: more changed at once, or since
+# the last event seen, than is told one by one; that was longer ago than is looked back; scores couldn't be heard.
+RELOAD = "reload"
+TOO_MANY, TOO_OLD, SCORES = "too_many", "too_old", "scores"
 _Heard = asyncio.Queue[ChangeRow | None]
 
 
@@ -69,28 +75,32 @@ class Changes:
     PAGES_SECONDS = 0.3
     # Rings in quick succession are one look.
     PAUSE_SECONDS = 0.25
-    # A row's moment is taken before its commit, so each look goes back a little and tells only what is new.
-    OVERLAP = timedelta(seconds=30)
     FURTHEST_BACK = timedelta(hours=1)
     MOST_BEHIND = 1000
+    # More isn't told one by one to whoever comes back.
+    MOST_MISSED = 2000
     RECONNECT_SECONDS = 0.5
+    # After so many, those who listen are let go on.
+    TOLD_TOGETHER = 100
+    PATIENCE_SECONDS = 0.2
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._listeners: dict[_Heard, About] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._told: set[tuple[str, str, str, str, datetime]] = set()
+        self._new = NewChanges(database)
         self._pages = PageMarks()
         self._marks: dict[Watched, Mark | None] = {}
         self._marking = asyncio.Lock()
         self._bell = asyncio.Event()
         self._joining = asyncio.Lock()
+        self._hearing = asyncio.Event()
         self._closed = False
 
     async def follow(
         self, since: datetime | None = None, about: About = ALL
     ) -> AsyncIterator[ChangeRow | None]:
-        """Changes as they come, for ever; first those after `since`, an hour back at most.
+        """Changes as they come, for ever; first those after `since`, an hour back at most; RELOAD where that isn't all.
 
         None says that it listens now, and later that nothing came for a while.
         Ends when this is closed, or when the listener falls too far behind.
@@ -102,7 +112,7 @@ class Changes:
         try:
             yield None
             for change in await self._missed(since) if since else ():
-                if about.concerns(change):
+                if change.kind == RELOAD or about.concerns(change):
                     yield change
             while not self._closed and queue in self._listeners:
                 try:
@@ -147,23 +157,37 @@ class Changes:
                     asyncio.create_task(work(), context=Context())
                     for work in (self._watch, self._watch_pages, self._listen, self._hear_scores)
                 ]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.RECONNECT_SECONDS):
+                await self._hearing.wait()
         if about.watched is not None and about.watched not in self._marks:
             await self._try_mark()
 
     async def _missed(self, since: datetime) -> list[ChangeRow]:
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)
+            furthest = now - self.FURTHEST_BACK
             # What was committed after its neighbours were told has an earlier moment than theirs.
-            return await list_changes(connection, max(since, now - self.FURTHEST_BACK) - self.OVERLAP)
+            missed = await list_changes(
+                connection, max(since, furthest) - self._new.OVERLAP, self.MOST_MISSED + 1
+            )
+        if len(missed) > self.MOST_MISSED:
+            return [_reload(TOO_MANY, now)]
+        return [_reload(TOO_OLD, furthest), *missed] if since < furthest else missed
 
     async def _listen(self) -> None:
         await self._database.listen([CHANNEL], self._bell)
 
     async def _hear_scores(self) -> None:
-        # They come as they are told: nothing is stored that would have to be looked for.
+        # They come as they are told: nothing is stored that could be looked for.
+        deaf = False
         while True:
             try:
                 async for heard in listen_for_scores(self._database):
+                    self._hearing.set()
+                    if deaf:
+                        self._tell_all(_reload(SCORES, await self._read_clock()))
+                        deaf = False
                     for one in heard:
                         self._tell(
                             ChangeRow(
@@ -181,7 +205,13 @@ class Changes:
                     logger.warning("scores can't be heard, the database is away: %s", type(error).__name__)
                 else:
                     logger.exception("scores can't be heard")
+            deaf = True
+            self._hearing.clear()
             await asyncio.sleep(self.RECONNECT_SECONDS)
+
+    async def _read_clock(self) -> datetime:
+        async with self._database.single() as connection:
+            return await self._database.clock.read(connection)
 
     async def _watch(self) -> None:
         while True:
@@ -193,7 +223,11 @@ class Changes:
 
     async def _try_look(self, *, tell: bool) -> None:
         try:
-            await self._look(tell=tell)
+            news = await self._new.read(anew=not tell)
+            if tell and news.too_many:
+                self._tell_all(_reload(TOO_MANY, news.at))
+            elif tell:
+                await self._tell_in_order(news.changes)
         except Exception as error:
             # Whatever it is, the next look may go well; watchers only hear nothing until then.
             if is_away(error):
@@ -201,15 +235,23 @@ class Changes:
             else:
                 logger.exception("changes can't be read")
 
-    async def _look(self, *, tell: bool) -> None:
-        async with self._database.transaction() as connection:
-            now = await self._database.clock.read(connection)
-            rows = await list_changes(connection, now - self.OVERLAP)
-        told = {(row.kind, row.run_id, row.id, row.state, row.at): row for row in rows}
-        for key, row in told.items():
-            if tell and key not in self._told:
-                self._tell(row)
-        self._told = set(told)
+    async def _tell_in_order(self, news: Sequence[Change]) -> None:
+        for place, one in enumerate(news, 1):
+            self._tell(one.tell())
+            if place % self.TOLD_TOGETHER == 0:
+                await self._let_hear()
+
+    async def _let_hear(self) -> None:
+        """Let those who listen catch up, as long as they do; whoever takes too long over it falls behind."""
+        await asyncio.sleep(0)
+        behind, give_up_at = self._furthest_behind(), time.monotonic() + self.PATIENCE_SECONDS
+        while behind > self.MOST_BEHIND // 2 and time.monotonic() < give_up_at:
+            await asyncio.sleep(0.001)
+            if (now := self._furthest_behind()) < behind:
+                behind, give_up_at = now, time.monotonic() + self.PATIENCE_SECONDS
+
+    def _furthest_behind(self) -> int:
+        return max((queue.qsize() for queue in self._listeners), default=0)
 
     async def _watch_pages(self) -> None:
         while True:
@@ -263,6 +305,10 @@ class Changes:
             if about.concerns(row):
                 self._put(queue, row)
 
+    def _tell_all(self, row: ChangeRow) -> None:
+        for queue in list(self._listeners):
+            self._put(queue, row)
+
     def _put(self, queue: _Heard, row: ChangeRow) -> None:
         try:
             queue.put_nowait(row)
@@ -275,3 +321,7 @@ class Changes:
             if queue.full():
                 queue.get_nowait()
             queue.put_nowait(None)
+
+
+def _reload(why: str, at: datetime) -> ChangeRow:
+    return ChangeRow(kind=RELOAD, id="", run_id="", playbook="", user_id="", state=why, at=at)

@@ -86,8 +86,12 @@ class ChurnCounter:
         groups, protected, at = await self._everybody.read()
         return fold_churn(groups, wanted, at), protected
 
+    async def close(self) -> None:
+        """End a count that is under way."""
+        await self._everybody.close()
+
     async def _count(self) -> tuple[Sequence[ChurnGroup], Protected, datetime]:
-        async with self._database.transaction() as connection:
+        async with self._database.counting() as connection:
             now = await self._database.clock.read(connection)
             groups = await count_churn(connection, now)
             return groups, await sum_protected(connection, now, days=PROTECTED_DAYS, high=INTERVENE_FROM), now

@@ -17,11 +17,12 @@ class CohortCounter(Recount[CohortCounts]):
 
     def __init__(self, database: Database) -> None:
         async def count() -> CohortCounts:
-            async with database.transaction() as connection:
+            async with database.counting() as connection:
                 now = await database.clock.read(connection)
                 return await count_cohorts(connection, now, AGE_BANDS_DAYS)
 
-        super().__init__("cohorts", count)
+        # They change by the day.
+        super().__init__("cohorts", count, long_worth=1000.0)
 
 
 def place(counts: CohortCounts, assessed: Assessment) -> Cohort:

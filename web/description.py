@@ -28,6 +28,7 @@ Customers and services of yours show a signed token (JWT) as Bearer. `x-permissi
 
 Every answer carries `success`; every error is a problem (RFC 9457). Lists take `limit` and go on with
 `cursor=<nextCursor>`. Answers to GET carry an `ETag` and are answered by 304 to whoever sends it as `If-None-Match`.
+That of a playbook is taken as `If-Match` by what changes it: 412 where somebody else was quicker.
 `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` tell what is left of the minute."""
 
 TAGS: Mapping[str, str] = {
@@ -70,6 +71,9 @@ _REFUSALS: Mapping[int, tuple[str, str, str, str, str]] = {
           "Ids are the userId of the events."),
     409: ("Conflict", "Its present state doesn't allow it.", "HF300", "The run has ended (success).",
           "Nothing is left to do for it."),
+    412: ("PreconditionFailed", "It isn't as If-Match or If-None-Match says; `ETag` is the present one.", "HF331",
+          "win-back.yaml isn't as If-Match says any more.",
+          "Read it again, take over what is meant, and send the ETag of that answer as If-Match."),
     413: ("TooLarge", "The body is larger than may be: 500 KB under `/v1`, 10 MB for texts of files, else 1 MB.",
           "HF145", "The request's body is larger than 1 MB.", "Send less at once."),
     429: ("TooMany", "More than one may ask in a minute.", "HF170", "app asks more than 6000 times in a minute.",
@@ -171,6 +175,8 @@ def _complete(operation: dict[str, Any], method: str, path: str, asked: Declared
         refusals.add(409)
     if "requestBody" in operation:
         refusals.add(413)
+    if any(one["name"] == "if-match" for one in operation.get("parameters", ())):
+        refusals.add(412)
     for status in sorted(refusals):
         responses.setdefault(str(status), {"$ref": f"#/components/responses/{_REFUSALS[status][0]}"})
     if method == "GET" and path.startswith("/api/") and path != "/api/stream":

@@ -73,8 +73,9 @@ __all__ = [
     "reader_of",
 ]
 
-# Makes a version (by playbook, digest and who asks) live again, and says what came of it.
-RollBack = Callable[[str, str, str], Awaitable[Mapping[str, Any]]]
+# Makes a version (by playbook, digest and who asks) live again, and says what came of it; only while the playbook is as
+# the last says (`based_on` of the workbench; None: however it is). Raises EditedMeanwhileError.
+RollBack = Callable[[str, str, str, str | None], Awaitable[Mapping[str, Any]]]
 # Scores the customer that the caller calls so, now; and writes it down, if that is asked for. Raises NotFoundError.
 Assess = Callable[[str, bool], Awaitable[Assessment]]
 # What would become of these customers if somebody asked them into the playbook now. Raises NotFoundError.

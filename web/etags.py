@@ -1,4 +1,7 @@
-"""ETags of what the API tells: whoever has it already is told so, and not sent it again."""
+"""ETags of what the API tells: whoever has it already is told so, and not sent it again.
+
+An answer that has one of its own (`web.preconditions`) keeps it.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +46,8 @@ class EntityTags:
                 await send(start)
                 await send(message)
                 return
-            etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
             headers = MutableHeaders(raw=list(start["headers"]))
+            etag = headers.get("ETag") or f'"{blake2b(body, digest_size=12).hexdigest()}"'
             headers["ETag"] = etag
             headers["Cache-Control"] = CACHED
             headers.add_vary_header("Authorization, Cookie")
@@ -61,8 +64,10 @@ class EntityTags:
 def _is_told(message: Message) -> bool:
     if message["status"] != 200:
         return False
-    headers = {name.lower(): value for name, value in message.get("headers", ())}
-    return headers.get(b"content-type", b"").startswith(b"application/json") and b"etag" not in headers
+    headers: dict[bytes, bytes] = {name.lower(): value for name, value in message.get("headers", ())}
+    # What says itself that nobody may keep it stays so.
+    kept = b"no-store" not in headers.get(b"cache-control", b"")
+    return kept and headers.get(b"content-type", b"").startswith(b"application/json")
 
 
 def _matches(scope: Scope, etag: str) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rules.wording import sentence
 from schemas.condition import Condition
@@ -27,14 +29,28 @@ from schemas.plan import (
     WaitFor,
 )
 from store.reading_playbooks import StepFigures
+from web.condition_words import tell_condition, tell_durations
+
+# How long what a step grants lasts, at the end of what it says.
+_LASTS = re.compile(r" for \d+[mhd]$")
+
+
+class Line(NamedTuple):
+    """Something that a box says: in words, and as the playbook has it where that is another text."""
+
+    told: str
+    source: str = ""
 
 
 @dataclass(frozen=True)
 class Way:
     """One way on from a box: what leads into it, and the boxes on it; without any it just goes on."""
 
-    label: str
+    label: Line
     nodes: Sequence[Node]
+
+
+THEN, ELSE = Line("then"), Line("else")
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,7 @@ class Node:
     kind: str
     step: str
     word: str
-    lines: Sequence[str] = ()
+    lines: Sequence[Line] = ()
     line: int | None = None
     ways: Sequence[Way] = ()
     after: Sequence[str] = ()
@@ -61,7 +77,7 @@ class End:
 
     outcome: str
     title: str
-    lines: Sequence[str]
+    lines: Sequence[Line]
     line: int | None
 
 
@@ -70,7 +86,7 @@ class Flow:
     """The whole picture. `last` is what becomes of who comes to the end of the steps."""
 
     title: str
-    enter: Sequence[str]
+    enter: Sequence[Line]
     enter_line: int | None
     limits: Sequence[str]
     nodes: Sequence[Node]
@@ -96,7 +112,7 @@ class _Painter:
     def paint(self) -> Flow:
         playbook = self._playbook
         enter, goal = playbook.enter, playbook.goal
-        last = f"expired, {format_duration(goal.within_seconds)} after entry" if goal else "completed"
+        last = f"expired, {_lasting(goal.within_seconds)} after entry" if goal else "completed"
         ends = []
         if goal:
             told = [*_conditions(goal.when), *_event(goal.event)]
@@ -106,7 +122,7 @@ class _Painter:
             ends.append(End(one.outcome, "exit", told, self._lines.get(f"exit[{index}]")))
         return Flow(
             title=playbook.title,
-            enter=_conditions(enter.when) if enter else ["started by hand, by the API or by `start`"],
+            enter=_conditions(enter.when) if enter else [Line("started by hand, by the API or by `start`")],
             enter_line=self._lines.get("enter"),
             limits=_limits(playbook),
             nodes=self._nodes(playbook.steps),
@@ -123,59 +139,61 @@ class _Painter:
                 return self._act(step)
             case Wait():
                 after, ways = self._reactions(step.outcomes)
-                return self._make(step, "wait", "wait", [wait_words(step.spec)], ways, after)
+                written = wait_words(step.spec)
+                told = [Line(tell_durations(written).replace("_", " "), written)]
+                return self._make(step, "wait", "wait", told, ways, after)
             case WaitFor():
                 what = _event(step.event) or _conditions(step.when)
-                told = [*what, f"at most {format_duration(step.for_seconds)}"]
-                ways = [Way("then", self._nodes(step.then)), Way("else", self._nodes(step.otherwise))]
+                told = [*what, Line(f"at most {_lasting(step.for_seconds)}")]
+                ways = [Way(THEN, self._nodes(step.then)), Way(ELSE, self._nodes(step.otherwise))]
                 return self._make(step, "wait", "wait for", told, _meant(ways))
             case Branch():
-                ways = [Way("then", self._nodes(step.then)), Way("else", self._nodes(step.otherwise))]
+                ways = [Way(THEN, self._nodes(step.then)), Way(ELSE, self._nodes(step.otherwise))]
                 return self._make(step, "choice", "if", _conditions(step.when), _meant(ways))
             case Choose():
-                ways = [Way(sentence(case.when), self._nodes(case.steps)) for case in step.cases]
+                ways = [Way(_line(case.when), self._nodes(case.steps)) for case in step.cases]
                 return self._make(
                     step,
                     "choice",
                     "choose",
-                    ["the first that is true"],
-                    [*ways, Way("else", self._nodes(step.otherwise))],
+                    [Line("the first that is true")],
+                    [*ways, Way(ELSE, self._nodes(step.otherwise))],
                 )
             case Repeat():
-                told = [
-                    f"at most {step.at_most} rounds",
-                    *([f"until {sentence(step.until)}"] if step.until else []),
-                ]
+                told = [Line(f"at most {step.at_most} rounds")]
+                if step.until:
+                    told.append(Line(f"until {tell_condition(step.until)}", sentence(step.until)))
                 return self._make(
-                    step, "repeat", "repeat", told, [Way("each round", self._nodes(step.steps))]
+                    step, "repeat", "repeat", told, [Way(Line("each round"), self._nodes(step.steps))]
                 )
             case Together():
                 ways = [
-                    Way(f"branch {number}", self._nodes(branch))
+                    Way(Line(f"branch {number}"), self._nodes(branch))
                     for number, branch in enumerate(step.branches, start=1)
                 ]
-                return self._make(step, "together", "together", ["goes on when all are done"], ways)
+                return self._make(step, "together", "together", [Line("goes on when all are done")], ways)
             case Split():
                 total = sum(arm.weight for arm in step.variants.values()) or 1
                 ways = [
-                    Way(f"{name}: {100 * arm.weight / total:.3g} %", self._nodes(arm.steps))
+                    Way(Line(f"{name}: {100 * arm.weight / total:.3g} %"), self._nodes(arm.steps))
                     for name, arm in step.variants.items()
                 ]
-                return self._make(step, "experiment", "experiment", [step.experiment], ways)
+                return self._make(step, "experiment", "experiment", [Line(step.experiment)], ways)
             case Stop():
-                return self._make(step, "stop", "stop", [step.outcome])
+                return self._make(step, "stop", "stop", [Line(step.outcome.replace("_", " "))])
 
     def _act(self, step: Act) -> Node:
         after, ways = self._reactions(step.outcomes)
         kind = "work" if step.human else "message" if step.sends or step.word == "in_app" else "act"
         word, *told = act_words(step)
-        node = self._make(step, kind, word.replace("_", "-"), told, ways, after)
+        lines = [Line(_LASTS.sub(lambda found: tell_durations(found[0]), one), one) for one in told]
+        node = self._make(step, kind, word.replace("_", "-"), lines, ways, after)
         if step.guard is None:
             return node
         guard = step.id + GUARD_SUFFIX
         return Node(
             "choice", guard, "if", _conditions(step.guard), self._line(step.id),
-            [Way("then", [node])], figures=self._figures.get(guard),
+            [Way(THEN, [node])], figures=self._figures.get(guard),
         )  # fmt: skip
 
     def _reactions(self, outcomes: Mapping[str, Reaction]) -> tuple[list[str], list[Way]]:
@@ -189,7 +207,7 @@ class _Painter:
             elif reaction.do == "goto":
                 after.setdefault(f"goes on at {reaction.goto}", []).append(told)
             elif reaction.do == "fallback":
-                ways.append(Way(f"if {told}", self._nodes(reaction.steps)))
+                ways.append(Way(Line(f"if {told}"), self._nodes(reaction.steps)))
         return [f"{', '.join(names)}: {what}" for what, names in after.items()], ways
 
     def _make(
@@ -197,12 +215,12 @@ class _Painter:
         step: Step,
         kind: str,
         word: str,
-        lines: Sequence[str],
+        lines: Sequence[Line],
         ways: Sequence[Way] = (),
         after: Sequence[str] = (),
     ) -> Node:
         return Node(
-            kind, step.id, word, [line for line in lines if line], self._line(step.id), ways, after,
+            kind, step.id, word, [line for line in lines if line.told], self._line(step.id), ways, after,
             self._figures.get(step.id),
         )  # fmt: skip
 
@@ -225,17 +243,30 @@ def _meant(ways: Sequence[Way]) -> list[Way]:
     return list(ways) if any(way.nodes for way in ways) else []
 
 
-def _conditions(condition: Condition | None) -> list[str]:
+def _line(condition: Condition) -> Line:
+    told = tell_condition(condition)
+    return Line(told[:1].upper() + told[1:], sentence(condition))
+
+
+def _conditions(condition: Condition | None) -> list[Line]:
     if condition is None:
         return []
     items: Sequence[Condition] = condition.items if condition.kind == "all" else (condition,)
-    return [sentence(item) for item in items]
+    return [_line(item) for item in items]
 
 
-def _event(event: EventMatch | None) -> list[str]:
+def _event(event: EventMatch | None) -> list[Line]:
     if event is None:
         return []
-    return [f"event {event.name}" + (f" where {sentence(event.where)}" if event.where else "")]
+    told, source = f"“{event.name.replace('_', ' ')}” happens", f"event {event.name}"
+    if event.where:
+        told += f" where {tell_condition(event.where)}"
+        source += f" where {sentence(event.where)}"
+    return [Line(told, source)]
+
+
+def _lasting(seconds: int) -> str:
+    return tell_durations(format_duration(seconds))
 
 
 def _limits(playbook: CompiledPlaybook) -> list[str]:
@@ -243,16 +274,16 @@ def _limits(playbook: CompiledPlaybook) -> list[str]:
     if enter is None:
         return []
     again: Callable[[], str] = {
-        "after": lambda: f"again after {format_duration(enter.again.seconds)}",
+        "after": lambda: f"again after {_lasting(enter.again.seconds)}",
         "never": lambda: "never again",
         "always": lambda: "again at any time",
-        "times": lambda: f"at most {enter.again.times} times in {format_duration(enter.again.seconds)}",
+        "times": lambda: f"at most {enter.again.times} times in {_lasting(enter.again.seconds)}",
     }[enter.again.kind]
     told = [again()]
     if enter.at_most_per_day is not None:
         told.append(f"at most {enter.at_most_per_day} a day")
     if enter.holdout_percent:
-        told.append(f"{enter.holdout_percent:g} % held out")
+        told.append(f"{enter.holdout_percent:g}\N{NO-BREAK SPACE}% held out")
     if playbook.group:
         told.append(f"group {playbook.group}, priority {playbook.priority}")
     return told

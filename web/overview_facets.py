@@ -41,14 +41,19 @@ class Facets:
 def fold_groups(groups: Sequence[Group], wanted: OverviewFilter, at: datetime) -> Facets:
     """The facets of a filter out of all customers counted by all dimensions together."""
     names = tuple(DIMENSIONS)
-    allowed = [frozenset(wanted.values.get(name) or ()) for name in names]
+    allowed = [
+        frozenset(
+            value
+            for value in {NONE if group.values[place] is None else group.values[place] for group in groups}
+            if value is not None and wanted.allows(name, value)
+        )
+        for place, name in enumerate(names)
+    ]
     counts: dict[str, dict[str, int]] = {name: {} for name in names}
     total, revenue, at_risk = 0, 0.0, 0.0
     for group in groups:
         values = [NONE if value is None else value for value in group.values]
-        missed = [
-            place for place, value in enumerate(values) if allowed[place] and value not in allowed[place]
-        ]
+        missed = [place for place, value in enumerate(values) if value not in allowed[place]]
         if not missed:
             total += group.customers
             revenue += group.monthly_revenue
@@ -79,6 +84,10 @@ class FacetCounter:
             return fold_groups(groups, wanted, at)
         return self._fold(await self._everybody.read(), wanted)
 
+    async def close(self) -> None:
+        """End a count that is under way."""
+        await self._everybody.close()
+
     def _fold(self, counted: Counted, wanted: OverviewFilter) -> Facets:
         if counted is not self._folded_of:
             self._folded_of = counted
@@ -92,6 +101,6 @@ class FacetCounter:
         return facets
 
     async def _count(self, search: str = "") -> Counted:
-        async with self._database.transaction() as connection:
+        async with self._database.counting() as connection:
             now = await self._database.clock.read(connection)
             return await count_groups(connection, search, now), now

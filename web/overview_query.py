@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 
 from schemas.errors import InputError
 from store.keyset import Place
-from store.reading_overview import DIMENSIONS, NONE, SORTS, OverviewFilter
+from store.reading_overview import CURRENT, DIMENSIONS, NONE, SORTS, OverviewFilter
 from web.cursors import read_place_cursor
 
 # The columns that may be shown, with their headers; the business's name always is.
@@ -23,6 +23,8 @@ COLUMNS: Mapping[str, str] = {
 SHOWN = ("health", "risk", "churn", "urgent", "revenue", "plan", "login", "interaction")
 LONGEST = 200
 MOST_VALUES = 50
+# The status of everybody, whoever has cancelled included.
+ALL = "all"
 _KEPT = ("search", "sort", "columns", *DIMENSIONS)
 
 
@@ -43,12 +45,22 @@ class OverviewQuery:
 
     @property
     def filtered(self) -> bool:
-        """Whether not everybody is asked for."""
-        return bool(self.wanted.search) or any(self.wanted.values.values())
+        """Whether not everybody is asked for; leaving out who has cancelled is usual."""
+        asked = {name for name, values in self.wanted.values.items() if values}
+        return bool(self.wanted.search) or bool(asked - ({"status"} if self.current else set()))
+
+    @property
+    def current(self) -> bool:
+        """Whether who has cancelled is left out, and nobody else for their status."""
+        return self.wanted.values.get("status") == (CURRENT,)
 
     def pairs(self) -> dict[str, list[str]]:
         """The query that asks for this list from its beginning, without what is usual."""
         pairs = {name: list(values) for name, values in self.wanted.values.items() if values}
+        if self.current:
+            del pairs["status"]
+        elif "status" not in pairs:
+            pairs["status"] = [ALL]
         if self.wanted.search:
             pairs["search"] = [self.wanted.search]
         if self.sorted_by != "health":
@@ -62,8 +74,12 @@ class OverviewQuery:
         return urlencode(self.pairs(), doseq=True)
 
 
-def read_query(given: QueryParams | Mapping[str, Any], *, cursor: str | None = None) -> OverviewQuery:
+def read_query(
+    given: QueryParams | Mapping[str, Any], *, cursor: str | None = None, usual_status: str = CURRENT
+) -> OverviewQuery:
     """The list that a query asks for; what is empty is as if it weren't there. Raises InputError.
+
+    Where no status is named, that is `usual_status`: pages leave out who has cancelled, until they are asked for ALL.
 
     Names are those of DIMENSIONS, `search`, `sort` (see SORTS, with a minus for descending), `columns` (several, or one
     with commas) and `cursor`, unless it is given.
@@ -74,6 +90,9 @@ def read_query(given: QueryParams | Mapping[str, Any], *, cursor: str | None = N
         chosen = [NONE if (name, one) == ("risk", "unscored") else one for one in _all(given, name) if one]
         if chosen:
             values[name] = tuple(dict.fromkeys(chosen))[:MOST_VALUES]
+    values.setdefault("status", (usual_status,))
+    if ALL in values["status"]:
+        del values["status"]
     written = next(iter(_all(given, "sort")), "") or "health"
     sort = written.removeprefix("-")
     if sort not in SORTS:

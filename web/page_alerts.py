@@ -35,7 +35,7 @@ _PLACES = (
     (parking_kind(""), "/alerts#providers", "Providers"),
     ("model_", "/churn", "Churn model"),
     ("scoring_stale", "/alerts#scoring", "Scoring"),
-    ("runs:stuck", "/runs?state=running", "Runs under way"),
+    ("runs:", "/runs?state=running", "Runs under way"),
     ("comparison", "/playbooks", "Playbooks"),
 )
 

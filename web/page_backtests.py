@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -35,12 +36,13 @@ async def backtest(
     """Backtests of this playbook: one to be begun, those under way, and what one came to."""
     frame = await load_frame(edge, request, name)
     known = edge.backtests.list_of(name)
-    chosen = edge.backtests.find(name, show) if show else next(iter(known), None)
+    chosen = next((one for one in known if one.id == show), None) if show else next(iter(known), None)
+    lost = bool(show) and chosen is None
     today = frame["computed_at"].date()
     return render(
-        request, "playbook_backtest.html", tab="backtest", known=known, chosen=chosen,
-        charts=_charts(chosen) if chosen and chosen.result else None,
-        begins=today - timedelta(days=60), ends=today - timedelta(days=1), today=today, **frame,
+        request, "playbook_backtest.html", 404 if lost else 200, tab="backtest", known=known, chosen=chosen,
+        charts=_charts(chosen) if chosen and chosen.result else None, lost=lost, since=edge.backtests.since,
+        period=_asked(request, today), today=today, **frame,
     )  # fmt: skip
 
 
@@ -62,7 +64,15 @@ async def start_backtest(
         )
     except (InputError, ConflictError, NotFoundError) as error:
         return answer_form(f"/playbooks/{name}/backtest", f"{error.message} {error.remedy}", refused=True)
-    return RedirectResponse(f"/playbooks/{name}/backtest?show={begun.id}", status_code=303)
+    return RedirectResponse(f"/playbooks/{name}/backtest?{begun.query}", status_code=303)
+
+
+def _asked(request: Request, today: date) -> Period:
+    """The past that the address names, else the last 60 days."""
+    if "first" in request.query_params:
+        with contextlib.suppress(InputError):
+            return read_period(request.query_params)
+    return Period((today - timedelta(days=60)).isoformat(), (today - timedelta(days=1)).isoformat(), 1000)
 
 
 def read_period(fields: Mapping[str, str]) -> Period:

@@ -21,7 +21,7 @@ from schemas.message_part import NAME_PATTERN
 from schemas.step_lines import find_lines
 from store.reading import list_customers
 from web.api_editing import bench_of
-from web.edge import Edge, EdgeHere, EditorPoster, Poster, Reader
+from web.edge import Edge, EdgeHere, EditorPoster, Poster, Reader, reader_of
 from web.flow import Flow, make_flow
 from web.rendering import render
 from web.workbench import Draft, Kind, Trial, kind_of
@@ -34,19 +34,20 @@ FOUND_CUSTOMERS = 20
 
 async def read_large_form(request: Request) -> None:
     """Take the form in, whoever looks at its token afterwards. Raises InputError where it is too large."""
-    body = b""
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > LARGEST_FORM_BYTES:
             raise InputError("The text is too large.", remedy="A file has at most 1 MB; divide it.")
-    request.state.form = body
+    request.state.form = bytes(body)
 
 
 router = APIRouter(include_in_schema=False)
 Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Home = Literal["templates", "health"]
 Word = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
-LargeForm = Depends(read_large_form)
+# Strangers are refused before anything of theirs is read.
+LargeForm = [Depends(reader_of), Depends(read_large_form)]
 
 # What is called how on the page, by the kind of file.
 TITLES: Mapping[Kind, str] = {
@@ -107,13 +108,13 @@ async def edit_other(
     return await _edit(request, edge, f"{home}/{name}.yaml")
 
 
-@router.post("/playbooks/{name}/try", dependencies=[LargeForm])
+@router.post("/playbooks/{name}/try", dependencies=LargeForm)
 async def try_out(request: Request, edge: EdgeHere, poster: Poster, name: Name) -> HTMLResponse:
     """What the text comes to: its problems, and whatever else the form asks for; nothing is published."""
     return await _try(request, edge, f"{name}.yaml", may_plan=poster.may("edit"))
 
 
-@router.post("/playbooks/{home}/{name}/try", dependencies=[LargeForm])
+@router.post("/playbooks/{home}/{name}/try", dependencies=LargeForm)
 async def try_out_other(
     request: Request, edge: EdgeHere, poster: Poster, home: Home, name: Name
 ) -> HTMLResponse:
@@ -121,13 +122,13 @@ async def try_out_other(
     return await _try(request, edge, f"{home}/{name}.yaml", may_plan=poster.may("edit"))
 
 
-@router.post("/playbooks/{name}/publish", dependencies=[LargeForm])
+@router.post("/playbooks/{name}/publish", dependencies=LargeForm)
 async def publish(request: Request, edge: EdgeHere, poster: EditorPoster, name: Name) -> Any:
     """Make the text live, unless somebody was quicker."""
     return await _publish(request, edge, poster, f"{name}.yaml")
 
 
-@router.post("/playbooks/{home}/{name}/publish", dependencies=[LargeForm])
+@router.post("/playbooks/{home}/{name}/publish", dependencies=LargeForm)
 async def publish_other(
     request: Request, edge: EdgeHere, poster: EditorPoster, home: Home, name: Name
 ) -> Any:
@@ -202,6 +203,8 @@ def _read(request: Request, file: str) -> Desk:
         raise InputError("The form can't be read.", remedy="Open the page again.") from None
     fields = dict(pairs)
     text = fields.pop("source", "").replace("\r\n", "\n")
+    if any("\x00" in value for value in fields.values()):
+        raise InputError("The form holds a character that can't be stored.", remedy="Remove it.")
     based_on = fields.get("based_on", "")
     if not re.fullmatch(r"[0-9a-f.]{0,100}", based_on):
         raise InputError("The form doesn't say what the text is based on.", remedy="Open the page again.")

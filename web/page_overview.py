@@ -15,7 +15,7 @@ from rules.urgent_actions import UrgentAction, urgent_actions
 from store.overview_rows import OverviewRow
 from store.reading import read_totals
 from store.reading_decisions import list_decisions, list_playbooks
-from store.reading_overview import OverviewFilter, export_overview, list_overview
+from store.reading_overview import CURRENT, OverviewFilter, export_overview, list_overview
 from store.reading_runs import count_open, list_runs
 from store.saved_views import list_views
 from web.csv_export import answer_csv, write_line
@@ -37,6 +37,8 @@ FILTERS = (
     ("change", "Last change"),
     ("plan", "Plan"),
 )
+# Who can still be kept.
+KEPT = OverviewFilter({"status": (CURRENT,)})
 EXPORTED = (
     "userId", "businessName", "subscriptionTier", "segment", "csm", "monthlyRevenue", "healthScore", "scoreChange",
     "healthTrend", "riskLevel", "churnProbability", "ltvAtRisk", "lastLogin", "daysSinceLastLogin", "lastInteraction",
@@ -78,12 +80,10 @@ async def overview(request: Request, edge: EdgeHere, me: Reader) -> Response:
     """How everybody stands, who needs somebody first, and what the engine is at."""
 
     async def read() -> Mapping[str, Any]:
-        facets = await facets_of(request).read(OverviewFilter())
+        facets = await facets_of(request).read(KEPT)
         async with edge.database.single() as connection:
             now = await edge.database.clock.read(connection)
-            rows = await list_overview(
-                connection, OverviewFilter(), now, sort="ltv", descending=True, limit=FIRST_ROWS
-            )
+            rows = await list_overview(connection, KEPT, now, sort="ltv", descending=True, limit=FIRST_ROWS)
             return {
                 "facets": facets,
                 "customers": describe_customers(rows, now),

@@ -187,7 +187,7 @@ async def roll_back(request: Request, edge: EdgeHere, poster: EditorPoster, name
         raise UnavailableError("This process can't publish.", remedy="Use `holdfast rollback`.")
     try:
         async with acting(poster):
-            done = await edge.roll_back(name, version, poster.name)
+            done = await edge.roll_back(name, version, poster.name, None)
     except HoldfastError as error:
         return answer_form(f"/playbooks/{name}/versions", f"{error.message} {error.remedy}", refused=True)
     told = (

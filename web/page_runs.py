@@ -93,6 +93,7 @@ async def run(request: Request, edge: EdgeHere, me: Reader, run_id: str, trace: 
         tasks = await list_tasks(connection, run_id=found.id)
         waits = await list_waits(connection, found.id)
         execution = await find_execution(connection, found.id) if found.ended_at else None
+        zone = (await load_policy(connection)).default_zone
         meanings = read_meanings(page.playbook)
         timeline = make_timeline(
             found, await list_steps(connection, found.id),
@@ -105,6 +106,7 @@ async def run(request: Request, edge: EdgeHere, me: Reader, run_id: str, trace: 
         draws=explain_draws(page.playbook, found.variants, page.exposures, found.user_id, found.id),
         waits=waits, meanings=meanings, open_tasks=[task for task in tasks if task.state == "open"],
         execution=execution, interruption=page.interruption, standing=standing, at=now, raw=raw, refused=refused,
+        zone=zone,
         temporal_url=edge.settings.link_workflow(found.workflow_id, found.execution_id)
         if found.arm != "held_out" else None,
     )  # fmt: skip

@@ -221,7 +221,12 @@ def _whole(fields: Mapping[str, str], name: str, least: int, most: int) -> int |
     written = fields.get(name, "").strip()
     if not written:
         return None
-    if not written.isascii() or not written.isdigit() or not least <= int(written[:9]) <= most:
+    if (
+        not written.isascii()
+        or not written.isdigit()
+        or len(written) > 9
+        or not least <= int(written) <= most
+    ):
         raise InputError(f"The {name} must be a whole number from {least} to {most}.")
     return int(written)
 

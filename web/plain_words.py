@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 _LIST = re.compile(r"(\w+)\[(\d+)\]")
-# `health_score: <= 40`, `plan_name: pro`; a word and a colon alone is how people write, too.
-_RULE = re.compile(r"\b([a-z][a-z0-9]*(?:_[a-z0-9]+)*): (?:(?P<sign>[<>]=?|!=) )?")
-_SIGNS = {">=": "≥ ", "<=": "≤ ", "!=": "≠ ", ">": "> ", "<": "< "}
-_RANGE = re.compile(r"(?<=\d)\.\.(?=\d)")
-_ONE_OF = re.compile(r"\[([^\[\]]*)\]")
 _INSERTED = re.compile(r"\{\{-?\s*(.+?)\s*-?\}\}", re.DOTALL)
 _NAMED = re.compile(r"[a-z_]+(?:\.[a-z_0-9]+)+")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)")
@@ -41,23 +36,6 @@ def name_step(step: str | None) -> str:
         elif part != "variants":
             told.append(part)
     return f"step {' › '.join(told)}"
-
-
-def tell_rule(written: str) -> str:
-    """`health_score: <= 40; account_age_days: 7..30` as `health score ≤ 40; account age days 7–30`.
-
-    What a person wrote as a reason stays as it is.
-    """
-    told = _RULE.sub(_tell_name, written)
-    if told == written:
-        return written
-    told = _ONE_OF.sub(lambda found: found[1].replace(", ", " or ").replace("_", " "), told)
-    return _RANGE.sub("–", told)
-
-
-def _tell_name(found: re.Match[str]) -> str:
-    name, sign = found[1], found["sign"]
-    return f"{name.replace('_', ' ')} {_SIGNS.get(sign or '', '')}" if sign or "_" in name else found[0]
 
 
 def tell_template(written: str) -> str:
@@ -91,7 +69,7 @@ def tell_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2f}".rstrip("0").rstrip(".")
     if isinstance(value, str) and _MOMENT.fullmatch(value):
-        return f"{datetime.fromisoformat(value):%b %-d, %Y, %H:%M}"
+        return f"{datetime.fromisoformat(value).astimezone(UTC):%b %-d, %Y, %H:%M} UTC"
     if isinstance(value, list | tuple):
         return ", ".join(map(tell_value, value))
     if isinstance(value, Mapping):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -12,17 +12,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.errors import ConflictError, HoldfastError, NotFoundError, UnavailableError
 from store.faults import is_away
 from web.keys import NoKeyError, NotSignedInError
+from web.preconditions import PreconditionError
 from web.segment_body import BodyTooLargeError
 
 logger = logging.getLogger("holdfast.web")
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 # Where the links in messages lead to: pages in no operator's dress, open to whoever has the link.
-FOR_CUSTOMERS = ("/u/", "/preferences/")
+FOR_CUSTOMERS = ("/u/", "/preferences/", "/book/", "/calendar/")
 
 
 class FieldProblem(BaseModel):
@@ -68,6 +70,7 @@ _STATUS: Sequence[tuple[type[HoldfastError], int]] = (
     (Forbidden, 403),
     (NotFoundError, 404),
     (ConflictError, 409),
+    (PreconditionError, 412),
     (BodyTooLargeError, 413),
     (TooManyError, 429),
     (UnavailableError, 503),
@@ -141,11 +144,44 @@ def install(
         if not is_for_people(request):
             return respond(problem, headers)
         response = page(request, problem)
-        response.headers.update(_headers(problem))
+        response.headers.update({**_headers(problem), **(headers or {})})
         return response
 
     for kind in (HoldfastError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, answer)
+    # Before all other layers are added: within all of them.
+    app.add_middleware(UnforeseenErrors, answer=answer)
+
+
+class UnforeseenErrors:
+    """Answers what nobody foresaw within the layers that name, guard and count answers.
+
+    The framework's own handler stands outside of them: its answer would have no headers, and the log no request's name.
+    """
+
+    def __init__(self, app: ASGIApp, answer: Callable[[Request, Exception], Awaitable[Response]]) -> None:
+        self._app = app
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on; an answer that has begun can't be another any more."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except Exception as error:
+            if begun:
+                raise
+            response = await self._answer(Request(scope, receive), error)
+            await response(scope, receive, send)
 
 
 def is_for_people(request: Request) -> bool:

@@ -16,8 +16,9 @@ from markupsafe import Markup
 from schemas.access import Permission, Principal
 from web import charts
 from web.access import csrf_of
+from web.condition_words import tell_check, tell_durations, tell_place, tell_rule
 from web.forms import LONGEST_TOLD
-from web.plain_words import name_browser, name_step, tell_properties, tell_rule, tell_template, tell_value
+from web.plain_words import name_browser, name_step, tell_properties, tell_template, tell_value
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -39,6 +40,12 @@ TONES: Mapping[str, str] = {
     }.items()
     for word in words.split()
 }
+
+# Words of the record that say too little where they stand alone.
+_SAID: Mapping[str, str] = {
+    "condition": "trigger doesn't hold", "again_rule": "too soon again", "group": "another of its group",
+    "entries": "entry limit",
+}  # fmt: skip
 
 # Where the navigation leads, by group; and what else belongs to an entry.
 NAVIGATION: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -71,7 +78,7 @@ def _moment(value: datetime | None) -> Markup | str:
 
 
 def _stamp(value: datetime | None, seconds: bool = False) -> Markup | str:
-    """Nov 25, 06:04 (UTC): where the order of things matters, `seconds` too."""
+    """Nov 25, 06:04 (UTC, which is told once beside many): where the order of things matters, `seconds` too."""
     if value is None:
         return NOTHING
     at = value.astimezone(UTC)
@@ -162,11 +169,13 @@ def _plain(value: object) -> str:
     return str(value)
 
 
+def _say(word: str) -> str:
+    return _SAID.get(word) or word.replace("_", " ")
+
+
 def _badge(word: object, tone: str | None = None) -> Markup:
     told = _plain(word)
-    return Markup('<span class="badge {}">{}</span>').format(
-        tone or TONES.get(told, "plain"), told.replace("_", " ")
-    )
+    return Markup('<span class="badge {}">{}</span>').format(tone or TONES.get(told, "plain"), _say(told))
 
 
 def _ticked(written: str) -> Markup:
@@ -195,13 +204,20 @@ def _environment() -> Environment:
         moment=_moment, ago=_moment, stamp=_stamp, day=_day, plain=_plain, badge=_badge,
         count=count, money=money, dollars=dollars, money_short=money_short, percent=percent, signed=signed,
         ticked=_ticked, step_name=name_step, rule=tell_rule, template_text=tell_template, properties=tell_properties,
-        browser_name=name_browser, worded=tell_value, breakable=_breakable,
+        browser_name=name_browser, worded=tell_value, breakable=_breakable, check_words=tell_check,
+        rule_place=tell_place, said=_say, durations=tell_durations,
     )  # fmt: skip
     environment.globals.update(spark=charts.spark, diverging=charts.diverging, percent_of=percent)
     return environment
 
 
 _templates = _environment()
+
+
+def compile_templates() -> None:
+    """Compile every template; they are kept as long as the process lives."""
+    for name in _templates.list_templates():
+        _templates.get_template(name)
 
 
 def linker(path: str, query: Mapping[str, Any]) -> Callable[..., str]:

@@ -17,7 +17,7 @@ from store.appointments import load_appointments, lock_calendars
 from store.audit import record_change
 from store.customers import Customer, lock_customers
 from store.database import Connection
-from store.tasks import UNATTENDED, Task, open_task
+from store.tasks import UNATTENDED, Task, check_not_too_far, open_task
 
 # Without a time it is due after so much, in working hours; and whoever has it is reminded so long before.
 DUE_SECONDS = 24 * 3600
@@ -46,10 +46,12 @@ async def schedule_call(
 ) -> Task:
     """Put a call on the list of whoever is to make it; no run waits for it.
 
-    Raises InputError for a time that is past, ConflictError where that person has another appointment then.
+    Raises InputError for a time that is past or too far ahead, ConflictError where that person has another appointment
+    then.
     """
     if wish.starts_at is not None and wish.starts_at <= now:
         raise InputError("That time lies in the past.", remedy="Name a moment to come.")
+    check_not_too_far(wish.starts_at, now)
     owner = customer.profile.get("csm")
     who = wish.who or (owner if isinstance(owner, str) else "") or UNASSIGNED
     team = who if who in policy.teams else team_of(who, policy)

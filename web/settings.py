@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 from schemas.errors import SettingError
 from schemas.settings import Settings
 from web.client_address import Network, read_proxies
+from web.cross_origin import read_origins
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class WebSettings:
     sinks_url: str | None = None
     # Whose X-Forwarded-For is believed (HOLDFAST_PROXIES).
     proxies: tuple[Network, ...] = ()
+    # Whose pages may call the API from a browser (HOLDFAST_CORS_ORIGINS).
+    cors_origins: frozenset[str] = frozenset()
     # Signs what this process alone reads, where no HOLDFAST_SECRET_KEY is shared by all.
     process_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
@@ -69,6 +72,7 @@ class WebSettings:
             temporal_namespace=settings.temporal_namespace,
             sinks_url=sinks,
             proxies=read_proxies(settings.environ),
+            cors_origins=read_origins(settings.environ),
         )
 
     def link_workflow(self, workflow_id: str, execution_id: str | None = None) -> str | None:

@@ -14,23 +14,25 @@ from schemas.access import Principal
 from schemas.errors import InputError
 from store.reading_rows import ChangeRow
 from web.api_runs import Customer
-from web.changes import About
+from web.changes import RELOAD, About
 from web.edge import Edge, EdgeHere, reader_of
 from web.permissions import check_own, own_named
 from web.segment_body import read_instant
-from web.watched_stream import check_listener, while_signed_in
+from web.watched_stream import check_listener, while_let_in
 
 api = APIRouter(tags=["stream"])
 pages = APIRouter(include_in_schema=False)
 
 KINDS = (
     "run", "step", "delivery", "task", "reward", "health_changed", "churn_scored", "milestone", "alert", "playbook",
+    RELOAD,
 )  # fmt: skip
 # What customers hear of themselves: what reached them, and how they are; who works on them and how is not theirs.
 FOR_CUSTOMERS: Mapping[str, Sequence[str] | None] = {
     "delivery": ("accepted", "seen"),
     "reward": None,
     "health_changed": None,
+    RELOAD: None,
 }
 
 OfPage = Annotated[str, Query(max_length=1000, pattern=r"^[^\x00]*$")]
@@ -50,7 +52,8 @@ async def stream(
     """Changes as `text/event-stream`: events `run`, `step`, `delivery`, `task`, `reward`, `alert`, `playbook`,
     `health_changed`, `churn_scored` and `milestone`, a JSON object each. Of the last three `state` is the new level or
     the milestone's type, and those that came in between aren't sent again. Customers hear of themselves alone, and of
-    what reached them: `delivery`, `reward`, `health_changed`.
+    what reached them: `delivery`, `reward`, `health_changed`. What can't be told one by one is told by `reload`:
+    read anew what is shown; its `state` says why.
     """
     if caller.may("read"):
         return _answer(request, edge, About(customer), last_event_id)
@@ -95,7 +98,7 @@ def _answer(
             raise InputError("Last-Event-ID is no id of ours.", remedy="Leave it out.") from None
     said = _write(edge, about, since, to_customer=to_customer, to_page=to_page)
     return StreamingResponse(
-        while_signed_in(edge, getattr(request.state, "session", None), said),
+        while_let_in(request, said),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )

@@ -1,4 +1,4 @@
-"""How the system itself is, as it is told: by `/api/system/health` and on the page of alerts."""
+"""How the system itself is, as it is told: by `/api/system-health` and on the page of alerts."""
 
 from __future__ import annotations
 
@@ -133,11 +133,14 @@ class DeadLetterState(Row):
 
 
 class SystemHealth(Row):
-    """How the system is as of `at`. `status` is the gravest of its parts."""
+    """How the system is as of `at`. `status` is the gravest of its parts, with `why`; those that can't be judged yet
+    (unknown: too little has happened) don't count. starting: what comes after every start isn't done yet.
+    """
 
     success: bool = True
     at: datetime
     status: Status
+    why: str
     parts: Sequence[Part]
     queues: Sequence[QueueState]
     workers: Sequence[WorkersState]

@@ -14,7 +14,7 @@ from rules.system_status import (
     judge_latency,
     judge_queue,
     judge_success,
-    worst,
+    judge_whole,
 )
 from schemas.population_run import BATCH_QUEUE
 from store.reading_health import newest_revision, read_revision
@@ -60,12 +60,14 @@ def describe_system(
     next_at = {one.name: one.next_at for one in temporal.routines}
     queues = [_queue(one.name, one.waiting, one.oldest_at, one.age_seconds) for one in reading.queues]
     population = _population(reading, next_at.get(POPULATION))
-    parts = _parts(reading, temporal, queues, population, revision, wanted)
+    verdicts = _judge_parts(reading, temporal, queues, population, revision, wanted)
+    whole = judge_whole(verdicts)
     model = reading.model
     return SystemHealth(
         at=reading.at,
-        status=worst(*(part.status for part in parts)),
-        parts=parts,
+        status=whole.status,
+        why=whole.why,
+        parts=[Part(name=name, status=one.status, why=one.why) for name, one in verdicts.items()],
         queues=queues,
         workers=[WorkersState(queue=name, pollers=temporal.pollers.get(name)) for name in QUEUES],
         providers=[
@@ -124,15 +126,15 @@ def _population(reading: SystemReading, next_at: datetime | None) -> PopulationS
     )  # fmt: skip
 
 
-def _parts(
+def _judge_parts(
     reading: SystemReading,
     temporal: TemporalState,
     queues: Sequence[QueueState],
     population: PopulationState,
     revision: str,
     wanted: str,
-) -> list[Part]:
-    verdicts = {
+) -> dict[str, Verdict]:
+    return {
         "database": _database(revision, wanted),
         "temporal": Verdict("healthy" if temporal.ok else "critical", f"{temporal.detail.rstrip('.')}."),
         "workers": _workers(temporal),
@@ -143,7 +145,6 @@ def _parts(
         "latency": judge_latency(reading.latency.p95_seconds, reading.latency.messages),
         "scoring": _scoring(reading, population),
     }
-    return [Part(name=name, status=one.status, why=one.why) for name, one in verdicts.items()]
 
 
 def _database(revision: str, wanted: str) -> Verdict:
@@ -197,7 +198,11 @@ def _integrations(reading: SystemReading) -> Verdict:
 
 def _scoring(reading: SystemReading, population: PopulationState) -> Verdict:
     if population.started_at is None:
-        return Verdict("unknown", "Nobody was scored by a run over everybody yet.")
+        if not population.customers:
+            return Verdict("unknown", "There is nobody to be scored yet.")
+        return Verdict(
+            "starting", "Nobody was scored yet: the first run begins within minutes of the worker's start."
+        )
     hours = (reading.at - population.started_at).total_seconds() / 3600
     told = f"The run of {population.day} scored {population.scored:,}"
     told += f", {population.failed:,} couldn't be." if population.failed else "."

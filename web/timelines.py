@@ -41,7 +41,7 @@ def read_meanings(playbook: CompiledPlaybook | None) -> Mapping[str, Sequence[st
     """What each step says, by its id; nothing where the version can't be read."""
     if playbook is None:
         return {}
-    return {node.step: node.lines for node in walk_nodes(make_flow(playbook).nodes)}
+    return {node.step: [line.told for line in node.lines] for node in walk_nodes(make_flow(playbook).nodes)}
 
 
 def make_timeline(

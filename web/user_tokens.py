@@ -64,6 +64,9 @@ class UserTokens:
     async def read(self, token: str) -> Principal:
         """Whom the token names. Raises TokenError; UnavailableError while the issuer's keys can't be had."""
         claims = await self._verify(token)
+        if not isinstance(claims["exp"], int | float):
+            # The library takes digits in quotes for a number, too.
+            raise TokenError("The token isn't good: exp is no number.")
         if claims["exp"] > datetime.now(UTC).timestamp() + LONGEST.total_seconds() + LEEWAY_SECONDS:
             raise TokenError(f"The token is good for longer than {LONGEST.total_seconds() / 3600:.0f} hours.")
         subject, role = claims["sub"], claims.get("role", "customer")

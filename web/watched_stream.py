@@ -1,21 +1,22 @@
-"""Streams that last: begun by our own pages only, and over as soon as the session that opened them is."""
+"""Streams that last: of pages, begun by our own only; over as soon as the session, key or token that opened them is."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from starlette.requests import Request
 
 from store.faults import is_away
-from store.sessions import Session
-from web.access import check_origin
-from web.edge import Edge
+from web.access import check_origin, is_known_still
+from web.edge import Edge, edge_of
 from web.problems import Forbidden
 
-# So often it is looked whether somebody is still signed in, while nothing happens.
+# So often it is looked whether somebody is still let in, while nothing happens, and while much does.
 LOOK_EVERY_SECONDS = 5.0
+LOOK_AGAIN_SECONDS = 1.0
 
 
 def check_listener(request: Request) -> None:
@@ -26,21 +27,19 @@ def check_listener(request: Request) -> None:
         check_origin(request)
 
 
-async def while_signed_in(
-    edge: Edge, session: Session | None, stream: AsyncGenerator[bytes, None]
-) -> AsyncIterator[bytes]:
-    """What `stream` says until its end or that of `session`; without a session, all of it."""
-    if session is None:
-        async with contextlib.aclosing(stream):
-            async for piece in stream:
-                yield piece
-        return
+async def while_let_in(request: Request, stream: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """What `stream` says until its end, or until whoever asked for it isn't let in any more."""
+    looked_at = time.monotonic()
+    has_session = getattr(request.state, "session", None) is not None
     coming: asyncio.Future[bytes] = asyncio.ensure_future(anext(stream))
     try:
         while True:
             done, _ = await asyncio.wait({coming}, timeout=LOOK_EVERY_SECONDS)
-            if not await _is_in(edge, session):
-                return
+            # A session is remembered for a moment by whoever reads it; a token's signature costs more.
+            if not done or has_session or time.monotonic() - looked_at >= LOOK_AGAIN_SECONDS:
+                if not await _is_in(request):
+                    return
+                looked_at = time.monotonic()
             if done:
                 try:
                     piece = coming.result()
@@ -55,8 +54,12 @@ async def while_signed_in(
         await stream.aclose()
 
 
-async def _is_in(edge: Edge, session: Session) -> bool:
+async def _is_in(request: Request) -> bool:
+    session = getattr(request.state, "session", None)
     try:
+        if session is None:
+            return await is_known_still(request)
+        edge: Edge = edge_of(request)
         return await edge.sessions.find_hash(session.token_hash, fresh=False, use=False) is not None
     except Exception as error:
         # While the database is away there is nothing to tell either; it is looked again.

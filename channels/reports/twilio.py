@@ -15,8 +15,7 @@ from urllib.parse import parse_qsl
 from channels.reports.fields import LONGEST_TEXT, delivery_of, storable
 from channels.signatures.refusal import SignatureError
 from channels.signatures.twilio import read_form
-from channels.twilio_account import PROVIDER
-from channels.twilio_codes import classify_code
+from channels.twilio_codes import PROVIDER, classify_code
 from schemas.delivery_report import DeliveryReport, Fault, HookContents, InboundMessage, ReportKind
 from schemas.errors import EventError
 

@@ -24,6 +24,9 @@ from sqlalchemy.types import TypeEngine
 
 from store.tables.columns import EMPTY_OBJECT, customer, instant, metadata
 
+# By which numbers are looked for, in whatever way they are written.
+LAST_DIGITS = "right(regexp_replace(phone, '[^0-9]', '', 'g'), 4)"
+
 customers = Table(
     "customers",
     metadata,
@@ -41,8 +44,8 @@ customers = Table(
     Column("created_at", instant(), nullable=False),
     CheckConstraint("external_id <> ''", name="external_id_not_empty"),
     # Whoever writes to us is known by their address.
-    Index("customers_phone_idx", "phone"),
-    Index("customers_email_idx", text("lower(email)")),
+    Index("customers_phone_idx", text(LAST_DIGITS)),
+    Index("customers_email_idx", text("lower(btrim(email))")),
     Index("customers_csm_idx", "csm"),
     Index("customers_name_idx", text("lower(coalesce(business_name, first_name, external_id))"), "id"),
 )
@@ -90,9 +93,20 @@ signals = Table(
     CheckConstraint("churn_probability BETWEEN 0 AND 1", name="churn_probability_range"),
     Index("signals_risk_level_idx", "risk_level", "health_score", "customer_id"),
     Index("signals_health_score_idx", "health_score", "customer_id"),
+    # Who can still be kept, the least healthy first: those who left have the lowest scores, and would be in between.
+    Index(
+        "signals_current_idx",
+        "health_score",
+        "customer_id",
+        postgresql_where=text("subscription_status IS DISTINCT FROM 'cancelled'"),
+    ),
     Index("signals_monthly_price_idx", "monthly_price", "customer_id"),
     Index("signals_ltv_at_risk_idx", "ltv_at_risk"),
-    Index("signals_churn_probability_idx", "churn_probability", postgresql_include=["ltv_at_risk"]),
+    Index(
+        "signals_churn_probability_idx",
+        "churn_probability",
+        postgresql_include=["ltv_at_risk", "churn_risk_level", "segment"],
+    ),
     Index("signals_predicted_churn_date_idx", "predicted_churn_date", "customer_id"),
 )
 
@@ -154,7 +168,6 @@ consent_events = Table(
     Index("consent_events_customer_id_idx", "customer_id", "at"),
 )
 
-# By the address's hash, so that it outlives the customer; one row per reason, as some are lifted and others stay.
 # Suppressions that somebody took back.
 suppression_lifts = Table(
     "suppression_lifts",
@@ -170,6 +183,7 @@ suppression_lifts = Table(
     Index("suppression_lifts_address_hash_idx", "address_hash"),
 )
 
+# By the address's hash, so that it outlives the customer; one row per reason, as some are lifted and others stay.
 suppressions = Table(
     "suppressions",
     metadata,
@@ -178,4 +192,6 @@ suppressions = Table(
     Column("reason", Text, primary_key=True),
     Column("source", Text, nullable=False, server_default=""),
     Column("at", instant(), nullable=False),
+    # Of a customer's addresses, whatever channel they are of, before every message.
+    Index("suppressions_address_hash_idx", "address_hash"),
 )

@@ -44,6 +44,8 @@ runs = Table(
     Column("start_attempts", Integer, nullable=False, server_default=text("0")),
     Column("step", Text),
     Column("paused", Boolean, nullable=False, server_default=text("false")),
+    # When `paused` was last made another, for those who watch.
+    Column("pause_noted_at", instant()),
     # What ends the run before its steps do, once the evaluator has seen it: a message claimed after this can't leave.
     Column("interruption", JSONB),
     Column("outcome", Text),
@@ -69,11 +71,14 @@ runs = Table(
     ),
     Index("runs_open_version_idx", "playbook", "version", postgresql_where=text("ended_at IS NULL")),
     Index("runs_next_start_at_idx", "next_start_at", postgresql_where=text("state = 'starting'")),
+    # In their order, for whoever looks whether each has its workflow.
+    Index("runs_running_idx", "id", postgresql_where=text("state = 'running'")),
     Index("runs_goal_by_idx", "goal_by", postgresql_where=text("state = 'observed'")),
     Index("runs_customer_id_idx", "customer_id", "entered_at"),
     Index("runs_playbook_idx", "playbook", "entered_at"),
     Index("runs_entered_at_idx", "entered_at"),
     Index("runs_ended_at_idx", "ended_at"),
+    Index("runs_pause_noted_at_idx", "pause_noted_at", postgresql_where=text("pause_noted_at IS NOT NULL")),
 )  # fmt: skip
 
 # What each step came to, in order: the trace that outlives Temporal's retention, and where a lost run goes on.

@@ -31,7 +31,7 @@ async def test_from_the_overview_to_why_to_a_start_to_a_stop_to_a_call_to_a_no(
     await assert_accessible(page)
     await page.get_by_role("link", name="Why not?").click()
     outlook = page.get_by_role("row", name="Helping")
-    await expect(outlook).to_contain_text("condition")
+    await expect(outlook).to_contain_text("trigger doesn't hold")
     await outlook.get_by_text("line by line").click()
     await expect(outlook).to_contain_text("help_wanted")
     await assert_accessible(page)

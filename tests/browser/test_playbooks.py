@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from playwright.async_api import Dialog, Page, expect
 from tests.browser.conftest import Shot, assert_accessible
 from tests.integration.running_engine import House
 from tests.integration.web_edge import RunningWeb, run_web
+from web.backtests import Backtest
+from web.workbench import Period
 
 ROOT = Path(__file__).parents[2]
 NAME = "come-back"
@@ -28,6 +31,25 @@ TYPED = (
     "- id: third-mail\n"
     "  email: {subject: One more thing, text: Goodbye for now}\n"
 )
+
+
+async def test_a_backtest_that_the_server_forgot_as_it_started_anew_is_told_on_the_open_page(
+    web: RunningWeb, page: Page
+) -> None:
+    backtests = web.server._app.state.edge.backtests
+    period = Period("2026-01-02", "2026-02-03", 77)
+    begun = Backtest("0123456789ab", NAME, f"{NAME}.yaml", period, "grace", datetime.now(UTC))
+    backtests._all[begun.id] = begun
+    await page.goto(f"{web.address}/playbooks/{NAME}/backtest?{begun.query}")
+    await expect(page.get_by_role("heading", name="Under way")).to_be_visible()
+    # What a process knew is gone with it.
+    backtests._all.clear()
+    await expect(page.get_by_role("heading", name="That backtest isn't here any more")).to_be_visible()
+    await expect(page.get_by_role("alert")).to_contain_text("no result was stored")
+    await expect(page.locator("progress")).to_have_count(0)
+    await expect(page.get_by_label("Customers, at most")).to_have_value("77")
+    await expect(page.get_by_role("button", name="Play it")).to_be_visible()
+    await assert_accessible(page)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ async def test_a_playbook_is_planned_published_compared_and_played_over_the_past
         field = page.get_by_label(f"The text of {NAME}.yaml")
         if old:
             await field.fill(TEXT.replace(old, new))
-            await expect(page.locator("#picture")).to_contain_text("5d")
+            await expect(page.locator("#picture")).to_contain_text("5 days")
         await page.keyboard.press("Control+s")
         await page.get_by_label("Why, in a line").fill(note)
         await page.keyboard.press("Enter")

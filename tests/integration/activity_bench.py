@@ -109,11 +109,11 @@ class Bench:
 
     async def everything(self) -> dict[str, list[str]]:
         """Every row of every table."""
-        found = {}
-        for table in metadata.sorted_tables:
-            rows = await self.desk.rows(f"SELECT t::text AS row FROM {table.name} t")
-            found[table.name] = sorted(row["row"] for row in rows)
-        return found
+        found: dict[str, list[str]] = {table.name: [] for table in metadata.sorted_tables}
+        told = " UNION ALL ".join(f"SELECT '{name}' AS name, t::text AS row FROM {name} t" for name in found)
+        for row in await self.desk.rows(told):
+            found[row["name"]].append(row["row"])
+        return {name: sorted(rows) for name, rows in found.items()}
 
 
 def all_steps(order: StepType, again: StepType) -> tuple[Step, ...]:

@@ -5,34 +5,23 @@ Everything else in it is real: the supervisor, PostgreSQL, Temporal, migrations 
 
 from __future__ import annotations
 
-import asyncio
-import http.server
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
-from cli.dev import live, stay
-from cli.leaving import leave
-from loops.data_directory import DataDirectory
-from loops.development import Wanted
-from schemas.errors import HoldfastError
-
-
-class Healthy(http.server.BaseHTTPRequestHandler):
-    """Answers 200 to everything."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        return
+# What only one of these processes needs is imported there: they are started again and again.
 
 
 def run(data: str, port: str, web: str = "web") -> int:
     """The supervisor with our stand-ins; `web` may be `stubborn` or `broken`."""
+    import asyncio
+
+    from cli.dev import live, stay
+    from loops.data_directory import DataDirectory
+    from loops.development import Wanted
+    from schemas.errors import HoldfastError
+
     me = (sys.executable, str(Path(__file__).resolve()))
     directory = DataDirectory(Path(data))
     try:
@@ -47,13 +36,25 @@ def run(data: str, port: str, web: str = "web") -> int:
 
 
 def serve(port: str) -> None:
-    """The web stand-in."""
-    http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Healthy).serve_forever()
+    """The web stand-in: it answers 200 to everything."""
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    class Healthy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            return
+
+    ThreadingHTTPServer(("127.0.0.1", int(port)), Healthy).serve_forever()
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["run", *rest]:
+            from cli.leaving import leave
+
             leave(run(*rest))
         case ["worker", *_]:
             Path(os.environ["HOLDFAST_READY_FILE"]).touch()
@@ -62,6 +63,8 @@ if __name__ == "__main__":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             serve(port)
         case ["broken", "--port", port]:
+            import threading
+
             # Gets ready, then dies each time, as a process does that trips over its data.
             threading.Timer(0.5, os._exit, (3,)).start()
             print("tripped over a stone", flush=True)

@@ -177,7 +177,7 @@ class Installation:
         part = Part(
             Child(
                 name=name,
-                argv=(sys.executable, str(CHECKOUT / "worker.py")),
+                argv=(sys.executable, "-m", "cli.main", "worker"),
                 log=self.directory / f"{name}.log",
                 ready=ready.exists,
                 environ={**self._environ(), "HOLDFAST_READY_FILE": str(ready)},
@@ -194,6 +194,7 @@ class Installation:
         return {
             name: value for name, value in plain_environ(os.environ).items() if not name.startswith(ours)
         } | {
+            "PYTHONPATH": str(CHECKOUT),
             "HOLDFAST_DATABASE_URL": self.postgres_server.url(),
             "HOLDFAST_PLAYBOOKS": str(self.playbooks),
             "HOLDFAST_SETTLE_SECONDS": "2",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,11 @@ from loops.alerting import JUDGE_EVERY, Alerting, AlertWebhook
 from schemas.errors import SettingError
 from schemas.settings import Settings
 from store import tables
+from store.alert_telling import hold_alert
 from store.alerts import raise_alert, resolve_alerts
 from store.database import Database, PlayedClock
+from store.reading_changes import CHANNEL
+from store.standing_alerts import lift_parking, parking_kind, raise_standing
 from tests.standins.http import respond
 from tests.standins.receiver import CUT, ReceiverStandIn, verify
 
@@ -102,6 +106,38 @@ async def test_a_queue_that_waits_is_told_when_it_opens_gets_critical_and_is_ove
     assert alert["resolved_at"] is not None
     ids = [request.headers["webhook-id"] for request in watch.receiver.requests]
     assert ids == [f"alert-{alert['id']}-{what}" for what in ("opened", "critical", "resolved")]
+
+
+async def test_pages_hear_at_once_of_what_is_found_and_of_what_is_let_go_on(watch: Watch) -> None:
+    bell = asyncio.Event()
+    listening = asyncio.create_task(watch.database.listen([CHANNEL], bell))
+
+    async def is_rung() -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                await bell.wait()
+        rung = bell.is_set()
+        bell.clear()
+        return rung
+
+    try:
+        assert await is_rung()  # it listens
+        async with watch.database.transaction() as connection:
+            assert await hold_alert(connection, "queue:evaluate", "warning", "slow", {}, watch.clock.now)
+        assert await is_rung()
+        async with watch.database.transaction() as connection:
+            assert await hold_alert(connection, "queue:evaluate", "critical", "slower", {}, watch.clock.now)
+        assert await is_rung()
+        async with watch.database.transaction() as connection:
+            await raise_standing(connection, parking_kind("email"), "parked", {}, watch.clock.now)
+        assert await is_rung()
+        async with watch.database.transaction() as connection:
+            assert await lift_parking(connection, "email", "ops", watch.clock.now)
+        assert await is_rung()
+    finally:
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
 
 
 async def test_a_channel_whose_only_provider_is_parked_is_critical_at_once(watch: Watch) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
-import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from cli.main import run
 from loops import player
 from loops.backtest.playing import backtest
 from loops.backtest.result import BacktestResult
@@ -28,6 +27,8 @@ from tests.standins.smtp import SmtpStandIn
 from tests.standins.twilio import TwilioStandIn
 
 DAYS = 14
+# Each of them takes seconds to be lived through.
+LIVED_DAYS = 10
 SHIPPED = Path("playbooks")
 
 
@@ -52,7 +53,7 @@ async def play_live(database_url: str, directory: Path, monkeypatch: pytest.Monk
             "TWILIO_FROM": "+15005550006",
             "TWILIO_BASE_URL": twilio.url,
         }
-        await player.play(environ, lambda line: None, days=DAYS, customers=40)
+        await player.play(environ, lambda line: None, days=LIVED_DAYS, customers=30)
     return begun[0]
 
 
@@ -61,7 +62,7 @@ async def play_back(
 ) -> BacktestResult:
     """The backtest of the days from `start` on, a day after they are over."""
     stage = set_stage(file, load_catalogue())
-    database = Database(database_url, connections=2, clock=PlayedClock(start + timedelta(days=DAYS + 1)))
+    database = Database(database_url, connections=2, clock=PlayedClock(start + timedelta(days=days + 1)))
     try:
         return await backtest(
             database, stage.playbook, start, start + timedelta(days=days), policy=stage.policy,
@@ -170,7 +171,7 @@ async def test_a_backtest_of_a_period_agrees_with_the_live_run_of_it(
     # A narrow limit, so that the order in which customers come matters.
     file = directory_of("rescue-declining-supplier", tmp_path, ("at_most: 40 per day", "at_most: 2 per day"))
     start = await play_live(database_url, tmp_path, monkeypatch)
-    found = await play_back(database_url, file, start)
+    found = await play_back(database_url, file, start, LIVED_DAYS)
     assert len(found.entrants) >= 5
     assert len(found.work) >= 3
     assert {one.channel for one in found.sent} >= {"email", "in_app"}
@@ -189,7 +190,7 @@ async def test_they_agree_on_history_counts_marks_and_entering_again(
     file = tmp_path / "crossing.yaml"
     file.write_text(CROSSING)
     start = await play_live(database_url, tmp_path, monkeypatch)
-    found = await play_back(database_url, file, start)
+    found = await play_back(database_url, file, start, LIVED_DAYS)
     assert {one.arm for one in found.entrants} == {"treated", "held_out"}
     assert len({one.customer for one in found.entrants}) < len(found.entrants)
     assert len({one.outcome for one in found.entrants}) >= 2
@@ -352,23 +353,21 @@ async def test_work_that_nobody_does_is_load_and_a_sample_says_so(past: Past) ->
     assert found.detection.lead_days == {"quartile_1": 10, "median": 10, "quartile_3": 10}
 
 
-async def test_the_command_prints_numbers_words_and_a_picture(past: Past, tmp_path: Path) -> None:
+async def test_the_command_prints_numbers_words_and_a_picture(
+    past: Past, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     await past.join("ada", "bea")
     await past.tell("ada", "help_wanted", NOON)
     await past.tell("bea", "subscription_cancelled", NOON + timedelta(days=3))
     picture = tmp_path / "asking.svg"
-    environ = {**os.environ, "HOLDFAST_DATABASE_URL": past.url}
-    arguments = [str(past.file), "--from", "2026-03-02", "--to", "2026-03-10"]
+    monkeypatch.setenv("HOLDFAST_DATABASE_URL", past.url)
+    arguments = ["backtest", str(past.file), "--from", "2026-03-02", "--to", "2026-03-10"]
 
-    async def run(*more: str) -> tuple[int | None, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cli.main", "backtest", *arguments, *more, env=environ,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, err = await process.communicate()
-        return process.returncode, out.decode(), err.decode()
+    async def order(*more: str) -> tuple[int, str, str]:
+        status = await asyncio.to_thread(run, [*arguments, *more])
+        return status, *capsys.readouterr()
 
-    status, out, err = await run("--format", "json", "--picture", str(picture))
+    status, out, err = await order("--format", "json", "--picture", str(picture))
     assert status == 0, err
     told = json.loads(out)
     assert told["entrants"]["by_day"] == {"2026-03-02": 1}
@@ -381,9 +380,9 @@ async def test_the_command_prints_numbers_words_and_a_picture(past: Past, tmp_pa
     drawn = picture.read_text()
     assert "asking: 1 entrants, 1 messages, 1 calls and tasks" in drawn
     assert "base rate" in drawn
-    status, out, _ = await run()
+    status, out, _ = await order()
     assert status == 0
     assert "1 by 1 customers: 1 treated, 0 held out" in out
     assert "What this can't tell:" in out
-    assert (await run("--picture", str(tmp_path / "picture.txt")))[0] == 1
+    assert (await order("--picture", str(tmp_path / "picture.txt")))[0] == 1
     assert await past.database_is_untouched()

@@ -20,6 +20,7 @@ from store.tasks import complete_task
 from tests.integration.plans import playbook
 from tests.integration.running_engine import SECRET, House
 from tests.integration.step_desk import act
+from tests.integration.test_page_changes import listening
 from tests.integration.web_edge import RunningWeb, run_web
 
 KEY = LinkKey(SECRET)
@@ -110,6 +111,26 @@ async def test_booking_again_moves_the_call_and_once_more_changes_nothing(web: R
         "SELECT name, properties ->> 'with' AS who FROM events WHERE name = 'call_booked'"
     )
     assert events == [{"name": "call_booked", "who": "anna@example.com"}] * 2
+
+
+async def test_open_lists_hear_of_a_call_that_the_customer_books_and_moves_and_the_audit_has_both(
+    web: RunningWeb,
+) -> None:
+    [link] = await know(web, "ada")
+    times = await offered(web, link)
+    async with listening(web) as page:
+        for at in (times[0], times[4]):
+            await choose(web, link, at)
+            told = await page.until("task")
+            assert (told["state"], told["userId"]) == ("open", "ada")
+    rows = await web.rows("SELECT action, actor_kind, actor_name, before, after FROM audit_log ORDER BY id")
+    booked, moved = rows
+    assert {(row["action"], row["actor_kind"]) for row in rows} == {("task.booked", "token")}
+    assert moved["actor_name"] == "the customer, by a booking link"
+    assert booked["before"] is None
+    assert [
+        datetime.fromisoformat(one["starts_at"]) for one in (booked["after"], moved["before"], moved["after"])
+    ] == [datetime.fromisoformat(times[place]) for place in (0, 0, 4)]
 
 
 async def test_the_page_speaks_in_the_customers_time_and_names_no_address(web: RunningWeb) -> None:

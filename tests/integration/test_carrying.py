@@ -151,7 +151,10 @@ async def test_after_six_hours_it_has_failed(desk: StepDesk) -> None:
         (UnknownOutcomeError("cut off", provider="shop"), "unknown", "unknown", "cut off"),
         (ContentError("no such shoe", provider="shop"), "failed", "failed", "no such shoe"),
         (KeyError("size"), "failed", "failed", "KeyError: 'size'"),
+        (ContentError("no\x00 sho\udcee", provider="shop"), "failed", "failed", "no\ufffd sho\ufffd"),
+        (ValueError("no\x00 sho\udcee"), "failed", "failed", "ValueError: no\ufffd sho\ufffd"),
         (Done("failed", {}, "sold out"), "failed", "failed", "sold out"),
+        (Done("failed", {}, "sold\x00 \udcee"), "failed", "failed", "sold\ufffd \ufffd"),
         (Done("gone"), "failed", "accepted", "`order` said `gone`, which isn't among its outcomes"),
         (Done("done", {"x": "y" * 200_000}), "failed", "accepted", "its output has 200008 bytes"),
     ],
@@ -167,6 +170,15 @@ async def test_what_cannot_be_repeated_or_helped_ends_the_step(
     assert len(receiver.got) == 1
     assert await desk.record(run) == [("order", outcome, told)]
     assert [(channel, kept) for channel, kept, *_ in await ledger(desk)] == [("order", state)]
+
+
+async def test_an_output_that_is_no_unicode_cannot_be_kept(desk: StepDesk) -> None:
+    receiver = Receiver(Done("done", {"size": "\udcee"}))
+    step_type = order(receiver)
+    run = await desk.enter(act(step_type, note="x"))
+    assert (await carrying(desk, step_type).carry_out(desk.call(run, "order"))).outcome == "failed"
+    [(_, _, told)] = await desk.record(run)
+    assert told.startswith("its output can't be kept: ")
 
 
 async def test_what_takes_too_long_is_unknown_unless_it_may_be_repeated(desk: StepDesk) -> None:

@@ -52,6 +52,42 @@ async def test_an_event_is_corrected_and_retracted_over_the_api(web: RunningWeb)
     assert await web.count("corrections") == 2
 
 
+async def test_the_audit_says_what_stood_before_and_holds_nothing_of_it(web: RunningWeb) -> None:
+    await track(web, "m1", "client_imported", "2026-03-02T09:00:00Z", count=50, note="by Ada Lovelace")
+    [source] = [row["source"] for row in await web.rows("SELECT source FROM events")]
+    said = {"source": source, "messageId": "m1", "reason": "counted twice"}
+    await correct(web, **said, properties={"count": 25, "note": "by Ada Lovelace"})
+    await correct(web, **said, at="2026-03-01T09:00:00Z")
+    await correct(web, **said, retract=True)
+    await correct(web, **said, properties={"count": 50, "note": "by Ada Lovelace"}, at="2026-03-02T09:00:00Z")
+    rows = await web.rows("SELECT before, after FROM audit_log WHERE action = 'event.corrected' ORDER BY id")
+    sent, first, moved, gone = [row["before"] for row in rows]
+    assert (sent["retracted"], sent["at"]) == (False, "2026-03-02T09:00:00+00:00")
+    assert sent["properties"]["number"] == 2
+    # Each one's before is what the one before it left.
+    for row, then in zip(rows, [first, moved, gone, sent], strict=True):
+        assert {name: row["after"][name] for name in then} == then
+    assert first["properties"]["sha256"] != sent["properties"]["sha256"]
+    assert moved == first | {"at": "2026-03-01T09:00:00+00:00"}
+    assert (gone["retracted"], gone["properties"]) == (True, None)
+    assert [row["after"]["changed"] for row in rows] == [["count"], [], ["count", "note"], ["count", "note"]]
+    assert "Lovelace" not in str(rows)
+
+
+async def test_of_an_identify_call_the_audit_says_what_its_traits_were(web: RunningWeb) -> None:
+    await web.client.post(
+        "/v1/identify",
+        json={"userId": "ada", "messageId": "i1", "traits": {"plan": "pro", "email": "ada@example.com"}},
+    )
+    [source] = [row["source"] for row in await web.rows("SELECT source FROM events")]
+    traits = {"plan": "free", "email": "ada@example.com"}
+    await correct(web, source=source, messageId="i1", reason="typo", properties=traits)
+    [row] = await web.rows("SELECT before, after FROM audit_log WHERE action = 'event.corrected'")
+    assert row["before"]["properties"]["number"] == row["after"]["properties"]["number"] == 2
+    assert row["after"]["changed"] == ["plan"]
+    assert "ada@example.com" not in str(row)
+
+
 @pytest.mark.parametrize(
     ("body", "status", "told"),
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,43 +15,42 @@ from loops.data_directory import DataDirectory
 from loops.embedded_temporal import SEARCH_ATTRIBUTES
 from loops.ports import choose_port
 from store.migrating import migrate
+from tests.integration.commanding import command
 
 PARTS = {
-    "python", "system", "secrets", "database", "migrations", "temporal", "attributes", "worker", "playbooks",
+    "python", "system", "secrets", "web", "database", "migrations", "temporal", "attributes", "worker", "playbooks",
     "providers",
 }  # fmt: skip
 Findings = dict[str, dict[str, object]]
 
 
-def examine(checkout: Path, directory: Path, environ: dict[str, str]) -> tuple[int, Findings]:
-    """The doctor's exit status and findings by part."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "doctor", "--format", "json"],
-        capture_output=True, text=True, timeout=60, check=False, cwd=directory,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(checkout), **environ},
-    )  # fmt: skip
-    assert "Traceback" not in done.stderr
-    findings = [json.loads(line) for line in done.stdout.splitlines()]
-    return done.returncode, {finding["part"]: finding for finding in findings}
+def examine(directory: Path, environ: dict[str, str]) -> tuple[int, Findings]:
+    """The doctor's exit status and findings by part, asked in this directory with no other variables than these."""
+    status, told, complaints = command("doctor", "--format", "json", environ=environ, directory=directory)
+    assert complaints == ""
+    findings = [json.loads(line) for line in told.splitlines()]
+    return status, {finding["part"]: finding for finding in findings}
 
 
-def test_with_everything_down_each_part_has_its_remedy(checkout: Path, tmp_path: Path) -> None:
+def test_with_everything_down_each_part_has_its_remedy(tmp_path: Path) -> None:
     dead = choose_port(0)
     environ = {
         "HOLDFAST_DATABASE_URL": f"postgresql://me:hunter2@127.0.0.1:{dead}/holdfast",
         "TEMPORAL_ADDRESS": f"127.0.0.1:{dead}",
+        "HOLDFAST_CORS_ORIGINS": "*",
     }
-    status, findings = examine(checkout, tmp_path, environ)
+    status, findings = examine(tmp_path, environ)
     assert status == 1
     assert findings["python"]["ok"]
-    for part in ("secrets", "database", "temporal", "playbooks", "providers"):
+    assert "HOLDFAST_CORS_ORIGINS" in str(findings["web"]["found"])
+    for part in ("secrets", "web", "database", "temporal", "playbooks", "providers"):
         assert not findings[part]["ok"], part
         assert findings[part]["remedy"], part
     assert "hunter2" not in json.dumps(findings)
 
 
-def test_a_bad_setting_is_named(checkout: Path, tmp_path: Path) -> None:
-    status, findings = examine(checkout, tmp_path, {"TEMPORAL_ADDRESS": "nowhere"})
+def test_a_bad_setting_is_named(tmp_path: Path) -> None:
+    status, findings = examine(tmp_path, {"TEMPORAL_ADDRESS": "nowhere"})
     assert status == 1
     assert "TEMPORAL_ADDRESS" in str(findings["settings"]["found"])
 
@@ -66,12 +64,14 @@ def test_good_parts_are_told_from_bad_ones(
         "HOLDFAST_SECRET_KEY": "s" * 32,
         "HOLDFAST_API_KEY": "a" * 16,
         "HOLDFAST_PLAYBOOKS": str(checkout / "playbooks"),
+        "HOLDFAST_CORS_ORIGINS": "https://app.example.com",
     }
-    status, findings = examine(checkout, tmp_path, environ)
+    status, findings = examine(tmp_path, environ)
     assert findings.keys() >= PARTS
+    assert "https://app.example.com" in str(findings["web"]["found"])
     assert status == 1
     assert findings["migrations"]["remedy"] == "Run `holdfast migrate`."
-    for part in ("secrets", "database", "temporal", "attributes"):
+    for part in ("secrets", "web", "database", "temporal", "attributes"):
         assert findings[part]["ok"], findings[part]
     assert "holdfast worker" in str(findings["worker"]["remedy"])
     assert not findings["batch worker"]["ok"]
@@ -79,32 +79,28 @@ def test_good_parts_are_told_from_bad_ones(
     assert "holdfast worker --batch" in str(findings["batch worker"]["remedy"])
 
     migrate(postgres_url)
-    _, findings = examine(checkout, tmp_path, environ)
+    _, findings = examine(tmp_path, environ)
     assert findings["migrations"]["ok"]
 
 
-def test_a_missing_search_attribute_is_named_with_its_command(
-    checkout: Path, tmp_path: Path, bare_temporal: str
-) -> None:
-    _, findings = examine(checkout, tmp_path, {"TEMPORAL_ADDRESS": bare_temporal})
+def test_a_missing_search_attribute_is_named_with_its_command(tmp_path: Path, bare_temporal: str) -> None:
+    _, findings = examine(tmp_path, {"TEMPORAL_ADDRESS": bare_temporal})
     assert not findings["attributes"]["ok"]
     for name in SEARCH_ATTRIBUTES:
         assert f"--name {name} --type Keyword" in str(findings["attributes"]["remedy"])
     assert "--retention" in str(findings["temporal"]["remedy"])
 
 
-def test_the_running_dev_of_the_directory_is_the_one_examined(
-    checkout: Path, tmp_path: Path, database_url: str
-) -> None:
+def test_the_running_dev_of_the_directory_is_the_one_examined(tmp_path: Path, database_url: str) -> None:
     data = DataDirectory(tmp_path / ".holdfast")
     data.acquire()
     data.write_addresses({"environment": {"HOLDFAST_DATABASE_URL": database_url}})
-    _, findings = examine(checkout, tmp_path, {})
+    _, findings = examine(tmp_path, {})
     assert findings["database"]["ok"]
     assert findings["migrations"]["ok"]
 
     data.release()
-    _, findings = examine(checkout, tmp_path, {})
+    _, findings = examine(tmp_path, {})
     assert not findings["database"]["ok"]
     assert not findings["system"]["ok"]
 
@@ -130,23 +126,23 @@ def answers(binary: str, port: int) -> bool:
     return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
-def test_webhooks_that_could_not_be_sent_are_told_before_they_are(checkout: Path, tmp_path: Path) -> None:
+def test_webhooks_that_could_not_be_sent_are_told_before_they_are(tmp_path: Path) -> None:
     playbooks = tmp_path / "playbooks"
     playbooks.mkdir()
     text = "playbook: tells\ntitle: Tells\nowner: cs\nstatus: draft\nsteps:\n"
     text += "  - webhook: https://api.example.com/x\n  - webhook: https://{{ customer.id }}.example.com/x\n"
     (playbooks / "tells.yaml").write_text(text, encoding="utf-8")
     secret = {"HOLDFAST_WEBHOOK_SECRET": "whsec_" + "YWJj" * 8}
-    _, findings = examine(checkout, tmp_path, {})
+    _, findings = examine(tmp_path, {})
     assert not findings["webhooks"]["ok"]
-    _, findings = examine(checkout, tmp_path, secret)
+    _, findings = examine(tmp_path, secret)
     assert findings["webhooks"]["found"] == "not among HOLDFAST_WEBHOOK_HOSTS: api.example.com"
-    _, findings = examine(checkout, tmp_path, {**secret, "HOLDFAST_WEBHOOK_HOSTS": "api.example.com"})
+    _, findings = examine(tmp_path, {**secret, "HOLDFAST_WEBHOOK_HOSTS": "api.example.com"})
     assert findings["webhooks"]["ok"]
-    _, findings = examine(checkout, tmp_path, {"HOLDFAST_WEBHOOK_SECRET": "short"})
+    _, findings = examine(tmp_path, {"HOLDFAST_WEBHOOK_SECRET": "short"})
     assert "HOLDFAST_WEBHOOK_SECRET" in str(findings["webhooks"]["found"])
     (playbooks / "tells.yaml").unlink()
-    _, findings = examine(checkout, tmp_path, {})
+    _, findings = examine(tmp_path, {})
     assert "webhooks" not in findings
 
 
@@ -160,8 +156,8 @@ def test_webhooks_that_could_not_be_sent_are_told_before_they_are(checkout: Path
     ],
 )
 def test_links_that_customers_could_not_follow_are_told(
-    checkout: Path, tmp_path: Path, url: str | None, ok: bool, found: str
+    tmp_path: Path, url: str | None, ok: bool, found: str
 ) -> None:
-    _, findings = examine(checkout, tmp_path, {"HOLDFAST_PUBLIC_URL": url} if url else {})
+    _, findings = examine(tmp_path, {"HOLDFAST_PUBLIC_URL": url} if url else {})
     assert findings["links"]["ok"] is ok
     assert found in str(findings["links"]["found"])

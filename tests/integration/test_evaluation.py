@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
 from activities.facts import load_known
 from rules.needs import Needs
@@ -16,8 +17,10 @@ from schemas.incoming import IncomingEvent
 from schemas.plan import Enter
 from scoring.moving import make_mover
 from store import evaluations
+from store.customers import lock_customers
+from store.entry_requests import EntryRequest, put_request
 from store.intake import take_in
-from tests.integration.evaluation_desk import DAY, START, Desk, open_desk, playbook
+from tests.integration.evaluation_desk import DAY, START, Desk, open_desk, playbook, read, when
 
 
 @pytest.fixture
@@ -106,3 +109,58 @@ async def test_text_of_callers_that_holds_separators_is_read_back(desk: Desk) ->
         await take_in(desk.database, [event], move=make_mover(load_catalogue()))
     await desk.evaluate()
     assert await desk.rows("SELECT unique_features_used FROM signals") == [(3,)]
+
+
+async def test_two_who_ask_for_the_same_entry_at_once_are_both_answered_and_one_run_comes_of_it(
+    desk: Desk,
+) -> None:
+    await desk.publish(read("playbook: helping\nenter:\n  when: {plan: gold}\n  again: always\n"))
+    await desk.send("ada", "identify", plan="pro")
+    [(ada,)] = await desk.rows("SELECT id::text FROM customers")
+    async with desk.database.transaction() as connection:
+        await lock_customers(connection, [ada])
+        for reason in ("she rang", "she rang again"):
+            asked = EntryRequest(str(uuid.uuid4()), ada, "helping", reason)
+            assert await put_request(connection, asked, desk.clock.now)
+    await desk.evaluate()
+    assert await desk.rows("SELECT reason, decision FROM entry_requests ORDER BY reason") == [
+        ("she rang", "entered"), ("she rang again", "already_running"),
+    ]  # fmt: skip
+    # Nothing of it is left to be decided once the run is over.
+    async with desk.database.transaction() as connection:
+        await connection.execute(
+            text("UPDATE runs SET state = 'ended', ended_at = entered_at, outcome = 'stopped'")
+        )
+    desk.clock.now += timedelta(days=1)
+    await desk.evaluate(everybody=True)
+    assert len(await desk.entries()) == 1
+
+
+async def test_a_customer_who_cant_be_looked_at_keeps_nobody_waiting_and_stays_in_the_queue(
+    desk: Desk,
+) -> None:
+    await desk.publish(when("plan: gold"))
+    for name in ("ada", "bob", "cleo"):
+        await desk.send(name, "identify", plan="pro")
+    # What no event can say, and somebody wrote into the table all the same.
+    await _write(
+        desk,
+        "UPDATE signals SET forms_created = 'NaN' FROM customers c WHERE c.id = customer_id AND external_id = 'bob'",
+    )
+    await _write(desk, "UPDATE signals SET plan = 'gold'")
+    async with desk.database.transaction() as connection:
+        await evaluations.request_everything(connection, desk.clock.now)
+    desk.clock.now += timedelta(minutes=1)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="NaN"):
+            await desk.evaluator.run_once()
+    assert [name for name, _, _ in await desk.entries()] == ["ada", "cleo"]
+    # As soon as it is mended they are looked at, too.
+    await _write(desk, "UPDATE signals SET forms_created = 1")
+    await desk.evaluate()
+    assert [name for name, _, _ in await desk.entries()] == ["ada", "bob", "cleo"]
+
+
+async def _write(desk: Desk, sql: str) -> None:
+    async with desk.database.transaction() as connection:
+        await connection.execute(text(sql))

@@ -21,6 +21,7 @@ from channels.pool import Provider, ProviderPool
 from channels.resend import ResendChannel
 from channels.settings import parse_smtp_url
 from channels.smtp import SmtpChannel
+from channels.smtp_replies import Stage, refused
 from schemas.plan import Act
 from store.providers import FAILURES_TO_REST, unpark_providers
 from tests.integration.message_desk import MessageDesk, open_message_desk
@@ -131,6 +132,26 @@ async def test_what_may_have_been_taken_or_nobody_could_deliver_goes_nowhere_els
     await desk.messages.carry_through(run, "email")
     assert await desk.messages.ledger("state, provider") == [(state, "smtp")]
     assert desk.resend.requests == []
+
+
+async def test_a_refusal_in_an_encoding_of_the_mail_servers_own_is_on_record(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: OutgoingMessage) -> Receipt:
+        # As aiosmtplib reads a reply in Latin-1, and as JSON may spell a NUL.
+        raise refused(
+            Stage.RCPT,
+            550,
+            b"5.1.1 bo\xeete\x00 inconnue".decode("utf-8", "surrogateescape"),
+            provider="smtp",
+        )
+
+    monkeypatch.setattr(desk.smtp, "send", refuse)
+    run = await enter(desk)
+    await desk.messages.carry_through(run, "email")
+    [(state, told)] = await desk.messages.ledger("state, error")
+    assert state == "failed"
+    assert "bo\ufffdte\ufffd inconnue" in told
 
 
 async def test_a_provider_that_refuses_us_is_parked_with_one_alert_and_left_alone(desk: Desk) -> None:

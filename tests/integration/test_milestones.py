@@ -18,12 +18,15 @@ from activities.versions import Versions
 from loops.candidates import Candidates
 from loops.publishing import publish_files, read_directory
 from schemas.catalogue import load_catalogue
+from schemas.incoming import IncomingEvent
 from schemas.language import Language
 from schemas.milestones import Milestones
 from schemas.milestones_file import read_milestones
 from schemas.population_run import FinishCall, PlanCall, ShardCall
 from schemas.yaml_source import load_yaml
+from scoring.moving import make_mover
 from store.database import Database
+from store.intake import take_in
 from store.milestones import load_milestones, publish_milestones
 from tests.integration.evaluation_desk import START, Desk, open_desk, when
 from tests.integration.web_edge import RunningWeb, run_web
@@ -80,6 +83,15 @@ async def test_a_milestone_is_reached_by_the_event_that_makes_it_true_once_and_m
         3,
         True,
     )
+
+
+async def test_any_number_of_customers_with_long_names_reach_a_milestone_at_once(desk: Desk) -> None:
+    names = [f"{number:03d}-{'x' * 190}" for number in range(60)]
+    now = desk.clock.now
+    events = [IncomingEvent("test", name, name, "form_created", now, now, now.date(), {}) for name in names]
+    await take_in(desk.database, events, move=make_mover(load_catalogue()))
+    await desk.evaluate()
+    assert [row[0] for row in await desk.rows(REACHED)] == ["first_form"] * 60
 
 
 async def test_what_the_product_says_is_reached_then_and_counted_once_whoever_was_first(desk: Desk) -> None:

@@ -105,6 +105,7 @@ CALLS: Mapping[str, tuple[str, str, Any]] = {
     "putPlaybooksByName": ("PUT", "/api/playbooks/care", {"source": MORE, "note": "warmer", "basedOn": "BASED_ON"}),
     "postPlaybooksByNamePlan": ("POST", "/api/playbooks/care/plan", {"source": CARE}),
     "postPlaybooksByNameSimulate": ("POST", "/api/playbooks/care/simulate", {"source": CARE, "facts": FACTS}),
+    "getPlaybooksByName": ("GET", "/api/playbooks/care", None),
     "getPlaybooksByNameSource": ("GET", "/api/playbooks/care/source", None),
     "getPlaybooks": ("GET", "/api/playbooks", None),
     "getPlaybooksProblems": ("GET", "/api/playbooks/problems", None),
@@ -145,8 +146,10 @@ async def web(
     async def answer(_: Executions, run: RunRow, verb: str, command: Command) -> str:
         return f"{verb}d"
 
-    async def put_back(playbook: str, version: str, author: str) -> Mapping[str, Any]:
-        done = await roll_back(running.other, tmp_path, load_catalogue(), playbook, version, author=author)
+    async def put_back(playbook: str, version: str, author: str, based_on: str | None) -> Mapping[str, Any]:
+        done = await roll_back(
+            running.other, tmp_path, load_catalogue(), playbook, version, author=author, based_on=based_on
+        )
         return {**vars(done), "written": done.written.name if done.written else None}
 
     monkeypatch.setattr(Executions, "command", answer)

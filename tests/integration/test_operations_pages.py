@@ -101,7 +101,7 @@ async def test_a_run_says_who_stopped_it_and_how_its_variant_was_drawn(
     text = await page(browser, f"/runs/{ids['open']}")
     assert "paused by Grace" in text
     assert "by hash: this customer falls at" in text
-    assert "event login, at most 1d" in text
+    assert "“login” happens, at most 1 day" in text
     assert 'name="outcome"' in text
     assert f'formaction="/runs/{ids["open"]}/snooze"' in text
     assert f'action="/runs/{ids["open"]}/tasks/{ids["task"]}"' in text
@@ -366,6 +366,10 @@ async def test_system_health_is_one_reading_of_all_parts(web: RunningWeb, browse
         "latency": "unknown", "scoring": "warning",
     }  # fmt: skip
     assert health["status"] == "critical"
+    assert health["why"] == (
+        "Temporal and queues: critical; what that means stands there. "
+        "Not judged yet: workers, integrations and latency."
+    )
     queues = {queue["name"]: queue for queue in health["queues"]}
     assert (queues["evaluate"]["waiting"], queues["evaluate"]["status"]) == (1, "warning")
     assert queues["sends_unknown"]["status"] == "critical"

@@ -98,6 +98,60 @@ async def test_the_page_filters_sorts_and_counts(web: RunningWeb, browser: httpx
     assert ">Churn" not in columns.split("<thead>")[1]
 
 
+async def test_who_has_cancelled_stands_in_nobodys_way_until_asked_for(
+    web: RunningWeb, browser: httpx.AsyncClient
+) -> None:
+    await add(web, ("gone", "critical", 5, 0.9), ("late", "critical", 30, 0.7), ("well", "healthy", 90, 0.1))
+    for user_id, status in (("gone", "cancelled"), ("late", "past_due")):
+        await web.change(
+            "UPDATE signals SET subscription_status = :status WHERE customer_id = "
+            "(SELECT id FROM customers WHERE external_id = :id)",
+            status=status, id=user_id,
+        )  # fmt: skip
+    text = (await browser.get("/customers?sort=name")).text
+    assert "Business gone" not in text
+    # Of whom no status is known may be there still.
+    assert text.index("Business late") < text.index("Business well")
+    assert "<strong>2</strong> customers" in text
+    assert re.search(
+        r'href="/customers\?sort=name&risk=critical">Critical <span>1</span>', text.replace("&amp;", "&")
+    )
+    # What is hidden is told, and one click away; the address keeps it, and so does a view.
+    assert 'href="/customers?sort=name&amp;status=all">1 cancelled hidden <span>show</span>' in text
+    all_of_them = (await browser.get("/customers?sort=name&status=all")).text
+    assert "Business gone" in all_of_them
+    assert 'href="/customers?sort=name">1 cancelled among them <span>hide</span>' in all_of_them
+    assert 'name="query" value="status=all&amp;sort=name"' in all_of_them
+    saved = await browser.post("/views", data={"name": "Everybody", "query": "sort=name&status=all"})
+    assert "status=all" in saved.headers["location"]
+    # Whoever looks for somebody who left isn't told that there is nobody.
+    missed = (await browser.get("/customers?search=gone")).text
+    assert "No customer is like that who hasn't cancelled; 1 has." in missed.replace("&#39;", "'")
+    assert "/customers?search=gone&amp;status=all" in missed
+    assert "Business gone" in (await browser.get("/customers?status=cancelled")).text
+    assert "Business gone" not in (await browser.get("/")).text
+    exported = csv.DictReader(io.StringIO((await browser.get("/customers.csv")).text))
+    assert {row["userId"] for row in exported} == {"late", "well"}
+
+
+async def test_the_api_lists_everybody_unless_asked_for_a_status(web: RunningWeb) -> None:
+    await add(web, ("gone", "critical", 5, 0.9), ("well", "healthy", 90, 0.1))
+    await web.change(
+        "UPDATE signals SET subscription_status = 'cancelled' WHERE customer_id = "
+        "(SELECT id FROM customers WHERE external_id = 'gone')"
+    )
+    for query, expected in (
+        ("", ["gone", "well"]),
+        ("?status=all", ["gone", "well"]),
+        ("?status=current", ["well"]),
+        ("?status=cancelled", ["gone"]),
+        ("?status=none", ["well"]),
+        ("?status=active", []),
+    ):
+        found = (await web.client.get(f"/api/customers{query}")).json()
+        assert ([one["userId"] for one in found["customers"]], found["total"]) == (expected, len(expected))
+
+
 async def test_a_page_goes_on_where_the_one_before_ended(web: RunningWeb, browser: httpx.AsyncClient) -> None:
     await add(web, *((f"n{number:03}", "critical", number % 7, 0.5) for number in range(60)))
     first = (await browser.get("/customers?sort=name")).text

@@ -149,3 +149,15 @@ async def test_of_all_keys_only_an_admins_may_manage(web: RunningWeb) -> None:
             answer = await web.client.request(method, path, headers=headers)
             assert answer.status_code == 403, (role, method, path)
     assert (await web.client.get("/people", headers={"Authorization": f"Bearer {KEY}"})).status_code == 200
+
+
+async def test_each_button_says_whom_it_is_about_to_whoever_only_hears_it(web: RunningWeb) -> None:
+    async with signed_in(web) as admin:
+        await admin.send("/people", email="grace@example.com", name="Grace", role="csm")
+        for name in ("mobile-app", "dashboards"):
+            await admin.send("/people/keys", name=name, role="service")
+        page = (await admin.get("/people")).text
+    rows = "".join(re.findall(r"<tbody>.*?</tbody>", page, re.DOTALL))
+    names = re.findall(r'<button[^>]*aria-label="([^"]+)"', rows)
+    assert len(names) == len(set(names)) == rows.count("<button")
+    assert {"Close account of Grace", "Remove the key mobile-app"} <= set(names)

@@ -74,8 +74,10 @@ def directory(tmp_path: Path) -> Path:
 async def web(database_url: str, directory: Path) -> AsyncIterator[RunningWeb]:
     database = Database(database_url, connections=2)
 
-    async def back(playbook: str, version: str, author: str) -> dict[str, Any]:
-        done = await roll_back(database, directory, load_catalogue(), playbook, version, author=author)
+    async def back(playbook: str, version: str, author: str, based_on: str | None) -> dict[str, Any]:
+        done = await roll_back(
+            database, directory, load_catalogue(), playbook, version, author=author, based_on=based_on
+        )
         return {**vars(done), "written": str(done.written) if done.written else None}
 
     await publish_files(database, read_directory(directory, load_catalogue()))
@@ -169,7 +171,7 @@ async def test_its_results_have_intervals_the_shadow_and_the_reasons(
     assert "customers would have entered" in text
     assert "would have been done" in text
     assert "1,234" in text
-    assert "enter.when.churn_probability" in text
+    assert 'title="enter.when.churn_probability">churn probability<' in text
 
 
 async def test_versions_are_compared_and_an_earlier_one_made_live_again(
@@ -331,6 +333,29 @@ async def test_a_backtest_goes_on_beside_everything_else_and_shows_what_it_found
         await asyncio.sleep(0.2)
     assert "How well the trigger tells" in text, text
     assert "What this can't tell" in text
+
+
+async def test_a_backtest_of_a_process_that_has_ended_is_told_to_be_gone_and_its_period_stays(
+    web: RunningWeb, browser: httpx.AsyncClient
+) -> None:
+    asked = (
+        "show=0123456789ab&first=2026-01-02&last=2026-02-03&customers=77&churn_within=30d&as_happened=True"
+    )
+    answer = await browser.get(f"/playbooks/{NAME}/backtest?{asked}")
+    assert answer.status_code == 404
+    assert (
+        "That backtest isn&#39;t here any more" in answer.text
+        or "That backtest isn't here any more" in answer.text
+    )
+    assert "no result was stored" in answer.text
+    assert "data-watch" not in answer.text
+    for field in ('name="first" value="2026-01-02"', 'name="last" value="2026-02-03"', 'name="customers" value="77"',
+                  'name="churn_within" value="30d"', 'name="as_happened" value="yes" checked'):  # fmt: skip
+        assert field in answer.text, field
+    # An address with a period that can't be is no reason to show nothing.
+    assert 'name="customers" value="1000"' in await page(
+        browser, f"/playbooks/{NAME}/backtest?first=x&last=y"
+    )
 
 
 def test_the_command_that_serves_gives_the_pages_their_tools(tmp_path: Path) -> None:

@@ -447,11 +447,19 @@ def test_the_api_tells_what_is_live_what_it_was_and_what_is_wrong_and_rolls_back
     (desk.directory / "bad.yaml").write_text("playbook: [\n")
     desk.apply(status=1)
 
-    async def put_back(playbook: str, version: str, author: str) -> dict[str, Any]:
+    async def put_back(playbook: str, version: str, author: str, based_on: str | None) -> dict[str, Any]:
         database = Database(desk.url, connections=2)
         try:
             return vars(
-                await roll_back(database, desk.directory, load_catalogue(), playbook, version, author=author)
+                await roll_back(
+                    database,
+                    desk.directory,
+                    load_catalogue(),
+                    playbook,
+                    version,
+                    author=author,
+                    based_on=based_on,
+                )
             )
         finally:
             await database.close()

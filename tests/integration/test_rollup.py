@@ -105,3 +105,21 @@ async def test_a_month_that_is_too_old_is_dropped_whole(database: Database) -> N
     # The partition of February 2026 ends 731 days before.
     assert names[0] == "signal_history_2026_03"
     assert min(await days_of(database, "signal_history")) == date(2026, 3, 2)
+
+
+async def test_a_day_on_which_a_month_is_dropped_rolls_up_the_other_tables_too(database: Database) -> None:
+    later = date(2026, 8, 10)
+    # The partitions reach a year back, so that only a month made by hand is old enough.
+    async with database.transaction() as connection:
+        await connection.execute(
+            text(
+                "CREATE TABLE signal_history_2024_01 PARTITION OF signal_history "
+                "FOR VALUES FROM ('2024-01-01') TO ('2024-02-01')"
+            )
+        )
+    await roll_up_all(database, later)
+    kept = [
+        await days_of(database, table) for table in ("signal_history", "customer_health", "churn_predictions")
+    ]
+    assert kept[0] == kept[1] == kept[2]
+    assert len(kept[0]) < 250

@@ -35,8 +35,10 @@ async def test_the_api_does_what_its_description_says(
     catalogue, files = load_catalogue(), tmp_path / "playbooks"
     files.mkdir()
 
-    async def put_back(playbook: str, version: str, author: str) -> Mapping[str, Any]:
-        return vars(await roll_back(web.other, files, catalogue, playbook, version, author=author))
+    async def put_back(playbook: str, version: str, author: str, based_on: str | None) -> Mapping[str, Any]:
+        return vars(
+            await roll_back(web.other, files, catalogue, playbook, version, author=author, based_on=based_on)
+        )
 
     given = {"HOLDFAST_RATE_PER_MINUTE": "0", "HOLDFAST_PLAYBOOKS": str(files)}
     async with run_web(database_url, temporal, roll_back=put_back, **given) as web:

@@ -22,6 +22,7 @@ from schemas.catalogue import load_catalogue
 from schemas.facts import Facts
 from schemas.facts_json import parse_facts
 from schemas.policy import Policy
+from tests.integration.commanding import command
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)  # a Monday
 DAY = timedelta(days=1)
@@ -450,22 +451,15 @@ async def test_many_at_once_are_as_one_by_one(simulator: Simulator, tmp_path: Pa
         )
 
 
-def simulate(
-    tmp_path: Path, checkout: Path, *arguments: str, stdin: str = ""
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", "simulate", *arguments], cwd=checkout, capture_output=True, text=True,
-        input=stdin, check=False,
-    )  # fmt: skip
-
-
 def test_the_command_prints_lines_of_json(tmp_path: Path, checkout: Path) -> None:
     stage(tmp_path, f"  - wait: 2d\n{MAIL}", head="goal: {event: {name: login}, within: 30d}")
     (tmp_path / "facts.json").write_text(json.dumps({"customer": "c1", "profile": ANN, "now": "2026-01-01"}))
     (tmp_path / "events.jsonl").write_text('{"at": "2026-03-05T09:00:00Z", "name": "login"}\n')
-    done = simulate(
-        tmp_path, checkout, str(tmp_path / "p.yaml"), "--facts", str(tmp_path / "facts.json"),
-        "--events", str(tmp_path / "events.jsonl"), "--start", "2026-03-02T09:00:00Z",
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", "simulate", str(tmp_path / "p.yaml"),
+         "--facts", str(tmp_path / "facts.json"), "--events", str(tmp_path / "events.jsonl"),
+         "--start", "2026-03-02T09:00:00Z"],
+        cwd=checkout, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -477,7 +471,7 @@ def test_the_command_prints_lines_of_json(tmp_path: Path, checkout: Path) -> Non
     assert lines[-1]["run"] == "ended"
 
 
-def test_the_command_says_what_is_wrong_with_what_it_was_given(tmp_path: Path, checkout: Path) -> None:
+def test_the_command_says_what_is_wrong_with_what_it_was_given(tmp_path: Path) -> None:
     stage(tmp_path, MAIL)
     good, bad = tmp_path / "facts.json", tmp_path / "bad.json"
     good.write_text('{"customer": "c1"}')
@@ -485,20 +479,20 @@ def test_the_command_says_what_is_wrong_with_what_it_was_given(tmp_path: Path, c
     events = tmp_path / "events.jsonl"
     events.write_text('{"at": "2026-03-05T09:00:00Z", "name": "login"}\n{"at": "2026-03-05T09:00:00Z"}\n')
     playbook = str(tmp_path / "p.yaml")
-    for arguments, status, told in (
+    for arguments, expected, told in (
         ([playbook, "--facts", str(bad)], 1, "Did you mean `signals`?"),
         ([playbook, "--facts", str(good), "--events", str(events)], 1, f"{events}:2: Nothing happens here"),
         ([playbook, "--facts", str(good), "--start", "soon"], 2, "is no time"),
         ([str(tmp_path / "plan.yaml"), "--facts", str(good)], 2, "There is no playbook"),
         ([playbook], 2, "--facts"),
     ):
-        done = simulate(tmp_path, checkout, *arguments)
-        assert (done.returncode, done.stdout) == (status, ""), arguments
-        assert told in done.stderr
+        status, output, errors = command("simulate", *arguments)
+        assert (status, output) == (expected, ""), arguments
+        assert told in errors
     (tmp_path / "p.yaml").write_text("playbook: p\n")
-    done = simulate(tmp_path, checkout, playbook, "--facts", "-", stdin='{"customer": "c1"}')
-    assert done.returncode == 1
-    assert f"{playbook}:1:1: error PB103" in done.stderr
+    status, _, errors = command("simulate", playbook, "--facts", "-", stdin='{"customer": "c1"}')
+    assert status == 1
+    assert f"{playbook}:1:1: error PB103" in errors
 
 
 async def test_a_run_that_goes_on_in_a_fresh_history_tells_everything_once(

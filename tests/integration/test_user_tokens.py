@@ -74,6 +74,7 @@ async def test_a_customers_token_opens_their_own_records_and_nobody_elses(web: R
         {"exp": None},
         {"exp": timedelta(hours=25)},
         {"exp": "soon"},
+        {"exp": "4102444800"},
         {"exp": 1e400},
         {"nbf": timedelta(minutes=10)},
         {"iat": timedelta(minutes=10)},
@@ -186,6 +187,26 @@ async def test_while_the_issuer_is_away_its_tokens_wait(database_url: str) -> No
             503,
             "HF400",
         )
+
+
+@pytest.mark.parametrize("role", ["customer", "service"])
+async def test_the_tracking_api_says_that_it_takes_api_keys_and_no_tokens(web: RunningWeb, role: str) -> None:
+    event = {"userId": "ada/1", "event": "login"}
+    token = sign(role=role)
+    bearer = await web.client.post("/v1/track", json=event, headers={"Authorization": f"Bearer {token}"})
+    del web.client.headers["Authorization"]
+    in_body = await web.client.post(
+        "/v1/batch", json={"writeKey": token, "batch": [{"type": "track", **event}]}
+    )
+    basic = await web.client.post("/v1/track", json=event, auth=(token, ""))
+    for answer in (bearer, in_body, basic):
+        problem = answer.json()
+        assert (answer.status_code, problem["code"]) == (401, "HF150")
+        assert problem["detail"] == "This is a signed token (JWT), and it takes an API key here."
+        assert "/v1" in problem["remedy"]
+        assert "holdfast keys add" in problem["remedy"]
+        assert "HOLDFAST_API_KEY" not in problem["remedy"]
+    assert await web.count("events") == 0
 
 
 async def test_without_the_setting_no_token_is_let_in(database_url: str) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from schemas import log_context
 from schemas.plan import Act, CompiledPlaybook, Elapsed, Step, Wait
 from tests.integration.running_engine import RunningEngine, run_engine
 from tests.integration.web_edge import RunningWeb, furnish, run_web
@@ -357,3 +359,35 @@ async def test_what_playbooks_unlocked_is_listed_with_whether_it_still_is(web: R
     assert answer["rewards"][0]["grantedAt"] < answer["rewards"][0]["until"]
     assert {"runId", "playbook", "step"} <= answer["rewards"][0].keys()
     await get(web, "/api/customers/nobody/rewards", 404)
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+async def test_what_nobody_foresaw_is_answered_like_everything_else(
+    web: RunningWeb, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("nobody foresaw this of ada@example.com")
+
+    names: list[object] = []
+
+    class Names(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            names.append(log_context.read_context().get("request_id"))
+
+    monkeypatch.setattr("web.api_providers.load_providers", fail)
+    monkeypatch.setattr("web.page_me.render", fail)
+    logger, handler = logging.getLogger("holdfast.web"), Names(logging.ERROR)
+    logger.addHandler(handler)
+    try:
+        path = "/api/providers" if accept == "application/json" else "/me"
+        answer = await web.client.get(path, headers={"Accept": accept, "X-Request-Id": "order-17"})
+    finally:
+        logger.removeHandler(handler)
+    assert answer.status_code == 500, answer.text
+    assert "ada@example.com" not in answer.text
+    # By the name of the request it is found in the log.
+    assert answer.headers["x-request-id"] == "order-17"
+    assert names == ["order-17"]
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"

@@ -9,12 +9,13 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.integration.commanding import command
 from tests.integration.web_edge import KEY, furnish, run_web
 
 
@@ -27,6 +28,11 @@ async def holdfast(*arguments: str, **environ: str) -> tuple[int, str, str]:
     output, errors = await process.communicate()
     assert process.returncode is not None
     return process.returncode, output.decode(), errors.decode()
+
+
+async def order(*arguments: str, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+    """The same in this process, for commands that only talk to one."""
+    return await asyncio.to_thread(command, *arguments, environ=environ)
 
 
 def _environ(given: dict[str, str]) -> dict[str, str]:
@@ -100,16 +106,17 @@ async def test_a_port_that_is_taken_is_told_plainly(database_url: str) -> None:
 
 
 async def test_without_a_database_url_the_command_says_what_to_set() -> None:
-    for command in (("web",), ("runs",), ("trigger", "helping", "--customer", "u")):
-        status, _, errors = await holdfast(*command)
-        assert (status, "HOLDFAST_DATABASE_URL is not set" in errors) == (1, True)
+    for told in (
+        await holdfast("web"), await order("runs"), await order("trigger", "helping", "--customer", "u"),
+    ):  # fmt: skip
+        assert (told[0], "HOLDFAST_DATABASE_URL is not set" in told[2]) == (1, True)
 
 
 async def test_runs_are_listed_as_a_table_and_as_json_lines(database_url: str) -> None:
     async with run_web(database_url) as web:
         ids = await furnish(web)
     url = {"HOLDFAST_DATABASE_URL": database_url}
-    status, output, _ = await holdfast("runs", **url)
+    status, output, _ = await order("runs", environ=url)
     assert status == 0
     header, *lines = output.splitlines()
     assert header.split() == ["RUN", "PLAYBOOK", "CUSTOMER", "STATE", "AT", "ENTERED", "ENDED"]
@@ -117,12 +124,12 @@ async def test_runs_are_listed_as_a_table_and_as_json_lines(database_url: str) -
         [ids["open"], "rescue-open", "ada/1", "running"],
         [ids["ended"], "rescue-ended", "ada/1", "success"],
     ]
-    status, output, _ = await holdfast(
-        "runs", "--state", "ended", "--customer", "ada/1", "--format", "json", **url
+    status, output, _ = await order(
+        "runs", "--state", "ended", "--customer", "ada/1", "--format", "json", environ=url
     )
     [run] = [json.loads(line) for line in output.splitlines()]
     assert (status, run["id"], run["userId"], run["outcome"]) == (0, ids["ended"], "ada/1", "success")
-    status, output, errors = await holdfast("runs", "--playbook", "nothing", **url)
+    status, output, errors = await order("runs", "--playbook", "nothing", environ=url)
     assert (status, output, errors) == (0, "", "no runs\n")
 
 
@@ -130,18 +137,18 @@ async def test_a_refused_trigger_says_why_and_fails(database_url: str) -> None:
     async with run_web(database_url) as web:
         await furnish(web)
     url = {"HOLDFAST_DATABASE_URL": database_url}
-    status, output, errors = await holdfast("trigger", "rescue-open", "--customer", "nobody", **url)
+    status, output, errors = await order("trigger", "rescue-open", "--customer", "nobody", environ=url)
     assert (status, output) == (1, "")
     assert "There is no customer 'nobody'" in errors
-    status, output, errors = await holdfast("trigger", "playbooks/none.yaml", "--customer", "ada/1", **url)
+    status, output, errors = await order("trigger", "playbooks/none.yaml", "--customer", "ada/1", environ=url)
     assert (status, output) == (1, "")
     assert "There is no playbook 'none'" in errors
 
 
 async def test_a_database_that_is_away_is_a_plain_message() -> None:
     url = {"HOLDFAST_DATABASE_URL": "postgresql://nobody:secret-word@127.0.0.1:9/none"}
-    for command in (("runs",), ("trigger", "helping", "--customer", "u")):
-        status, _, errors = await holdfast(*command, **url)
+    for words in (("runs",), ("trigger", "helping", "--customer", "u")):
+        status, _, errors = await order(*words, environ=url)
         assert (status, "The database can't be reached" in errors) == (1, True)
         assert "Traceback" not in errors
         assert "secret-word" not in errors

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 
 from store.alerts import raise_alert
@@ -146,6 +147,36 @@ async def test_who_comes_back_hears_what_was_committed_late_too(web: RunningWeb)
 async def test_a_key_is_needed(web: RunningWeb) -> None:
     answer = await web.client.get("/api/stream", headers={"Authorization": f"Bearer {KEY}x"})
     assert answer.status_code == 401
+
+
+async def test_a_stream_ends_with_the_key_that_opened_it(
+    web: RunningWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.watched_stream.LOOK_EVERY_SECONDS", 0.1)
+    made = await web.client.post("/api/keys", json={"name": "dashboards", "role": "csm"})
+    headers = {"Authorization": f"Bearer {made.json()['key']}"}
+    async with open_stream(web, **headers) as theirs, open_stream(web) as ours:
+        await furnish(web)
+        assert (await theirs.until("task"))["data"]["state"] == "open"
+        assert (await web.client.delete("/api/keys/dashboards")).status_code == 200
+        assert await theirs.until("nothing") == {"end": True}
+        # Others hear on.
+        await web.change("UPDATE tasks SET state = 'done', outcome = 'reached', closed_at = now()")
+        while (await ours.until("task"))["data"]["state"] != "reached":
+            pass
+
+
+async def test_a_stream_ends_when_its_token_runs_out(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.watched_stream.LOOK_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr("web.user_tokens.LEEWAY_SECONDS", 0)
+    secret = "a-secret-of-at-least-64-characters-so-that-every-hmac-is-content!"
+    async with run_web(database_url, HOLDFAST_TOKEN_SECRET=secret) as web:
+        claims = {"sub": "ada/1", "aud": "holdfast", "exp": datetime.now(UTC) + timedelta(seconds=2)}
+        headers = {"Authorization": f"Bearer {jwt.encode(claims, secret, 'HS256')}"}
+        async with open_stream(web, **headers) as stream:
+            assert await asyncio.wait_for(stream.until("nothing"), 30) == {"end": True}
 
 
 async def test_a_stream_ends_when_the_server_stops(database_url: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -38,6 +39,12 @@ _CANONICAL = {
 }  # fmt: skip
 
 
+@cache
+def _make_key() -> rsa.RSAPrivateKey:
+    """One for all stand-ins of a process, and a small one: each channel checks it, which takes a while."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=1024)
+
+
 class FcmStandIn(HttpStandIn):
     """The server; an asynchronous context manager. `url` is known once it is started."""
 
@@ -49,7 +56,7 @@ class FcmStandIn(HttpStandIn):
         self.refuse_account = False
         self.token_seconds = 3599
         self._retry_after = retry_after
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._key = _make_key()
         self._tokens: set[str] = set()
 
     def write_account(self, path: Path, **changes: Any) -> Path:

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -40,6 +41,12 @@ class Behaviour:
     stranger: bool = False
 
 
+@cache
+def _make_key() -> rsa.RSAPrivateKey:
+    """The first key of every stand-in of a process: to find one takes longer than most tests."""
+    return rsa.generate_private_key(65537, 2048)
+
+
 class OidcStandIn(HttpStandIn):
     """The provider; an asynchronous context manager. `person` is who sits in front of it."""
 
@@ -54,7 +61,7 @@ class OidcStandIn(HttpStandIn):
         self.asked: list[str] = []
         self._codes: dict[str, Asked] = {}
         self._keys: dict[str, tuple[Private, str]] = {}
-        self.publish(self.kid, rsa.generate_private_key(65537, 2048), "RS256")
+        self.publish(self.kid, _make_key(), "RS256")
 
     def publish(self, kid: str, key: Private, alg: str) -> None:
         """Another key, of this name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from schemas.nesting import walk
 from schemas.plan import CompiledPlaybook
 from schemas.step_lines import find_lines
 from store.reading_playbooks import StepFigures
-from web.flow import Node, make_flow, walk_nodes
+from web.flow import Line, Node, make_flow, walk_nodes
 
 ROOT = Path(__file__).parents[2]
 TEXT = """\
@@ -81,6 +82,10 @@ def node(nodes: list[Node], step: str) -> Node:
     return found
 
 
+def told(lines: Sequence[Line]) -> list[str]:
+    return [line.told for line in lines]
+
+
 def test_every_step_is_in_the_picture_once_and_at_its_line(tmp_path: Path) -> None:
     playbooks = load_playbooks(ROOT / "playbooks", load_catalogue(), find_step_types())
     pairs = [(playbook, playbooks.sources[name]) for name, playbook in playbooks.playbooks.items()]
@@ -98,41 +103,41 @@ def test_every_step_is_in_the_picture_once_and_at_its_line(tmp_path: Path) -> No
 def test_ways_say_what_leads_into_them(tmp_path: Path) -> None:
     nodes = list(walk_nodes(make_flow(compiled(tmp_path)).nodes))
     ring = node(nodes, "ring")
-    assert (ring.kind, ring.word, ring.lines) == ("work", "call", ["Hello"])
+    assert (ring.kind, ring.word, told(ring.lines)) == ("work", "call", ["Hello"])
     assert set(ring.after) == {"no answer: goes on at nudge", "declined: the run stops"}
-    assert [(way.label, [one.step for one in way.nodes]) for way in ring.ways] == [
+    assert [(way.label.told, [one.step for one in way.nodes]) for way in ring.ways] == [
         ("if overdue", ["instead"])
     ]
     guard = node(nodes, "careful.if")
-    assert (guard.word, guard.lines) == ("if", ["health_score: < 40"])
-    assert [way.label for way in guard.ways] == ["then"]
-    assert [way.label for way in node(nodes, "steps[2]").ways] == ["plan: pro", "plan: free", "else"]
-    assert node(nodes, "steps[3]").lines == ["at most 3 rounds", "until health_score: > 60"]
-    assert [way.label for way in node(nodes, "steps[4]").ways] == ["branch 1", "branch 2"]
-    assert [way.label for way in node(nodes, "steps[5]").ways] == ["short: 25 %", "long: 75 %"]
+    assert (guard.word, guard.lines) == ("if", [Line("Health score below 40", "health_score: < 40")])
+    assert [way.label.told for way in guard.ways] == ["then"]
+    assert [way.label.told for way in node(nodes, "steps[2]").ways] == ["Plan is pro", "Plan is free", "else"]
+    assert told(node(nodes, "steps[3]").lines) == ["at most 3 rounds", "until health score above 60"]
+    assert [way.label.told for way in node(nodes, "steps[4]").ways] == ["branch 1", "branch 2"]
+    assert [way.label.told for way in node(nodes, "steps[5]").ways] == ["short: 25 %", "long: 75 %"]
     # Nothing stands on either way: there is nothing to choose.
     assert node(nodes, "steps[6]").ways == []
-    assert node(nodes, "aside").lines == ["premium for 7d"]
+    assert told(node(nodes, "aside").lines) == ["premium for 7 days"]
 
 
 def test_who_enters_how_often_and_what_ends_it(tmp_path: Path) -> None:
     flow = make_flow(compiled(tmp_path), find_lines(TEXT))
-    assert flow.enter == ["plan: pro"]
+    assert flow.enter == [Line("Plan is pro", "plan: pro")]
     assert flow.limits == [
-        "at most 3 times in 30d",
+        "at most 3 times in 30 days",
         "at most 20 a day",
-        "10 % held out",
+        "10\u00a0% held out",
         "group care, priority 50",
     ]
-    assert [(end.outcome, end.title, end.lines, end.line) for end in flow.ends] == [
-        ("success", "goal back", ["event login"], 11),
-        ("lost", "exit", ["subscription_status: cancelled"], 13),
-        ("stopped", "exit", ["event churned"], 15),
+    assert [(end.outcome, end.title, told(end.lines), end.line) for end in flow.ends] == [
+        ("success", "goal back", ["“login” happens"], 11),
+        ("lost", "exit", ["Subscription status is cancelled"], 13),
+        ("stopped", "exit", ["“churned” happens"], 15),
     ]
-    assert flow.last == "expired, 9d after entry"
+    assert flow.last == "expired, 9 days after entry"
     by_hand = TEXT[: TEXT.index("enter:")] + "steps:\n  - wait: 1d\n"
     flow = make_flow(compiled(tmp_path, by_hand))
-    assert flow.enter == ["started by hand, by the API or by `start`"]
+    assert told(flow.enter) == ["started by hand, by the API or by `start`"]
     assert (flow.last, flow.ends, flow.limits) == ("completed", [], [])
 
 

@@ -61,7 +61,7 @@ def _named(many: Sequence[Condition]) -> Mapping[str, Condition]:
     return {f"p{index}": condition for index, condition in enumerate(many)}
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(many_conditions, st.integers(-3, 3))
 def test_all_evaluators_answer_alike(drawn: tuple[list[Condition], list[Facts]], days: int) -> None:
     many, customers = drawn
@@ -107,7 +107,7 @@ def test_generated_code_answers_as_the_reference_does(condition: Condition, know
     assert compile_condition(condition)(known) is explain(condition, known).result
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.one_of(passing, conditions), facts(), st.floats(0, 1), st.integers(1, 30 * DAY))
 @example(
     Compare(signal="days_since_seen", op="gt", value=7),
@@ -126,7 +126,7 @@ def test_before_changes_at_nothing_changes(
             assert explain(condition, at(known, moment)).result is explanation.result
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(lively_conditions, lively_facts(), st.integers(1, 100))
 def test_what_looks_back_and_ahead_stands_until_changes_at(leaf: Condition, known: Facts, hours: int) -> None:
     explanation = explain(leaf, known)

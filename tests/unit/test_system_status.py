@@ -6,11 +6,13 @@ import pytest
 
 from rules.system_status import (
     QUEUE_SECONDS,
+    Status,
+    Verdict,
     judge_integrations,
     judge_latency,
     judge_queue,
     judge_success,
-    worst,
+    judge_whole,
 )
 from store.system_health import QUEUES
 
@@ -52,8 +54,26 @@ def test_a_parked_provider_is_critical_and_a_resting_one_a_warning() -> None:
     assert judge_integrations(0, 0, 0, 0).status == "unknown"
 
 
-def test_the_gravest_part_says_how_the_whole_is() -> None:
-    assert worst("healthy", "unknown") == "unknown"
-    assert worst("healthy", "warning", "unknown") == "warning"
-    assert worst("warning", "critical") == "critical"
-    assert worst() == "unknown"
+def whole(**statuses: Status) -> Verdict:
+    return judge_whole({name: Verdict(status, f"{name} says why.") for name, status in statuses.items()})
+
+
+def test_the_gravest_part_says_how_the_whole_is_and_is_named() -> None:
+    assert whole(database="healthy", queues="healthy") == Verdict("healthy", "Every part is well.")
+    slow = whole(database="healthy", latency="warning", queues="warning", model="unknown")
+    assert slow.status == "warning"
+    assert slow.why.startswith("Latency and queues: warning;")
+    assert whole(latency="warning", database="critical").why.startswith("Database: critical;")
+    assert judge_whole({}).status == "unknown"
+
+
+def test_a_fresh_system_that_works_is_healthy_though_some_of_it_cannot_be_judged_yet() -> None:
+    fresh = whole(database="healthy", model="unknown", latency="unknown", workers="healthy")
+    assert fresh == Verdict("healthy", "Whatever can be judged is well. Not judged yet: model and latency.")
+
+
+def test_a_system_that_begins_says_so_and_what_is_still_to_come() -> None:
+    begun = whole(database="healthy", scoring="starting", latency="unknown")
+    assert begun == Verdict("starting", "scoring says why. Not judged yet: latency.")
+    # What is wrong meanwhile isn't excused by the beginning.
+    assert whole(scoring="starting", workers="critical").status == "critical"

@@ -6,7 +6,8 @@ const look = async () => {
   if (document.hidden) return void setTimeout(look, 1000);
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (answer.ok) {
+    // One that this server doesn't know (it started anew meanwhile) is told of, too.
+    if (answer.ok || answer.status === 404) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.getElementById("backtest");
       if (fresh) {
@@ -19,6 +20,9 @@ const look = async () => {
           part.removeAttribute("aria-busy");
           return;
         }
+      } else {
+        // Another page came instead: nobody is signed in any more, or the playbook is gone.
+        return void location.reload();
       }
     }
   } catch {

@@ -1,8 +1,8 @@
 // The frame of every page: on a narrow screen the entry that one is at is in sight; a refusal is told once; menus close.
 
-const nav = document.querySelector("nav.main");
-const here = nav?.querySelector("[aria-current]");
-if (here && nav.scrollWidth > nav.clientWidth) {
+for (const nav of document.querySelectorAll("nav.main, .tabs")) {
+  const here = nav.querySelector("[aria-current]");
+  if (!here || nav.scrollWidth <= nav.clientWidth) continue;
   const [outer, inner] = [nav.getBoundingClientRect(), here.getBoundingClientRect()];
   nav.scrollLeft += inner.left - outer.left - (outer.width - inner.width) / 2;
 }

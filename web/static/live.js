@@ -15,6 +15,8 @@ const KINDS = [
 ];
 // Everything else that the page of one customer or one run shows.
 const PAGE = "page";
+// More has changed than can be told one by one.
+const RELOAD = "reload";
 const ABOUT = ["customer", "run", "playbook"];
 // A page that hears of many changes is asked for about once a second.
 const LEAST_MS = 800;
@@ -217,7 +219,7 @@ const connect = () => {
     else setTimeout(connect, 3000);
   };
   const wanted = main.dataset.live ? main.dataset.live.split(/\s+/) : KINDS;
-  for (const kind of [...wanted, PAGE]) {
+  for (const kind of [...wanted, PAGE, RELOAD]) {
     source.addEventListener(kind, (event) => {
       document.dispatchEvent(new CustomEvent("holdfast:change", { detail: { kind, ...JSON.parse(event.data) } }));
       changed(spread());
