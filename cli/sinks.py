@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import signal
 from pathlib import Path
 
@@ -54,5 +55,5 @@ async def _serve(
             click.echo(json.dumps(environ))
         else:
             for name, value in environ.items():
-                click.echo(f"export {name}='{value}'")
+                click.echo(f"export {name}={shlex.quote(value)}")
         await stopping.wait()

@@ -19,7 +19,14 @@ _USUAL = (700, 10, 10)
 )
 @click.option("--batch", is_flag=True, help="Score the population and train churn models, and nothing else.")
 @click.option("--all", "everything", is_flag=True, help="Do both in one process, for a small installation.")
-def command(watch: bool, batch: bool, everything: bool) -> None:
+@click.option(
+    "--nice",
+    type=click.IntRange(0, 19),
+    default=0,
+    show_default=True,
+    help="How far to stand back behind the other processes of this machine, such as those that answer people.",
+)
+def command(watch: bool, batch: bool, everything: bool, nice: int) -> None:
     """Carry out runs: Temporal worker, evaluator and dispatcher, until SIGTERM.
 
     Without --watch it publishes playbooks only where none ever was; from then on `holdfast apply` does. Somebody has to
@@ -30,6 +37,7 @@ def command(watch: bool, batch: bool, everything: bool) -> None:
     if batch:
         # Shards are worked on side by side; threads inside each of them would only get in each other's way.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.nice(nice)
     import worker
 
     # What is loaded stays; of what runs make, nothing is to stay longer than it need be.

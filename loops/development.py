@@ -34,6 +34,8 @@ DEMO_SENDER = "+15005550006"  # Twilio's own number for tests
 # Providers' settings without a prefix of their own, for `dev.json`.
 PROVIDERS = ("SMTP_URL", "GOOGLE_APPLICATION_CREDENTIALS")
 
+# The niceness of the worker; that of the batch worker is 10.
+STANDS_BACK = 5
 # Who stops first, and after how many seconds from the start of stopping the rest of a stage is killed.
 STAGES = ((("web",), 1.2), (("worker", "batch"), 2.6), (("temporal", "postgres", "sinks"), 4.0))
 
@@ -94,7 +96,9 @@ class Development:
     async def bring_up_processes(self) -> None:
         """The workers and the web process, which need what `bring_up_stores` brings."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._start(self._process("worker", self._has_ready_file("worker"), "--watch")))
+            # On one machine whoever waits for a page comes first.
+            wanted = ("--watch", "--nice", str(STANDS_BACK))
+            group.create_task(self._start(self._process("worker", self._has_ready_file("worker"), *wanted)))
             batch = self._process("batch", self._has_ready_file("batch"), "--batch", command="worker")
             group.create_task(self._start(batch))
             web = self._process("web", self._answers_health, "--port", str(self.ports["web"]))

@@ -37,12 +37,17 @@ async def fetch_named(source: Source, query: str, values: Mapping[str, Any]) -> 
     return await _ask(source, query, values, dict_row)
 
 
+async def perform(source: Source, query: str, values: Mapping[str, Any]) -> None:
+    """As `fetch`, of a statement that gives no rows."""
+    await _ask(source, query, values, tuple_row)
+
+
 async def _ask(source: Source, query: str, values: Mapping[str, Any], rows: AsyncRowFactory[R]) -> list[R]:
     driver = source if isinstance(source, psycopg.AsyncConnection) else _driver_of(source)
     try:
         cursor = driver.cursor(row_factory=rows)
         await cursor.execute(query, values, prepare=True)
-        return await cursor.fetchall()
+        return await cursor.fetchall() if cursor.description else []
     except psycopg.Error as error:
         gone = driver.closed
         if gone and isinstance(source, AsyncConnection):

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.errors import NotFoundError
+from store.asking import fetch
 from store.database import encode
 from store.erasing_fence import find_fenced
 
@@ -55,13 +56,13 @@ async def ensure_customers(
 
 
 async def _lock_by_name(connection: AsyncConnection, names: Sequence[str]) -> dict[str, str]:
-    rows = await connection.execute(
-        text(
-            "SELECT id, external_id FROM customers WHERE external_id = ANY(:names) ORDER BY id FOR NO KEY UPDATE"
-        ),
+    rows = await fetch(
+        connection,
+        "SELECT external_id, id::text FROM customers WHERE external_id = ANY(%(names)s) ORDER BY customers.id "
+        "FOR NO KEY UPDATE",
         {"names": list(names)},
     )
-    return {row.external_id: str(row.id) for row in rows}
+    return dict(rows)
 
 
 async def lock_customers(connection: AsyncConnection, ids: Sequence[str]) -> None:

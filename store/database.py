@@ -167,7 +167,7 @@ class Database:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def reading(self) -> AbstractAsyncContextManager[Driver]:
-        """What `fetch` can ask where nothing is written: every statement sees what was committed when it began."""
+        """What `fetch` can ask where nothing is stored: every statement sees what was committed when it began."""
         return self._lane.take()
 
     @contextlib.asynccontextmanager
@@ -188,9 +188,11 @@ class Database:
         async with self._notifying:
             if self._closed:
                 return
-            async with self.engine.begin() as connection:
-                await connection.execute(
-                    text("SELECT pg_notify(:channel, :payload)"), {"channel": channel, "payload": payload}
+            async with self.reading() as source:
+                await fetch(
+                    source,
+                    "SELECT pg_notify(%(channel)s, %(payload)s)",
+                    {"channel": channel, "payload": payload},
                 )
 
     async def connect(self, *where: Any, **how: Any) -> psycopg.AsyncConnection[Any]:

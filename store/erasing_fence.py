@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from store.asking import fetch
 from store.database import encode
 
 # Of a dead letter that says no more than this: what it said would bring back what was erased.
@@ -20,9 +21,7 @@ ERASED_REASON = "the customer was erased; what was sent of them is not kept"
 # The same hash in SQL, of a column.
 HASH_IN_SQL = "encode(sha256(convert_to('customer:' || {column}, 'UTF8')), 'hex')"
 
-_FENCED = text(
-    "SELECT DISTINCT external_id_hash FROM erasures WHERE external_id_hash = ANY(:hashes) AND allowed_again_at IS NULL"
-)
+_FENCED = "SELECT DISTINCT external_id_hash FROM erasures WHERE external_id_hash = ANY(%(hashes)s) AND allowed_again_at IS NULL"
 _COUNT = text(
     "INSERT INTO dead_letters AS d (received_at, source, code, reason, body, digest, times) "
     "SELECT :now, source, :code, :reason, '', digest, times "
@@ -42,8 +41,8 @@ async def find_fenced(connection: AsyncConnection, external_ids: Collection[str]
     Asked under the lock of those who exist: an erasure that is committed is seen, and none can begin meanwhile.
     """
     by_hash = {hash_external_id(name): name for name in external_ids}
-    rows = await connection.execute(_FENCED, {"hashes": list(by_hash)})
-    return frozenset(by_hash[row.external_id_hash] for row in rows)
+    rows = await fetch(connection, _FENCED, {"hashes": list(by_hash)})
+    return frozenset(by_hash[found] for (found,) in rows)
 
 
 async def count_dropped(connection: AsyncConnection, by_source: Mapping[str, int], now: datetime) -> None:

@@ -14,31 +14,32 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.incoming import DeadLetter, IncomingEvent, Mover, TakenIn
 from store import signals
+from store.asking import fetch, perform
 from store.customers import PROFILE_TRAITS, ensure_customers
 from store.database import Database, encode
 from store.erasing_fence import count_dropped
 from store.push_tokens import take_traits
 from store.repairs import first_midnight, request_repairs
 
-_INSERT_EVENTS = text(
+_INSERT_EVENTS = (
     "INSERT INTO events (day, source, message_id, customer_id, name, at, received_at, properties) "
     "SELECT day, source, message_id, customer_id, name, at, received_at, properties "
-    "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(day date, source text, message_id text, "
+    "FROM jsonb_to_recordset(CAST(%(rows)s AS jsonb)) AS r(day date, source text, message_id text, "
     "customer_id uuid, name text, at timestamptz, received_at timestamptz, properties jsonb) "
     "ON CONFLICT DO NOTHING RETURNING source, message_id, day"
 )
-_ADD_TALLIES = text(
+_ADD_TALLIES = (
     "INSERT INTO tallies AS t (customer_id, day, name, detail, count, total) "
     "SELECT customer_id, day, name, detail, count, total "
-    "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(customer_id uuid, day date, name text, "
+    "FROM jsonb_to_recordset(CAST(%(rows)s AS jsonb)) AS r(customer_id uuid, day date, name text, "
     "detail text, count int, total float8) "
     "ON CONFLICT (customer_id, day, name, detail) "
     "DO UPDATE SET count = t.count + excluded.count, total = t.total + excluded.total"
 )
-_REQUEST = text(
+_REQUEST = (
     "INSERT INTO evaluations AS e (customer_id, since, changed, traceparent) "
-    "SELECT customer_id, :since, ARRAY(SELECT jsonb_array_elements_text(changed)), traceparent "
-    "FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(customer_id uuid, changed jsonb, traceparent text) "
+    "SELECT customer_id, %(since)s, ARRAY(SELECT jsonb_array_elements_text(changed)), traceparent "
+    "FROM jsonb_to_recordset(CAST(%(rows)s AS jsonb)) AS r(customer_id uuid, changed jsonb, traceparent text) "
     "ON CONFLICT (customer_id) DO UPDATE SET changed = ARRAY("
     "SELECT DISTINCT unnest(e.changed || excluded.changed)), traceparent = coalesce(excluded.traceparent, e.traceparent)"
 )
@@ -112,16 +113,15 @@ async def _insert(
         unique.setdefault((event.source, event.message_id, event.day), event)
     undated = [event for event in unique.values() if event.day is None]
     if undated:
-        rows = await connection.execute(
-            text(
-                "INSERT INTO event_ids (source, message_id, received_at) "
-                "SELECT source, message_id, received_at FROM jsonb_to_recordset(CAST(:rows AS jsonb)) "
-                "AS r(source text, message_id text, received_at timestamptz) "
-                "ON CONFLICT DO NOTHING RETURNING source, message_id"
-            ),
+        rows = await fetch(
+            connection,
+            "INSERT INTO event_ids (source, message_id, received_at) "
+            "SELECT source, message_id, received_at FROM jsonb_to_recordset(CAST(%(rows)s AS jsonb)) "
+            "AS r(source text, message_id text, received_at timestamptz) "
+            "ON CONFLICT DO NOTHING RETURNING source, message_id",
             {"rows": encode([_key(event) | {"received_at": event.received_at} for event in undated])},
         )
-        new = {(row.source, row.message_id) for row in rows}
+        new = set(rows)
         for event in undated:
             if (event.source, event.message_id) not in new:
                 del unique[(event.source, event.message_id, None)]
@@ -137,11 +137,7 @@ async def _insert(
         }
         for event in unique.values()
     ]
-    rows = await connection.execute(
-        _INSERT_EVENTS,
-        {"rows": encode(records)},
-    )
-    stored = {(row.source, row.message_id, row.day) for row in rows}
+    stored = set(await fetch(connection, _INSERT_EVENTS, {"rows": encode(records)}))
     fresh = [e for e in unique.values() if (e.source, e.message_id, e.day or e.at.date()) in stored]
     return sorted(fresh, key=lambda event: event.at)
 
@@ -191,10 +187,7 @@ async def _move(
         news[customer_id] = {*(event.name for event in theirs), *movement.signals, *given}
     await signals.save(connection, changed, fresh[-1].received_at)
     if tallies:
-        await connection.execute(
-            _ADD_TALLIES,
-            {"rows": encode(tallies)},
-        )
+        await perform(connection, _ADD_TALLIES, {"rows": encode(tallies)})
     if profiles:
         await save_traits(connection, profiles)
         await take_traits(connection, profiles, fresh[-1].received_at)
@@ -232,7 +225,8 @@ async def _request_repair(
 async def _request_evaluation(
     connection: AsyncConnection, changed: Mapping[str, set[str]], since: datetime, traces: Mapping[str, str]
 ) -> None:
-    await connection.execute(
+    await perform(
+        connection,
         _REQUEST,
         {
             "since": since,

@@ -42,7 +42,7 @@ async def list_messages(
     status: what its provider said last; critical: whether it leaves where nothing else may; since: made then or later.
     """
     conditions: list[str] = []
-    values: dict[str, Any] = {"limit": limit}
+    values: dict[str, Any] = {}
     for column, name, value in (
         ("d.run_id = CAST(%(run)s AS uuid)", "run", run_id),
         ("d.customer_id = (SELECT id FROM customers WHERE external_id = %(customer)s)", "customer", customer),
@@ -62,7 +62,10 @@ async def list_messages(
         values["before_at"], values["before_id"] = before
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     return await fetch_rows(
-        source, MessageRow, f"{_SELECT}{where}ORDER BY d.created_at DESC, d.id DESC LIMIT %(limit)s", values
+        source,
+        MessageRow,
+        f"{_SELECT}{where}ORDER BY d.created_at DESC, d.id DESC LIMIT {int(limit)}",
+        values,
     )
 
 

@@ -43,7 +43,7 @@ async def list_runs(
     variant: `experiment:variant`, or the variant's name alone; since: entered then or later.
     """
     conditions: list[str] = []
-    values: dict[str, Any] = {"limit": limit}
+    values: dict[str, Any] = {}
     if playbook is not None:
         conditions.append("r.playbook = %(playbook)s")
         values["playbook"] = playbook
@@ -78,7 +78,7 @@ async def list_runs(
         values["before_at"], values["before_id"] = before
     where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     return await fetch_rows(
-        source, RunRow, f"{_SELECT}{where}ORDER BY r.entered_at DESC, r.id DESC LIMIT %(limit)s", values
+        source, RunRow, f"{_SELECT}{where}ORDER BY r.entered_at DESC, r.id DESC LIMIT {int(limit)}", values
     )
 
 

@@ -42,7 +42,7 @@ async def list_tasks(
     holder: who has it now; of a team also what nobody took yet. unassigned: only what waits on a team's list. due_before: open work that is due then or earlier.
     """
     conditions: list[str] = []
-    values: dict[str, Any] = {"limit": limit}
+    values: dict[str, Any] = {}
     for column, name, value in (
         (
             "(t.assignee = %(assignee)s OR t.escalated_to = %(assignee)s OR t.taken_by = %(assignee)s)",
@@ -66,7 +66,7 @@ async def list_tasks(
         source,
         TaskRow,
         # What is open isn't closed, so it comes first; an index has this order.
-        f"{_SELECT}{where}ORDER BY t.closed_at DESC NULLS FIRST, t.due_at, t.id LIMIT %(limit)s",
+        f"{_SELECT}{where}ORDER BY t.closed_at DESC NULLS FIRST, t.due_at, t.id LIMIT {int(limit)}",
         values,
     )
 

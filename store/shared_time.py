@@ -26,6 +26,8 @@ class SharedTime:
 
     async def read(self) -> datetime:
         """The present moment, aware, UTC; never raises."""
+        if (fixed := self._database.clock.fixed()) is not None:
+            return fixed
         if self._is_old() and not self._asking.locked():
             async with self._asking:
                 await self._ask()

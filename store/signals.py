@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.condition import Value
 from schemas.signal_value import LARGEST_NUMBER, WrongType
+from store.asking import fetch, perform
 from store.database import encode
 from store.tables import SIGNAL_COLUMNS
 from store.tables.customers import DATE, NUMBER, TIME
@@ -34,16 +35,16 @@ _WRONG = "wrong_type"
 LONGEST_WRONG = 100
 
 _COLUMNS = (*SIGNAL_COLUMNS, "custom", "stamps", "changed_at")
-_SAVE = text(
+_SAVE = (
     f"INSERT INTO signals (customer_id, {', '.join(_COLUMNS)}) "
-    f"SELECT customer_id, {', '.join(_COLUMNS)} FROM jsonb_populate_recordset(NULL::signals, CAST(:rows AS jsonb)) "
+    f"SELECT customer_id, {', '.join(_COLUMNS)} FROM jsonb_populate_recordset(NULL::signals, CAST(%(rows)s AS jsonb)) "
     f"ON CONFLICT (customer_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS)}"
 )
 
 
-_LOAD = text(
+_LOAD = (
     f"SELECT customer_id::text, custom::text, stamps::text, {', '.join(SIGNAL_COLUMNS)} FROM signals "
-    "WHERE customer_id = ANY(CAST(:ids AS uuid[]))"
+    "WHERE customer_id = ANY(CAST(%(ids)s AS uuid[]))"
 )
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_stamps = msgspec.json.Decoder(dict[str, datetime]).decode
@@ -53,7 +54,7 @@ _KINDS = tuple(SIGNAL_COLUMNS.items())
 
 async def load(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, StoredSignals]:
     """Stored signals by customer id; customers without any are left out."""
-    rows = await connection.execute(_LOAD, {"ids": list(ids)})
+    rows = await fetch(connection, _LOAD, {"ids": list(ids)})
     return {customer_id: read_stored(customer_id, *columns) for customer_id, *columns in rows}
 
 
@@ -95,7 +96,7 @@ async def save(connection: AsyncConnection, rows: Sequence[StoredSignals], at: d
                 custom[name] = value
         record["custom"] = custom
         records.append(record)
-    await connection.execute(_SAVE, {"rows": encode(records)})
+    await perform(connection, _SAVE, {"rows": encode(records)})
 
 
 def _bounded(raw: Any) -> Any:

@@ -84,7 +84,8 @@ async def _identify(request: Request) -> Principal:
         return _OPEN
     if shown is not None and edge.tokens is not None and not edge.keys.knows(shown) and shown.count(".") == 2:
         return await edge.tokens.read(shown)
-    return of_key(await edge.keys.find(shown))
+    request.state.key = await edge.keys.find(shown)
+    return of_key(request.state.key)
 
 
 async def session_of(request: Request) -> Session | None:

@@ -114,8 +114,8 @@ async def customers(
         usual_status=ALL,
     )
     total, counted_at = await cast(CustomerCounter, request.app.state.customer_totals).read(query.wanted)
+    now = await edge.time.read()
     async with edge.database.reading() as source:
-        now = await edge.database.clock.read(source)
         rows = await list_overview(
             source, query.wanted, now, sort=query.sort, descending=query.descending, limit=limit + 1,
             after=query.after, spark_days=TWO_DAYS,

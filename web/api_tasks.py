@@ -49,7 +49,7 @@ class Completion(Row):
 
 
 class Taking(Row):
-    """Who takes it, or gives it back; the name of the API key where that is left out."""
+    """Who takes it, or gives it back; the name of whoever calls where that is left out."""
 
     by: Text = ""
 
@@ -84,8 +84,8 @@ async def list_(
     all that is its own, taken or not.
     """
     told = read_offset_cursor(cursor)
+    now = await edge.time.read()
     async with edge.database.reading() as source:
-        now = await edge.database.clock.read(source)
         rows = await read_work_list(
             source, now, assignee=assignee, holder=mine, team=team, due=due, state=state, customer=customer,
             limit=told + limit + 1,

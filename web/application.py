@@ -76,6 +76,7 @@ from web.changes import Changes
 from web.churn_counts import ChurnCounter
 from web.cohorts import CohortCounter
 from web.cross_origin import CrossOrigin
+from web.csv_export import AT_ONCE
 from web.customer_totals import CustomerCounter
 from web.description import PROBLEM_RESPONSES, describe_api
 from web.edge import Assess, Edge, Explain, LookUp, Preview, RollBack
@@ -165,6 +166,7 @@ def build_application(
         sessions=Sessions(database, chosen.public_url),
         executions=Executions(settings),
         changes=Changes(database),
+        time=SharedTime(database),
         bell=bell,
         hook_bell=Waker(database, HOOKS_BELL),
         find_problems=find_problems,
@@ -212,7 +214,7 @@ def build_application(
         lifespan=lifespan,
         responses=PROBLEM_RESPONSES,
         # Who asks is looked at first: strangers aren't told what names may be like.
-        dependencies=[Depends(limit_rate), Depends(check_path)],
+        dependencies=[Depends(_admit)],
         # Behind a proxy with TLS the framework would lead to http://, and callers would show their keys there.
         redirect_slashes=False,
         separate_input_output_schemas=False,
@@ -223,13 +225,14 @@ def build_application(
     app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
     app.state.limits = limits
     app.state.shared_pages = SharedPages()
+    app.state.exports = asyncio.Semaphore(AT_ONCE)
     app.state.facets = FacetCounter(database)
     app.state.temporal_watch = TemporalWatch(edge.executions)
     app.state.churn = ChurnCounter(database)
     app.state.cohorts = CohortCounter(database)
     app.state.risk_totals = RiskCounter(database)
     app.state.customer_totals = CustomerCounter(database)
-    tracking = endpoints(edge.gatherer, edge.keys, SharedTime(database), limits)
+    tracking = endpoints(edge.gatherer, edge.keys, edge.time, limits)
     app.tracking = {
         path: RequestIds(RequestTraces(RequestTimes(take, path), path)) for path, take in tracking.items()
     }
@@ -306,6 +309,12 @@ def build_application(
     app.add_middleware(RequestTraces)
     app.add_middleware(RequestIds)
     return app
+
+
+async def _admit(request: Request) -> None:
+    # One dependency, as the framework takes as long over each as they take themselves.
+    await limit_rate(request)
+    await check_path(request)
 
 
 def _page(request: Request, problem: problems.Problem) -> Response:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from fastapi.responses import StreamingResponse
+
+# Each holds a connection to the database for as long as whoever saves it takes to read it: so many of the pool's.
+AT_ONCE = 4
+
+
+async def in_turn(turns: asyncio.Semaphore, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The lines, once there is a turn for them; it is given back with the last, or where nobody wants more."""
+    async with turns:
+        async for line in lines:
+            yield line
 
 
 def write_line(cells: Sequence[object]) -> bytes:

@@ -17,6 +17,7 @@ from schemas.settings import Settings
 from scoring.assessment import Assessment
 from store.bulk_entries import EntryPreview
 from store.database import Database, Waker
+from store.shared_time import SharedTime
 from web.access import (
     LOOPBACK,
     Actor,
@@ -102,6 +103,8 @@ class Edge:
     sessions: Sessions
     executions: Executions
     changes: Changes
+    # The database's time, for what is told of this moment and decides nothing.
+    time: SharedTime
     bell: Waker
     hook_bell: Waker
     find_problems: Callable[[], Sequence[Problem]]

@@ -18,8 +18,7 @@ from schemas.access import Principal
 from schemas.errors import SettingError
 from schemas.settings import Settings
 from web.access import principal_of
-from web.edge import edge_of
-from web.keys import Key, read_authorization
+from web.keys import Key
 from web.problems import TooManyError
 
 WINDOW_SECONDS = 60.0
@@ -163,10 +162,7 @@ async def limit_rate(request: Request) -> None:
         return
     limits: Limits = request.app.state.limits
     principal = await principal_of(request)
-    key = None
-    if principal.kind == "key":
-        key = await edge_of(request).keys.find(read_authorization(request.headers.get("authorization")))
-    limit = limits.of(principal, key)
+    limit = limits.of(principal, getattr(request.state, "key", None))
     if not limit:
         return
     taken = limits.window.take(f"{principal.kind}/{principal.id}", limit, time.monotonic())

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -109,7 +110,7 @@ class OidcProvider:
     async def finish(self, flow: str, answer: Mapping[str, str]) -> tuple[Identity, str]:
         """Whom the provider vouches for, and where they wanted to go. Raises IdentityError, UnavailableError."""
         began, _, onward = [*flow.split("."), "", ""][:3]
-        if not began.isdecimal() or not 0 <= time.time() - int(began) <= FLOW_SECONDS:
+        if not re.fullmatch("[0-9]{1,12}", began) or not 0 <= time.time() - int(began) <= FLOW_SECONDS:
             raise IdentityError("This browser didn't begin to sign in, or too long ago.")
         if not hmac.compare_digest(
             answer.get("state", "").encode("utf-8", "surrogatepass"), self._derive("state", flow).encode()

@@ -25,7 +25,7 @@ from store.reading_churn import BANDS, ChurnRow, export_churn, list_churn
 from store.reading_playbooks import list_startable
 from web.churn_counts import PROTECTED_DAYS, ChurnCounter
 from web.churn_query import LEASTS, read_query
-from web.csv_export import answer_csv, write_line
+from web.csv_export import answer_csv, in_turn, write_line
 from web.cursors import write_place_cursor
 from web.edge import EdgeHere, Reader
 from web.shared_pages import share_page
@@ -135,7 +135,7 @@ async def export(request: Request, edge: EdgeHere, me: Reader) -> Response:
             ):
                 yield b"".join(write_line(_cells(describe_risk(row, catalogue))) for row in rows)
 
-    return answer_csv(write(), "churn.csv")
+    return answer_csv(in_turn(request.app.state.exports, write()), "churn.csv")
 
 
 def describe_risk(row: ChurnRow, catalogue: Catalogue) -> ListedRisk:

@@ -18,7 +18,7 @@ from store.reading_decisions import list_decisions, list_playbooks
 from store.reading_overview import CURRENT, OverviewFilter, export_overview, list_overview
 from store.reading_runs import count_open, list_runs
 from store.saved_views import list_views
-from web.csv_export import answer_csv, write_line
+from web.csv_export import answer_csv, in_turn, write_line
 from web.cursors import write_place_cursor
 from web.edge import EdgeHere, Reader
 from web.overview_facets import FacetCounter
@@ -151,7 +151,7 @@ async def export(request: Request, edge: EdgeHere, me: Reader) -> Response:
             ):
                 yield b"".join(write_line(_cells(one, now)) for one in describe_customers(rows, now))
 
-    return answer_csv(write(), "customers.csv")
+    return answer_csv(in_turn(request.app.state.exports, write()), "customers.csv")
 
 
 def _cells(one: ListedCustomer, now: datetime) -> Sequence[object]:
