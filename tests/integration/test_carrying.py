@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -160,8 +161,15 @@ async def test_after_six_hours_it_has_failed(desk: StepDesk) -> None:
     ],
 )
 async def test_what_cannot_be_repeated_or_helped_ends_the_step(
-    desk: StepDesk, answer: BaseException | Done, outcome: str, state: str, told: str
+    desk: StepDesk,
+    caplog: pytest.LogCaptureFixture,
+    answer: BaseException | Done,
+    outcome: str,
+    state: str,
+    told: str,
 ) -> None:
+    # What is captured of a test travels between processes, where it must be Unicode.
+    caplog.set_level(logging.CRITICAL + 1)
     receiver = Receiver(answer)
     step_type = order(receiver)
     run = await desk.enter(act(step_type, note="x"))
