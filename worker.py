@@ -31,6 +31,7 @@ from loops.dispatcher import Dispatcher
 from loops.engine import Engine
 from loops.erasing import Erasing
 from loops.metrics import TEMPORAL_PORT, Readiness, WorkerPort, read_place
+from loops.niceness import stand_back
 from loops.notices import Notices
 from loops.population_starting import PopulationStarting
 from loops.publishing import publish_directory
@@ -209,12 +210,6 @@ def _make_notices(
     return Notices(opening, channels["email"], settings.public_url, sender)
 
 
-def stand_back() -> None:
-    """Let every other process go first where processors are scarce; where that isn't allowed, go on as it is."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(NICENESS)
-
-
 async def main(environ: Mapping[str, str] = os.environ, *, watch: bool = False, part: Part = "live") -> None:
     """Run a worker until SIGTERM or SIGINT; `watch`: playbooks become live as their files are saved."""
     set_up_logging(logging.INFO, environ)
@@ -224,7 +219,7 @@ async def main(environ: Mapping[str, str] = os.environ, *, watch: bool = False, 
     settings = Settings.read(environ)
     tracing.set_up(environ, "holdfast-batch" if part == "batch" else "holdfast-worker")
     if part == "batch":
-        stand_back()
+        stand_back(NICENESS)
     ready = asyncio.Event()
     running = asyncio.create_task(run_worker(settings, stop, ready, watch=watch, part=part))
     stopping = asyncio.create_task(stop.wait())

@@ -8,6 +8,7 @@ import os
 import click
 
 from loops import event_loop
+from loops.niceness import stand_back
 
 # Python's own: so many objects more, or collections of the younger generation, until one is looked through.
 _USUAL = (700, 10, 10)
@@ -37,7 +38,7 @@ def command(watch: bool, batch: bool, everything: bool, nice: int) -> None:
     if batch:
         # Shards are worked on side by side; threads inside each of them would only get in each other's way.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.nice(nice)
+    stand_back(nice)
     import worker
 
     # What is loaded stays; of what runs make, nothing is to stay longer than it need be.
