@@ -12,7 +12,7 @@ import pytest
 
 from loops.child import Child, start, stop
 from loops.data_directory import DataDirectory
-from loops.embedded_temporal import SEARCH_ATTRIBUTES
+from loops.embedded_temporal import SEARCH_ATTRIBUTES, EmbeddedTemporal
 from loops.ports import choose_port
 from store.migrating import migrate
 from tests.integration.commanding import command
@@ -56,11 +56,11 @@ def test_a_bad_setting_is_named(tmp_path: Path) -> None:
 
 
 def test_good_parts_are_told_from_bad_ones(
-    checkout: Path, tmp_path: Path, postgres_url: str, temporal: str
+    checkout: Path, tmp_path: Path, postgres_url: str, idle_temporal: str
 ) -> None:
     environ = {
         "HOLDFAST_DATABASE_URL": postgres_url,
-        "TEMPORAL_ADDRESS": temporal,
+        "TEMPORAL_ADDRESS": idle_temporal,
         "HOLDFAST_SECRET_KEY": "s" * 32,
         "HOLDFAST_API_KEY": "a" * 16,
         "HOLDFAST_PLAYBOOKS": str(checkout / "playbooks"),
@@ -103,6 +103,16 @@ def test_the_running_dev_of_the_directory_is_the_one_examined(tmp_path: Path, da
     _, findings = examine(tmp_path, {})
     assert not findings["database"]["ok"]
     assert not findings["system"]["ok"]
+
+
+@pytest.fixture
+def idle_temporal(tmp_path: Path) -> Iterator[str]:
+    """A Temporal server with our search attributes that no worker has asked yet."""
+    server = EmbeddedTemporal(None, choose_port(0), None, tmp_path / "idle.log")
+    child = server.child()
+    process = start(child)
+    yield server.address
+    stop(child, process)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import asyncio, ctypes, subprocess, sys, time
 import pytest
 from tests import deadlines
 
-deadlines.GRACE_SECONDS, deadlines.DEAF_SECONDS = 0.4, 0.4
+deadlines.GRACE_SECONDS, deadlines.DEAF_SECONDS = 0.4, {deaf_seconds}
 watch = deadlines.Deadlines(sys.stderr)
 quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 started = subprocess.Popen(["sleep", "60"], start_new_session=True, **quiet)
@@ -51,10 +51,12 @@ time.sleep(1)
 """
 
 
-def run(words: str, checkout: Path) -> tuple[subprocess.CompletedProcess[str], int]:
-    """How the process ended, and the number of the process that it started."""
+def run(
+    words: str, checkout: Path, *, deaf_seconds: float = 30.0
+) -> tuple[subprocess.CompletedProcess[str], int]:
+    """How the process ended, and the number of the process that it started; nothing of it hears for `deaf_seconds`."""
     done = subprocess.run(
-        [sys.executable, "-c", BEGINNING + words],
+        [sys.executable, "-c", BEGINNING.replace("{deaf_seconds}", str(deaf_seconds)) + words],
         cwd=checkout, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     return done, int(done.stdout.split()[0])
@@ -76,7 +78,7 @@ def test_what_an_interruption_does_not_end_is_ended_with_all_it_started(
 
 
 def test_a_call_that_lets_nothing_else_run_is_ended(checkout: Path) -> None:
-    done, started = run(HOLDING, checkout)
+    done, started = run(HOLDING, checkout, deaf_seconds=0.4)
     subprocess.run(["kill", str(started)], check=True)
     assert done.returncode == 1
     assert 'File "<string>", line' in done.stderr
