@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import subprocess
@@ -225,7 +226,9 @@ async def test_a_worker_publishes_what_is_saved_only_where_it_watches(
         desk.write("one", "Other words")
         if watch:
             await desk.until_live("one", "Other words")
-            assert "published one: new version" in bulletin.read_text()
+            # It is told once it is live.
+            told = functools.partial(asyncio.to_thread, bulletin.read_text)
+            await eventually(told, lambda text: "published one: new version" in text)
         else:
             await asyncio.sleep(3)
             [row] = await desk.rows("SELECT count(*) AS n FROM publications")
