@@ -17,7 +17,6 @@ from typing import Literal
 
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 
 from activities.links import LinkMaker
 from activities.steps import StepOpening
@@ -30,12 +29,13 @@ from loops.alerting import Alerting, AlertWebhook
 from loops.dispatcher import Dispatcher
 from loops.engine import Engine
 from loops.erasing import Erasing
-from loops.metrics import TEMPORAL_PORT, Readiness, WorkerPort, read_place
+from loops.metrics import Readiness, WorkerPort, read_place
 from loops.niceness import stand_back
 from loops.notices import Notices
 from loops.population_starting import PopulationStarting
 from loops.publishing import publish_directory
 from loops.stuck_runs import StuckRuns
+from loops.temporal_runtime import make_runtime
 from loops.temporal_workers import make_batch_workers, make_workers
 from loops.tracing import make_interceptors
 from loops.watching import Watcher
@@ -60,7 +60,7 @@ Part = Literal["live", "batch", "all"]
 async def connect(settings: Settings) -> Client:
     """The client of the Temporal server that the environment names (address, profile, TLS), as soon as it answers."""
     patience_seconds = 0.2
-    runtime = _make_runtime(settings)
+    runtime = make_runtime(settings)
     while True:
         profile = ClientConfig.load_client_connect_config(override_env_vars=dict(settings.environ))
         profile.setdefault("target_host", settings.temporal_address)
@@ -75,20 +75,6 @@ async def connect(settings: Settings) -> Client:
             )
         await asyncio.sleep(patience_seconds)
         patience_seconds = min(patience_seconds * 2, 5.0)
-
-
-def _make_runtime(settings: Settings) -> Runtime | None:
-    """One that tells Prometheus of Temporal's SDK, on a port of its own, where one is named."""
-    place = read_place(settings.environ, TEMPORAL_PORT)
-    if place is None:
-        return None
-    host, port = place
-    bound = PrometheusConfig(bind_address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-    try:
-        return Runtime(telemetry=TelemetryConfig(metrics=bound))
-    except (RuntimeError, ValueError) as error:
-        log.error("metrics: %s:%d can't be listened on: %s", host, port, error)  # noqa: TRY400 - it says it all
-        return None
 
 
 async def publish_first(database: Database, directory: Path, catalogue: Catalogue) -> None:

@@ -175,7 +175,7 @@ class ProviderBook:
 
 def hide_people(words: str) -> str:
     """What a provider said, without the addresses and numbers that it may have repeated."""
-    return re.sub(r"\S+@\S+|\+?\d[\d ()-]{6,}\d", "…", words)[:500]
+    return re.sub(r"(?<!\S)\S+@\S+|\+?\d[\d ()-]{6,}\d", "…", words)[:500]
 
 
 def _device(kind: str, token: str, keys: Mapping[str, str]) -> Device:

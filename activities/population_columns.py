@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -32,7 +32,7 @@ from rules.column_data import (
 from rules.needs import Needs
 from rules.normalise import normalise_untyped
 from schemas.catalogue import Catalogue
-from schemas.condition import AllOf, AnyOf, Change, Condition, Crossing, NoneOf
+from schemas.condition import Change, Condition, Crossing, leaves
 from scoring.churning.columns import Flags, Floats, categories_of
 from scoring.derivations import compile_derivations
 from scoring.population.tallies import TallyColumns
@@ -216,7 +216,7 @@ def look_back(conditions: Iterable[Condition], signals: SignalColumns, recent: M
     lowest = {name: np.fmin.reduce(grid) for name, grid in recent.items()}
     for found in highest.values():
         wanted |= np.isnan(found)
-    for line in _leaves(conditions):
+    for line in leaves(conditions):
         if isinstance(line, Crossing) and (numbers := signals.numbers.get(line.signal)) is not None:
             below = line.direction == "below"
             beyond = numbers < line.level if below else numbers > line.level
@@ -230,14 +230,6 @@ def look_back(conditions: Iterable[Condition], signals: SignalColumns, recent: M
 
 def _days(recent: Mapping[str, Array]) -> int:
     return min(len(grid) for grid in recent.values())
-
-
-def _leaves(conditions: Iterable[Condition]) -> Iterator[Condition]:
-    for node in conditions:
-        if isinstance(node, AllOf | AnyOf | NoneOf):
-            yield from _leaves(node.items)
-        else:
-            yield node
 
 
 def occurrences(

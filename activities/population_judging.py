@@ -12,7 +12,7 @@ from rules.needs import Needs
 from schemas.condition import Condition
 from scoring.churning.columns import Flags
 from store.database import Connection
-from store.population_reading import StoredReached, StoredRuns, StoredStandings
+from store.population_standings import StoredReached, StoredRuns, StoredStandings
 
 
 @dataclass(frozen=True)

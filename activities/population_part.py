@@ -26,7 +26,7 @@ from activities.population_rows import (
 )
 from rules.needs import needs_of
 from schemas.catalogue import Catalogue
-from schemas.condition import AllOf, AnyOf, Condition, EventCount, NoneOf
+from schemas.condition import Condition, EventCount, leaves
 from scoring.churning.columns import Flags
 from scoring.derivations import compile_derivations
 from scoring.health import Scorer
@@ -40,17 +40,19 @@ from store.population_past import StoredEvents, load_event_columns, load_series
 from store.population_reading import (
     Bounds,
     StoredPart,
+    StoredTallies,
+    load_part,
+    load_score_columns,
+    load_tally_columns,
+    load_texts,
+)
+from store.population_standings import (
     StoredReached,
     StoredRuns,
     StoredStandings,
-    StoredTallies,
-    load_part,
     load_reached_columns,
     load_run_columns,
-    load_score_columns,
     load_standing_columns,
-    load_tally_columns,
-    load_texts,
 )
 
 # Until the next run, and a little more: who will fulfil a trigger by then, by time alone.
@@ -217,10 +219,7 @@ def judge_part(
 def _property_keys(conditions: Sequence[Condition]) -> dict[str, set[str]]:
     """The properties that conditions look at, by event; events of which none is looked at are left out."""
     keys: dict[str, set[str]] = {}
-    for node in conditions:
-        if isinstance(node, AllOf | AnyOf | NoneOf):
-            for name, found in _property_keys(node.items).items():
-                keys.setdefault(name, set()).update(found)
-        elif isinstance(node, EventCount) and node.where is not None:
-            keys.setdefault(node.name, set()).update(needs_of([node.where]).signals)
+    for line in leaves(conditions):
+        if isinstance(line, EventCount) and line.where is not None:
+            keys.setdefault(line.name, set()).update(needs_of([line.where]).signals)
     return keys

@@ -65,7 +65,7 @@ async def close_run(
 ) -> RunEnd:
     """Close an open run (treated or held out) whose customer is locked, with its row of intervention_executions."""
     # Whoever's version is gone ends all the same: else it could neither be stopped nor erased.
-    version = await opening.versions.load_for_many(connection, run.playbook, run.version)
+    version = await opening.versions.load_or_empty(connection, run.playbook, run.version)
     known = (await load_known(connection, [run.customer_id], now, version.needs, opening.catalogue))[
         run.customer_id
     ]

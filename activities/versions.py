@@ -85,12 +85,11 @@ class Versions:
         self._known.move_to_end(key)
         return found
 
-    async def load_for_many(self, connection: Connection, playbook: str, version: str) -> Version:
-        """The version, where runs of several customers are looked at together; one that is gone from the database is an
-        empty one, without goal, exits and steps.
+    async def load_or_empty(self, connection: Connection, playbook: str, version: str) -> Version:
+        """The version; one that is gone from the database is an empty one, without goal, exits and steps.
 
-        So its runs are left as they are, and nobody else waits for them. It is logged, and becomes an alert
-        (`loops.stuck_runs`).
+        So its runs are left as they are, whoever is looked at together with them doesn't wait for them, and they can be
+        ended. It is logged, and becomes an alert (`loops.stuck_runs`).
         """
         key = (playbook, version)
         read_at, gone = self._gone.get(key, (0.0, None))

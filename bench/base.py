@@ -17,11 +17,8 @@ COPIED = ("signals", "tallies", "signal_history", "customer_health", "consents",
 async def load_base(database_url: str, say: Say, *, customers: int) -> None:
     """Fill an empty database with `customers` suppliers (a multiple of 250, or fewer) and 60 days of history each."""
     originals = min(ORIGINALS, customers)
-    database = Database(database_url, connections=2)
-    try:
+    async with Database(database_url, connections=2) as database:
         await load_population(database, lambda _: None, customers=originals, days=DAYS)
-    finally:
-        await database.close()
     say(f"  {originals} customers with {DAYS} days of history, copied to {customers}")
     copies = customers // originals - 1
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:

@@ -119,8 +119,7 @@ async def measure(
 
 async def measure_system(system: System, say: Say, *, repeats: int, dashboards: int) -> Pages:
     """Look at the pages of a system that has just been started."""
-    database = Database(system.database_url, connections=2)
-    try:
+    async with Database(system.database_url, connections=2) as database:
         async with _client(system) as client:
             begun = time.perf_counter()
             (await client.get("/customers?view=all")).raise_for_status()
@@ -139,8 +138,6 @@ async def measure_system(system: System, say: Say, *, repeats: int, dashboards: 
         browser = await _browse(system, say, min(repeats, TURNS))
         watched = await _watch(system, dashboards, 20 if dashboards >= 20 else 2, say)
         customers = int(await system.value("SELECT count(*) FROM customers"))
-    finally:
-        await database.close()
     return Pages(customers, dashboards, pages, first, overview, browser, watched)
 
 

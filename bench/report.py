@@ -14,6 +14,9 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
+# Imported for what they add to `rows_of`.
+import bench.engine_rows
+import bench.web_rows  # noqa: F401
 from bench.history import Histories
 from bench.latency import Latency
 from bench.loading import Loading
@@ -21,7 +24,7 @@ from bench.matching import Matching
 from bench.milestones import MilestoneDetection
 from bench.one_customer import OneCustomer
 from bench.pages import Pages
-from bench.rows import Row, rows_of
+from bench.row import Row, rows_of
 from bench.scoring import Scoring
 from bench.sending import Sending
 from bench.serving import Serving

@@ -13,19 +13,18 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 
 import psutil  # type: ignore[import-untyped]
-import psycopg
 
-from bench.scoring_base import HISTORY_DAYS, make_customers
+from bench.copying import copy_in, copy_out
+from bench.scoring_base import make_customers
 from bench.system import Say, System, run_system
 from bench.triggers import make_triggers
 from loops.schedules import start_population
 from rules.needs import needs_of
-from schemas.catalogue import load_catalogue
 from schemas.condition import AllOf
 from schemas.plan import CompiledPlaybook, Elapsed, Enter, Wait
 from schemas.policy import Policy
@@ -83,7 +82,7 @@ async def measure(say: Say, *, customers: int = CUSTOMERS, triggers: int = TRIGG
         await _publish(url, triggers)
 
     async with run_system(say, prepare=prepare, processes=False) as system:
-        copy_out = await _copy_out(system, today, say)
+        copied_out = await copy_out(system, today, say)
         rows = await _count(system)
         with _batch_worker(system) as worker, _watched(system, worker) as memory:
             client = await connect(Settings.read(system.development.environ))
@@ -103,7 +102,7 @@ async def measure(say: Say, *, customers: int = CUSTOMERS, triggers: int = TRIGG
             seconds = time.monotonic() - begun
             cpu = worker.cpu_times()
             postgres_cpu = _postgres_seconds(system) - postgres_before
-        copy_in = await _copy_in(system, today, say)
+        copied_in = await copy_in(system, today, say)
     return Scoring(
         customers=customers,
         triggers=triggers,
@@ -112,8 +111,8 @@ async def measure(say: Say, *, customers: int = CUSTOMERS, triggers: int = TRIGG
         scored=done.scored,
         failed=done.failed,
         requested=done.requested,
-        copy_out=copy_out,
-        copy_in=copy_in,
+        copy_out=copied_out,
+        copy_in=copied_in,
         worker_mb=memory["worker"],
         worker_cpu_seconds=cpu.user + cpu.system - spent.user - spent.system,
         postgres_mb=memory["postgres"],
@@ -148,12 +147,8 @@ async def _publish(url: str, count: int) -> None:
             name=name, title=name, owner="bench", status="live", steps=(Wait(id="w", spec=Elapsed(seconds=86400)),),
             enter=enter,
         )  # fmt: skip
-    database = Database(url, connections=1)
-    try:
-        async with database.transaction() as connection:
-            await publish(connection, playbooks, {}, Policy(), author="bench", now=datetime.now(UTC))
-    finally:
-        await database.close()
+    async with Database(url, connections=1) as database, database.transaction() as connection:
+        await publish(connection, playbooks, {}, Policy(), author="bench", now=datetime.now(UTC))
 
 
 @contextlib.contextmanager
@@ -205,62 +200,6 @@ def _watched(system: System, worker: psutil.Process) -> Iterator[dict[str, float
     finally:
         over.set()
         thread.join()
-
-
-def _read_rows(today: date) -> dict[str, str]:
-    """What the run reads, by table, as queries."""
-    return {
-        "signals": "SELECT * FROM signals",
-        "tallies": f"SELECT * FROM tallies WHERE day >= '{today - timedelta(days=load_catalogue().tally_days)}'",
-        "customer_health": "SELECT customer_id, day, midnight_score FROM customer_health "
-        f"WHERE day >= '{today - timedelta(days=30)}' AND day < '{today}'",
-        "signal_history": "SELECT customer_id, day, revision, health_score, churn_probability FROM signal_history "
-        f"WHERE day >= '{today - timedelta(days=HISTORY_DAYS)}'",
-        "events": f"SELECT customer_id, name, at, properties FROM events WHERE day >= '{today - timedelta(days=31)}'",
-    }
-
-
-async def _copy_out(system: System, today: date, say: Say) -> dict[str, float]:
-    """PostgreSQL's seconds to read and send each of these, thrown away where they come out."""
-    took = {}
-    async with await psycopg.AsyncConnection.connect(system.database_url, autocommit=True) as connection:
-        for table, query in _read_rows(today).items():
-            begun = time.monotonic()
-            await connection.execute(f"COPY ({query}) TO '/dev/null' (FORMAT binary)".encode())
-            took[table] = time.monotonic() - begun
-    say(
-        "  COPY out of what is read: "
-        + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items())
-    )
-    return took
-
-
-async def _copy_in(system: System, today: date, say: Say) -> dict[str, float]:
-    """PostgreSQL's seconds to take in what the run wrote, from a file into empty tables with the same indexes."""
-    written = {
-        "signals": "SELECT * FROM signals",
-        "signal_history": f"SELECT * FROM signal_history WHERE day = '{today}'",
-        "customer_health": f"SELECT * FROM customer_health WHERE day = '{today}'",
-        "churn_predictions": f"SELECT * FROM churn_predictions WHERE prediction_date = '{today}'",
-        "evaluations": "SELECT * FROM evaluations",
-    }
-    took = {}
-    [(directory,)] = await system.rows("SHOW data_directory")
-    async with await psycopg.AsyncConnection.connect(system.database_url, autocommit=True) as connection:
-        for table, query in written.items():
-            file = f"{directory}/copied"
-            await connection.execute(f"COPY ({query}) TO '{file}' (FORMAT binary)".encode())
-            await connection.execute(f"CREATE TABLE copied (LIKE {table} INCLUDING ALL)".encode())
-            begun = time.monotonic()
-            await connection.execute(f"COPY copied FROM '{file}' (FORMAT binary)".encode())
-            took[table] = time.monotonic() - begun
-            await connection.execute(b"DROP TABLE copied")
-        await connection.execute(f"COPY (SELECT 1) TO '{directory}/copied'".encode())
-    say(
-        "  COPY in of what is written: "
-        + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items())
-    )
-    return took
 
 
 async def _count(system: System) -> dict[str, int]:

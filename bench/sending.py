@@ -280,11 +280,8 @@ async def _place() -> AsyncIterator[tuple[Database, int, Path]]:
         for child in (server.child(), smtp):
             children.append((child, await asyncio.to_thread(start, child)))
         await asyncio.to_thread(migrate, server.url())
-        database = Database(server.url(), connections=SIDE_BY_SIDE)
-        try:
+        async with Database(server.url(), connections=SIDE_BY_SIDE) as database:
             yield database, port, log
-        finally:
-            await database.close()
     finally:
         for child, process in reversed(children):
             await asyncio.to_thread(stop, child, process)

@@ -14,10 +14,11 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 from sqlalchemy import text
+from temporalio.exceptions import ApplicationError
 
 from activities.delivery import MessageDelivery
 from activities.links import NO_LINKS
@@ -32,8 +33,8 @@ from schemas.condition import AllOf, EventCount
 from schemas.incoming import IncomingEvent
 from schemas.plan import Act, CompiledPlaybook, Enter
 from schemas.policy import Policy
-from schemas.run import StepCall
-from store.database import Database
+from schemas.run import StepCall, StepResult
+from store.database import DATABASE_AWAY, Database
 from store.hooks import store_request
 from store.intake import take_in
 from store.publishing import publish
@@ -102,11 +103,17 @@ async def race(database_url: str, *, sends: int, customers: int, stop_after: int
         seen_at: list[float] = []
         stored_at = 0.0
         waiting = list(reversed(calls))
+        # However slowly the STOP is carried out, a quarter is left to come after it.
+        held_back, stopped = len(calls) // 4, asyncio.Event()
         outcomes: dict[str, int] = {}
 
         async def lane() -> None:
             while waiting:
-                said = (await delivery.send(waiting.pop())).outcome
+                if len(waiting) <= held_back:
+                    await stopped.wait()
+                    if not waiting:
+                        return
+                said = (await _send(delivery, waiting.pop())).outcome
                 outcomes[said] = outcomes.get(said, 0) + 1
 
         async def stop() -> None:
@@ -126,8 +133,11 @@ async def race(database_url: str, *, sends: int, customers: int, stop_after: int
                     query="", now=await elsewhere.clock.read(connection),
                 )  # fmt: skip
             watching = asyncio.create_task(_watch(elsewhere))
-            await hooks.run_once()
+            while not watching.done():
+                await hooks.run_once()
+                await asyncio.wait([watching], timeout=0.1)
             seen_at.append(await watching)
+            stopped.set()
 
         await asyncio.gather(stop(), *(lane() for _ in range(AT_ONCE)))
         async with database.transaction() as connection:
@@ -184,6 +194,17 @@ async def _calls(database: Database, steps: int) -> Sequence[StepCall]:
         for number in range(steps)
         for run in runs
     ]
+
+
+async def _send(delivery: MessageDelivery, call: StepCall) -> StepResult:
+    """Send, and again for as long as Temporal would."""
+    while True:
+        try:
+            return await delivery.send(call)
+        except DATABASE_AWAY:
+            await asyncio.sleep(0.1)
+        except ApplicationError as error:
+            await asyncio.sleep((error.next_retry_delay or timedelta(seconds=0.1)).total_seconds())
 
 
 async def _watch(database: Database) -> float:

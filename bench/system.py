@@ -151,6 +151,8 @@ def _environ(playbooks: Path, smtp: SmtpStandIn, twilio: TwilioStandIn) -> Mappi
         "HOLDFAST_PLAYBOOKS": str(playbooks),
         # Counted like any key's requests, and never enough of them to be refused.
         "HOLDFAST_RATE_PER_MINUTE": "9000000",
+        # Its dashboards all come by one key.
+        "HOLDFAST_STREAMS_PER_KEY": "0",
         "HOLDFAST_MAIL_FROM": "Holdfast <care@holdfast.example>",
         "SMTP_URL": smtp.url,
         "TWILIO_ACCOUNT_SID": twilio.account,

@@ -9,7 +9,7 @@ from email.header import decode_header, make_header
 # C0 and C1 controls, the Unicode line and paragraph separators, and marks that turn the direction of writing
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _CONTROLS_BUT_LINES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[bqBQ]\?.*?\?=", re.DOTALL)
+_ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[bqBQ]\?[^?]*\?=")
 _LAYERS = 5
 
 

@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -38,6 +38,8 @@ OWN_HEADERS = frozenset(
 )
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+# RFC 6052 and RFC 4291, 2.5.5.1: the last 32 bits are an address of IPv4.
+_TRANSLATED, _COMPATIBLE = IPv6Network("64:ff9b::/96"), IPv6Network("::/96")
 
 
 @dataclass(frozen=True)
@@ -222,9 +224,15 @@ async def _resolve(name: str, parts: SplitResult, hosts: frozenset[str]) -> list
     found = await asyncio.get_running_loop().getaddrinfo(name, port, type=1)
     addresses = []
     for *_, address in found:
-        ip = _plain(ip_address(str(address[0]).split("%")[0]))
-        inside = ip.is_private or ip.is_loopback
-        if ip.is_link_local or ip.is_multicast or ip.is_unspecified or not (ip.is_global or inside):
+        ip = _unmap(ip_address(str(address[0]).split("%")[0]))
+        meant = _look_inside(ip)
+        inside = meant.is_private or meant.is_loopback
+        if (
+            meant.is_link_local
+            or meant.is_multicast
+            or meant.is_unspecified
+            or not (meant.is_global or inside)
+        ):
             continue
         if inside and not listed_with_port:
             continue
@@ -237,8 +245,17 @@ async def _resolve(name: str, parts: SplitResult, hosts: frozenset[str]) -> list
     )  # fmt: skip
 
 
-def _plain(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+def _unmap(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
+
+
+def _look_inside(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Where it leads in the end: networks translate some addresses of IPv6 into the address of IPv4 in them."""
+    if not isinstance(ip, IPv6Address) or ip.is_unspecified or ip.is_loopback:
+        return ip
+    if ip in _TRANSLATED or ip in _COMPATIBLE:
+        return IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.sixtofour or ip
 
 
 def _judge(exchange: Exchange, answer: Answer | None) -> Reply:

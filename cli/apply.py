@@ -14,7 +14,8 @@ import click
 from schemas.settings import Settings
 
 if TYPE_CHECKING:
-    from loops.publishing import Applied, Files
+    from loops.playbook_files import Files
+    from loops.publishing import Applied
 
 
 @click.command()
@@ -75,11 +76,8 @@ async def _apply(url: str, files: Sequence[Files]) -> list[Applied]:
     from loops.publishing import publish_files
     from store.database import Database
 
-    database = Database(url, connections=2)
-    try:
+    async with Database(url, connections=2) as database:
         return [await publish_files(database, part) for part in files]
-    finally:
-        await database.close()
 
 
 def _lines(files: Files, applied: Applied) -> list[dict[str, Any]]:

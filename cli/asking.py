@@ -18,9 +18,6 @@ async def ask_database(ask: Callable[[Connection], Awaitable[_Result]]) -> _Resu
     """What `ask` finds or does in a transaction. Raises SettingError where no database is set."""
     from store.database import Database
 
-    database = Database(Settings.read(os.environ).require_database_url(), connections=1)
-    try:
-        async with database.transaction() as connection:
-            return await ask(connection)
-    finally:
-        await database.close()
+    url = Settings.read(os.environ).require_database_url()
+    async with Database(url, connections=1) as database, database.transaction() as connection:
+        return await ask(connection)

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.playbooks_option import playbooks_option
-from cli.simulate import Instant
-from loops.simulation.stage import Stage, find_file, set_stage
-from schemas.catalogue import load_catalogue
+from cli.simulate import Instant, open_stage
+from loops.simulation.stage import Stage
 from schemas.duration import parse_duration
-from schemas.errors import PlaybookError, SettingError
 from schemas.settings import Settings
 
 if TYPE_CHECKING:
@@ -111,14 +109,7 @@ def command(
       holdfast backtest rescue-declining-supplier --from 2026-03-01 --to 2026-05-31 --picture rescue.svg
     """
     url = Settings.read(os.environ).require_database_url()
-    try:
-        stage = set_stage(find_file(playbook, directory), load_catalogue())
-    except SettingError as error:
-        raise click.UsageError(f"{error.message} {error.remedy}") from error
-    except PlaybookError as error:
-        for problem in error.problems:
-            click.echo(str(problem), err=True)
-        context.exit(1)
+    stage = open_stage(context, playbook, directory)
     if picture is not None:
         from loops.backtest.picture import check_picture
 
@@ -152,8 +143,7 @@ async def _backtest(
     from loops.backtest.playing import backtest
     from store.database import Database
 
-    database = Database(url, connections=2)
-    try:
+    async with Database(url, connections=2) as database:
         return await backtest(
             database,
             stage.playbook,
@@ -167,5 +157,3 @@ async def _backtest(
             as_happened=as_happened,
             say=lambda line: click.echo(line, err=True),
         )
-    finally:
-        await database.close()

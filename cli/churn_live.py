@@ -40,16 +40,13 @@ def evaluate_live(url: str, say: Callable[[str], None]) -> LiveEvaluation:
 
 
 async def _evaluate(url: str, say: Callable[[str], None]) -> LiveEvaluation:
-    database = Database(url, connections=2)
-    try:
+    async with Database(url, connections=2) as database:
         books = ModelTrainingBooks(database, load_catalogue(), say=say)
         read = await books.read(TrainingCall())
         if read.refused is not None:
             raise InputError(read.refused, remedy="Let history gather, or load it.")
         data = await books.load(read.as_of, say)
         trial = await asyncio.to_thread(books.evaluate, data, say)
-    finally:
-        await database.close()
     if trial is None:
         raise InputError("Too few customers left to test anything.", remedy="Let history gather.")
     evaluation = _by_month(data, trial)

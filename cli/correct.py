@@ -74,8 +74,5 @@ async def _record(url: str, correction: Correction) -> Corrected:
     from store.corrections import record_correction
     from store.database import Database
 
-    database = Database(url, connections=1)
-    try:
+    async with Database(url, connections=1) as database:
         return await record_correction(database, correction, who())
-    finally:
-        await database.close()

@@ -18,8 +18,5 @@ async def _explain(database_url: str, playbook: str, external_id: str) -> dict[s
     from loops.explaining import explain_customer as explain
     from store.database import Database
 
-    database = Database(database_url, connections=1)
-    try:
+    async with Database(database_url, connections=1) as database:
         return await explain(database, playbook, external_id)
-    finally:
-        await database.close()

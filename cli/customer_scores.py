@@ -36,11 +36,8 @@ async def _assess(database_url: str, external_id: str) -> Assessment:
     from schemas.catalogue import load_catalogue
     from store.database import Database
 
-    database = Database(database_url, connections=1)
-    try:
+    async with Database(database_url, connections=1) as database:
         return await assess_customer(database, load_catalogue(), external_id)
-    finally:
-        await database.close()
 
 
 def health_object(assessed: Assessment) -> dict[str, Any]:

@@ -38,15 +38,9 @@ async def _read(url: str, playbook: str, first: str, second: str | None) -> Sequ
     from store.publications import load_written
 
     name, is_model = read_name(playbook)
-    database = Database(url, connections=1)
-    try:
-        async with database.transaction() as connection:
-            if is_model:
-                texts = [await load_model_text(connection, name, version) for version in (first, second)]
-                return diff_texts(f"{PREFIX}{name}.yaml", *texts)
-            old, new = [
-                Written(*await load_written(connection, name, version)) for version in (first, second)
-            ]
-    finally:
-        await database.close()
+    async with Database(url, connections=1) as database, database.transaction() as connection:
+        if is_model:
+            texts = [await load_model_text(connection, name, version) for version in (first, second)]
+            return diff_texts(f"{PREFIX}{name}.yaml", *texts)
+        old, new = [Written(*await load_written(connection, name, version)) for version in (first, second)]
     return diff(old, new)

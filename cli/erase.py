@@ -110,8 +110,7 @@ async def _erase(settings: Settings, external_id: str, reason: str, wait: bool, 
     from store.database import Database
     from store.erasing import request_erasure
 
-    database = Database(settings.require_database_url(), connections=2)
-    try:
+    async with Database(settings.require_database_url(), connections=2) as database:
         async with database.transaction() as connection:
             now = await database.clock.read(connection)
             erasure = await request_erasure(connection, external_id, system_actor(), reason=reason, now=now)
@@ -120,8 +119,6 @@ async def _erase(settings: Settings, external_id: str, reason: str, wait: bool, 
         if wait and erasure.state != "done":
             erasure = await _carry_out(settings, database, erasure, quiet=form == "json")
         _tell(erasure, form)
-    finally:
-        await database.close()
 
 
 async def _carry_out(settings: Settings, database: Database, erasure: Erasure, *, quiet: bool) -> Erasure:
@@ -215,14 +212,11 @@ def _import(path: Path) -> None:
     ]
 
     async def take_over() -> tuple[int, int]:
-        database = Database(Settings.read(os.environ).require_database_url(), connections=1)
-        try:
+        async with Database(Settings.read(os.environ).require_database_url(), connections=1) as database:
             async with database.transaction() as connection:
                 now = await database.clock.read(connection)
                 new = await import_tombstones(connection, tombstones)
             return new, await fence_returned(database, now, everything=True)
-        finally:
-            await database.close()
 
     new, returned = asyncio.run(take_over())
     click.echo(f"{new} of {len(tombstones)} erasure(s) were not known here")

@@ -55,8 +55,5 @@ async def _export(url: str, external_id: str) -> dict[str, Any]:
     from store.database import Database
     from store.exporting import export_and_record
 
-    database = Database(url, connections=1)
-    try:
+    async with Database(url, connections=1) as database:
         return await export_and_record(database, external_id, system_actor())
-    finally:
-        await database.close()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.people import at_terminal, with_database
+from cli.actor import system_actor
+from cli.people import with_database
 from schemas.access import STAFF, Role
 from schemas.settings import Settings
 
@@ -64,7 +65,7 @@ def add(name: str, role: Role, per_minute: int | None, lasts: timedelta | None) 
     async def make(connection: Connection, now: datetime) -> str:
         return await make_key(
             connection,
-            at_terminal(),
+            system_actor(),
             name,
             role=role,
             per_minute=per_minute,
@@ -107,7 +108,7 @@ def remove(name: str) -> None:
     from web.one_time_links import remove_key
 
     async def drop(connection: Connection, _: datetime) -> None:
-        await remove_key(connection, at_terminal(), name)
+        await remove_key(connection, system_actor(), name)
 
     with_database(Settings.read(os.environ), drop)
     click.echo(f"the key {name} is removed")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from activities.registry import find_step_types
+from cli.facts_lines import FactsLines
 from cli.playbooks_option import playbooks_option
 from rules.engines import MatchAll, match_with
 from schemas.catalogue import load_catalogue
 from schemas.errors import SettingError
 from schemas.facts import Facts
-from schemas.facts_json import FactsError, read_facts
 from schemas.loader import load_playbooks
 from schemas.settings import RULES_ENGINES, RulesEngine
 
@@ -67,25 +66,14 @@ def command(context: click.Context, facts_file: str, directory: Path, engine: Ru
         raise click.UsageError(f"{error.message} {error.remedy}") from error
     at_once = _AT_ONCE.get(engine, 1)
     waiting: list[Facts] = []
-    # One moment for all lines that name none.
-    now = datetime.now(UTC)
-    failed = loaded.failed
-    with click.open_file(facts_file, "rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                facts = read_facts(line, catalogue, now=now)
-            except FactsError as error:
-                failed = True
-                click.echo(f"{facts_file}:{number}: {error.message}", err=True)
-                continue
-            waiting.append(facts)
-            if len(waiting) >= at_once:
-                _tell(waiting, match)
-                waiting.clear()
+    lines = FactsLines(facts_file, catalogue)
+    for facts in lines:
+        waiting.append(facts)
+        if len(waiting) >= at_once:
+            _tell(waiting, match)
+            waiting.clear()
     _tell(waiting, match)
-    context.exit(1 if failed else 0)
+    context.exit(1 if loaded.failed or lines.failed else 0)
 
 
 def _tell(customers: Sequence[Facts], match: MatchAll) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from loops.publishing import Files, read_directory, read_paths
+from loops.playbook_files import Files, read_directory, read_paths
 from schemas.catalogue import Catalogue
 from schemas.errors import SettingError
 from schemas.file_selection import HEALTH

@@ -40,10 +40,8 @@ async def _give(
     settings: Settings, verb: Literal["pause", "resume", "stop"], run_ids: Sequence[str], order: Command
 ) -> bool:
     from cli.actor import system_actor
-    from store.audit import record_change
     from store.database import Database
-    from store.reading_runs import read_run
-    from web.commands import DONE
+    from web.commands import give_order
     from web.executions import Executions
 
     database, executions = Database(settings.require_database_url(), connections=1), Executions(settings)
@@ -51,15 +49,7 @@ async def _give(
     try:
         for run_id in run_ids:
             try:
-                async with database.transaction() as connection:
-                    run = await read_run(connection, run_id)
-                answer = await executions.command(run, verb, order)
-                async with database.transaction() as connection:
-                    await record_change(
-                        connection, system_actor(), DONE[verb], object_kind="run", object_id=run.id,
-                        before={"state": run.state, "paused": run.paused, "step": run.step},
-                        after={"by": order.by, "reason_length": len(order.reason), "outcome": order.outcome},
-                    )  # fmt: skip
+                _, answer = await give_order(database, executions, system_actor(), run_id, verb, order)
                 click.echo(f"{run_id} {answer}")
             except HoldfastError as error:
                 good = False

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from cli.orders import who
-from schemas.access import STAFF, Principal, Role
+from cli.actor import system_actor
+from schemas.access import STAFF, Role
 from schemas.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,22 +22,14 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 
-def at_terminal() -> Principal:
-    """Who uses the command line, for the audit: whoever has the database's password may do everything."""
-    return Principal(kind="system", id="cli", name=who(), role="admin")
-
-
 def with_database(settings: Settings, ask: Callable[[Connection, datetime], Awaitable[_Result]]) -> _Result:
     """What `ask` gives, from one transaction."""
     from store.database import Database
 
     async def run() -> _Result:
-        database = Database(settings.require_database_url(), connections=1)
-        try:
-            async with database.transaction() as connection:
-                return await ask(connection, await database.clock.read(connection))
-        finally:
-            await database.close()
+        url = settings.require_database_url()
+        async with Database(url, connections=1) as database, database.transaction() as connection:
+            return await ask(connection, await database.clock.read(connection))
 
     return asyncio.run(run())
 
@@ -69,8 +61,8 @@ def add(email: str, name: str, role: Role) -> None:
     settings = Settings.read(os.environ)
 
     async def make(connection: Connection, now: datetime) -> str:
-        person = await add_person(connection, at_terminal(), email, name, role, now)
-        return await make_link(connection, at_terminal(), person, settings.public_url, now)
+        person = await add_person(connection, system_actor(), email, name, role, now)
+        return await make_link(connection, system_actor(), person, settings.public_url, now)
 
     link = with_database(settings, make)
     click.echo(f"{email} may come in as {role} by this link, once, within {LINK_LASTS.days} days:", err=True)
@@ -88,7 +80,7 @@ def link(email: str) -> None:
 
     async def make(connection: Connection, now: datetime) -> str:
         person = await need_person(connection, email)
-        return await make_link(connection, at_terminal(), person, settings.public_url, now)
+        return await make_link(connection, system_actor(), person, settings.public_url, now)
 
     made = with_database(settings, make)
     click.echo(f"{email} may come in by this link, once, within {LINK_LASTS.days} days:", err=True)
@@ -127,14 +119,29 @@ def list_(form: str) -> None:
 @click.argument("email")
 @click.argument("role", type=click.Choice(STAFF))
 def role(email: str, role: Role) -> None:
-    """What somebody may from now on. The last admin stays admin."""
+    """What somebody may from now on; they sign in again for it. The last admin stays admin."""
     from store.people import change_role, need_person
 
     async def change(connection: Connection, _: datetime) -> None:
-        await change_role(connection, at_terminal(), await need_person(connection, email), role)
+        await change_role(connection, system_actor(), await need_person(connection, email), role)
 
     with_database(Settings.read(os.environ), change)
     click.echo(f"{email} has the role {role}")
+
+
+@command.command("sign-out")
+@click.argument("email")
+def sign_out(email: str) -> None:
+    """Sign somebody out of all browsers, as after a device was lost. The account stays open."""
+    from store.people import need_person
+    from store.sessions import end_sessions
+
+    async def end(connection: Connection, _: datetime) -> int:
+        person = await need_person(connection, email)
+        return await end_sessions(connection, system_actor(), person.id, "ended_by_admin")
+
+    ended = with_database(Settings.read(os.environ), end)
+    click.echo(f"{email} is signed out of {ended} browser{'' if ended == 1 else 's'}")
 
 
 @command.command()
@@ -155,7 +162,7 @@ def _switch(email: str, *, active: bool) -> None:
     from store.people import need_person, set_active
 
     async def change(connection: Connection, _: datetime) -> None:
-        await set_active(connection, at_terminal(), await need_person(connection, email), active)
+        await set_active(connection, system_actor(), await need_person(connection, email), active)
 
     with_database(Settings.read(os.environ), change)
     click.echo(f"the account of {email} is {'open' if active else 'closed'}")

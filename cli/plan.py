@@ -16,7 +16,7 @@ from schemas.settings import Settings
 
 if TYPE_CHECKING:
     from loops.planning import Plan, Planned
-    from loops.publishing import Files
+    from loops.playbook_files import Files
 
 # Whoever would enter, and as what.
 _ENTERING = ("entered", "shadow")
@@ -76,11 +76,8 @@ async def _plan(url: str, files: Sequence[Files]) -> Plan:
             end = "\r" if sys.stderr.isatty() and done < of else "\n"
             click.echo(f"customers looked at: {done} of {of}{end}", err=True, nl=False)
 
-    database = Database(url, connections=2)
-    try:
+    async with Database(url, connections=2) as database:
         return await plan_files(StepOpening(database, load_catalogue(), Versions()), files, progress)
-    finally:
-        await database.close()
 
 
 def _describe(plan: Plan) -> Iterator[str]:
@@ -110,6 +107,8 @@ def _details(one: Planned) -> Iterator[str]:
     yield f"enter at once: {entering}" + (f"; held back: {_counts(others)}" if others else "")
     load = one.entrants.load
     if entering:
+        more = entering - len(one.entrants.named)
+        yield f"who: {', '.join(id_ for id_, _ in one.entrants.named)}" + (f" and {more:,} more" if more else "")
         yield f"load, at most: first day {_counts(load.first_day)}; whole run {_counts(load.whole)}"
     if one.entrants.people:
         yield f"calls and tasks: {_counts(one.entrants.people)}"

@@ -119,19 +119,10 @@ def _show(line: str, *, over: bool) -> None:
 
 async def _list(url: str) -> list[PopulationRow]:
     from store.database import Database
-    from store.faults import is_away
     from store.population import list_runs
 
-    database = Database(url, connections=1)
-    try:
-        async with database.transaction() as connection:
-            return await list_runs(connection)
-    except Exception as error:
-        if not is_away(error):
-            raise
-        raise UnavailableError("The database can't be reached.") from error
-    finally:
-        await database.close()
+    async with Database(url, connections=1) as database, database.transaction() as connection:
+        return await list_runs(connection)
 
 
 def _table(runs: Sequence[PopulationRow]) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from channels.registry import check_channels, list_providers
 from channels.settings import ChannelSettings
-from cli.doctor import Finding
+from cli.findings import Finding
 from cli.providers import describe_state
 from schemas.settings import Settings
 from store.database import DATABASE_AWAY, Database
@@ -33,17 +32,11 @@ def examine_providers(settings: Settings) -> Iterator[Finding]:
 
 async def _examine_states(url: str) -> list[Finding]:
     """Those that can't be used now; nothing where the database says so itself that it can't be asked."""
-    bounded = (
-        url if "connect_timeout=" in url else f"{url}{'&' if urlsplit(url).query else '?'}connect_timeout=3"
-    )
-    database = Database(bounded, connections=1)
     try:
-        async with database.transaction() as connection:
+        async with Database(url, connections=1) as database, database.transaction() as connection:
             states = await load_providers(connection)
     except DATABASE_AWAY:
         return []
-    finally:
-        await database.close()
     remedies = {
         "parked": "Correct its settings and start the workers anew, or its account and `holdfast providers unpark {}`.",
         "resting": "It is tried again by itself; `holdfast providers unpark {}` does so at once.",

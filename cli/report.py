@@ -37,13 +37,10 @@ async def _report(database_url: str, form: str) -> None:
     from loops.reporting import report_playbooks, summarise
     from store.database import Database
 
-    database = Database(database_url, connections=1)
-    try:
+    async with Database(database_url, connections=1) as database:
         if form == "json":
             for one in await report_playbooks(database):
                 click.echo(json.dumps(one))
         else:
             for line in await summarise(database):
                 click.echo(line)
-    finally:
-        await database.close()

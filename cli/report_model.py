@@ -78,8 +78,7 @@ async def _report(database_url: str, day: date | None, capacity: float, customer
     from store.monitoring import read_report
     from store.playbooks import load_policy
 
-    database = Database(database_url, connections=1)
-    try:
+    async with Database(database_url, connections=1) as database:
         async with database.transaction() as connection:
             if day is not None:
                 kept = await read_report(connection, day)
@@ -92,5 +91,3 @@ async def _report(database_url: str, day: date | None, capacity: float, customer
             database, load_catalogue(), policy, now, customers=customers or CUSTOMERS, capacity=capacity,
             say=lambda line: click.echo(line, err=True),
         )  # fmt: skip
-    finally:
-        await database.close()

@@ -62,9 +62,6 @@ async def _roll_back(url: str, directory: Path, playbook: str, version: str) -> 
     from store.database import Database
 
     name, is_model = read_name(playbook)
-    database = Database(url, connections=2)
-    try:
+    async with Database(url, connections=2) as database:
         make_live = roll_back_model if is_model else roll_back
         return await make_live(database, directory, load_catalogue(), name, version)
-    finally:
-        await database.close()

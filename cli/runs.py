@@ -48,21 +48,11 @@ def command(
 async def _read(
     url: str, playbook: str | None, customer: str | None, state: Literal["open", "ended"] | None, limit: int
 ) -> list[RunRow]:
-    from schemas.errors import UnavailableError
     from store.database import Database
-    from store.faults import is_away
     from store.reading_runs import list_runs
 
-    database = Database(url, connections=1)
-    try:
-        async with database.transaction() as connection:
-            return await list_runs(connection, playbook=playbook, customer=customer, state=state, limit=limit)
-    except Exception as error:
-        if not is_away(error):
-            raise
-        raise UnavailableError("The database can't be reached.") from error
-    finally:
-        await database.close()
+    async with Database(url, connections=1) as database, database.transaction() as connection:
+        return await list_runs(connection, playbook=playbook, customer=customer, state=state, limit=limit)
 
 
 def _table(runs: Sequence[RunRow]) -> str:

@@ -12,11 +12,12 @@ import schemas.catalogue
 from activities.registry import find_step_types
 from schemas.catalogue import load_catalogue
 from schemas.editor_schema import adapt_for_editors
-from schemas.file_schema import build_policy_schema, build_template_schema
 from schemas.health_schema import build_health_schema
 from schemas.milestones_schema import build_milestones_schema
 from schemas.playbook_schema import build_playbook_schema
 from schemas.playbook_test_schema import build_playbook_test_schema
+from schemas.policy_schema import build_policy_schema
+from schemas.template_schema import build_template_schema
 
 
 def build_schemas() -> dict[str, dict[str, Any]]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cli.backtest import End, Length
+from cli.facts_lines import FactsLines
 from cli.named_models import find_model
 from cli.simulate import Instant
 from schemas.catalogue import load_catalogue
 from schemas.errors import PlaybookError
-from schemas.facts_json import FactsError, read_facts
 from schemas.health_model import HealthModel
 from schemas.settings import Settings
 from scoring.health import Scorer
@@ -100,30 +100,19 @@ def command(
         return
     assert facts_file is not None
     scorer = Scorer(_find(context, named, directory))
-    catalogue = load_catalogue()
-    now = datetime.now(UTC)
-    failed = False
-    with click.open_file(facts_file, "rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                facts = read_facts(line, catalogue, now=now)
-            except FactsError as error:
-                failed = True
-                click.echo(f"{facts_file}:{number}: {error.message}", err=True)
-                continue
-            health = scorer(facts.signals)
-            told = {
-                "customer": facts.customer,
-                "model": scorer.model.name,
-                "score": health.score,
-                "risk_level": health.risk_level,
-                "factors": health.factors,
-                "segment": health.segment,
-            }
-            click.echo(json.dumps(told))
-    context.exit(1 if failed else 0)
+    lines = FactsLines(facts_file, load_catalogue())
+    for facts in lines:
+        health = scorer(facts.signals)
+        told = {
+            "customer": facts.customer,
+            "model": scorer.model.name,
+            "score": health.score,
+            "risk_level": health.risk_level,
+            "factors": health.factors,
+            "segment": health.segment,
+        }
+        click.echo(json.dumps(told))
+    context.exit(1 if lines.failed else 0)
 
 
 @command.command("backtest")
@@ -205,14 +194,11 @@ async def _backtest(
     from loops.backtest.bands import backtest_bands
     from store.database import Database
 
-    database = Database(url, connections=2)
-    try:
+    async with Database(url, connections=2) as database:
         return await backtest_bands(
             database, model, start, end, every=every, horizon=horizon, customers=customers,
             say=lambda line: click.echo(line, err=True),
         )  # fmt: skip
-    finally:
-        await database.close()
 
 
 def _find(context: click.Context, named: str | None, directory: Path) -> HealthModel:

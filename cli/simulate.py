@@ -74,20 +74,12 @@ def command(
     """
     if facts_file == events_file == "-":
         raise click.UsageError("Only one of --facts and --events can be standard input.")
-    catalogue = load_catalogue()
-    try:
-        stage = set_stage(find_file(playbook, directory), catalogue)
-    except SettingError as error:
-        raise click.UsageError(f"{error.message} {error.remedy}") from error
-    except PlaybookError as error:
-        for problem in error.problems:
-            click.echo(str(problem), err=True)
-        context.exit(1)
+    stage = open_stage(context, playbook, directory)
     with click.open_file(facts_file, "rb") as file:
         text = file.read()
     try:
         now = datetime.now(UTC).replace(microsecond=0)
-        facts = read_facts(text, catalogue, now=now)
+        facts = read_facts(text, load_catalogue(), now=now)
     except FactsError as error:
         click.echo(f"{facts_file}: {error.message}", err=True)
         context.exit(1)
@@ -98,6 +90,18 @@ def command(
         context.exit(1)
     for line in asyncio.run(_play(stage, facts, happenings, start)):
         click.echo(json.dumps(plain_line(line), ensure_ascii=False))
+
+
+def open_stage(context: click.Context, playbook: str, directory: Path) -> Stage:
+    """The playbook of that name or path, ready to be played; ends the command where there is none, or it has errors."""
+    try:
+        return set_stage(find_file(playbook, directory), load_catalogue())
+    except SettingError as error:
+        raise click.UsageError(f"{error.message} {error.remedy}") from error
+    except PlaybookError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        context.exit(1)
 
 
 def _read_events(file: str) -> list[Happening]:

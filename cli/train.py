@@ -63,11 +63,8 @@ def command(dry_run: bool, listing: bool, version: str | None, form: str) -> Non
 async def _with_database(url: str, work: Callable[[Database], Awaitable[_Result]]) -> _Result:
     from store.database import Database
 
-    database = Database(url, connections=2)
-    try:
+    async with Database(url, connections=2) as database:
         return await work(database)
-    finally:
-        await database.close()
 
 
 async def _train(database: Database, dry_run: bool) -> TrainingResult:

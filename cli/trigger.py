@@ -37,11 +37,9 @@ def command(playbook: str, customer: str, reason: str | None) -> None:
 
 async def _enter(url: str, playbook: str, customer: str, reason: str) -> str:
     from cli.actor import system_actor
-    from schemas.errors import UnavailableError
     from store.audit import record_change
     from store.database import Connection, Database
     from store.entry_requests import EntryRequest, request_entry
-    from store.faults import is_away
 
     async def note(connection: Connection, request: EntryRequest) -> None:
         after = {"request_id": request.id, "playbook": playbook, "reason_length": len(reason)}
@@ -50,12 +48,5 @@ async def _enter(url: str, playbook: str, customer: str, reason: str) -> str:
             object_id=request.customer_id, after=after,
         )  # fmt: skip
 
-    database = Database(url, connections=1)
-    try:
+    async with Database(url, connections=1) as database:
         return await request_entry(database, playbook, customer, reason, asked_by=who(), note=note)
-    except Exception as error:
-        if not is_away(error):
-            raise
-        raise UnavailableError("The database can't be reached.") from error
-    finally:
-        await database.close()

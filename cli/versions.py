@@ -47,9 +47,5 @@ async def _read(url: str, playbook: str) -> list[VersionRow]:
     from store.publications import list_versions
 
     name, is_model = read_name(playbook)
-    database = Database(url, connections=1)
-    try:
-        async with database.transaction() as connection:
-            return await (list_model_versions if is_model else list_versions)(connection, name)
-    finally:
-        await database.close()
+    async with Database(url, connections=1) as database, database.transaction() as connection:
+        return await (list_model_versions if is_model else list_versions)(connection, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from cli.doctor import Finding
+from cli.findings import Finding
 from loops.stuck_runs import tell
 from loops.temporal_health import TemporalHealth
 from schemas.sealing import SealingKeys

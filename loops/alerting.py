@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 URL, SECRET = "HOLDFAST_ALERT_WEBHOOK", "HOLDFAST_ALERT_SECRET"
 JUDGE_EVERY = timedelta(seconds=30)
 TELL_EVERY_SECONDS = 2.0
+# What rested is tried by whatever waits for it, within so long; until then it isn't well again.
+TRIED_WITHIN = timedelta(minutes=2)
 TOLD_AT_ONCE = 10
 AWAY = (*DATABASE_AWAY, OSError)
 # A fingerprint of settings is nobody's business elsewhere.
@@ -196,4 +198,5 @@ def figures_of(reading: SystemReading, scored_at: datetime | None) -> SystemFigu
 
 
 def _is_over(until: datetime | None, now: datetime) -> bool:
-    return until is not None and until <= now
+    """Whether a provider's rest is over and nobody has found it failing since: it may have been tried just now."""
+    return until is not None and until + TRIED_WITHIN <= now

@@ -26,9 +26,9 @@ from schemas.condition import Condition
 from scoring.churning.columns import Flags
 from store.bulk import Array
 from store.database import Connection
-from store.milestones import load_milestones
+from store.live_milestones import load_milestones
 from store.playbooks import load_published, read_stamp
-from store.population_reading import StoredRuns
+from store.population_standings import StoredRuns
 
 _HOLDS = -1
 _MILESTONE = "milestone"
@@ -113,7 +113,7 @@ class Prepared:
     async def note_runs(self, connection: Connection, runs: StoredRuns) -> None:
         """Have the versions of these runs at hand."""
         for key in set(zip(runs.playbook, runs.version, strict=True)) - self.versions.keys():
-            self.versions[key] = await self.opening.versions.load_for_many(connection, *key)
+            self.versions[key] = await self.opening.versions.load_or_empty(connection, *key)
 
     def judge(self, looked: Looked) -> Judged:
         """Who is a candidate, and why; in a thread, as it takes a while."""

@@ -14,15 +14,19 @@ from typing import Any
 from schemas.errors import ConflictError, SettingError, UnavailableError
 
 
-def write_atomically(path: Path, content: str | bytes, mode: int = 0o600) -> None:
-    """Write `path` so that a reader sees the old or the new content, never a part, whenever we are killed."""
+def write_atomically(path: Path, content: str | bytes, mode: int = 0o600, *, durable: bool = True) -> None:
+    """Write `path` so that a reader sees the old or the new content, never a part, whenever we are killed.
+
+    durable: it outlives a power cut, too, for which a busy disk may have to be waited for.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
     part.replace(path)
 
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from activities.registry import find_step_types
-from loops.publishing import ATTEMPTS, Files, file_name, publish_within, read_paths
+from loops.playbook_files import Files, file_name, read_paths
+from loops.publishing import ATTEMPTS, publish_within
 from loops.workspace import as_in, check_file, lay_out
 from rules.textual import diff_texts
 from schemas.access import Principal

@@ -26,18 +26,22 @@ from store.playbooks import Published
 from store.runs import Run
 
 PAGE = 500
+# So many of those who would enter are named.
+NAMED = 25
 NOBODY = "nobody"
 
 
 @dataclass
 class Entrants:
     """What a playbook would come to: `decided` counts customers whose condition holds by what is decided about them,
-    `load` is the work of those who enter, `people` their calls and tasks by who would have them.
+    `load` is the work of those who enter, `people` their calls and tasks by who would have them; the first of them are
+    `named`, each by the caller's id and what they are called.
     """
 
     decided: Counter[str] = field(default_factory=Counter)
     load: Workload = field(default_factory=Workload)
     people: Counter[str] = field(default_factory=Counter)
+    named: list[tuple[str, str]] = field(default_factory=list)
 
 
 async def find_entrants(
@@ -114,7 +118,7 @@ async def _weigh(
     known |= await load_reachability(connection, inside)
     open_runs: dict[str, list[tuple[Run, Version]]] = defaultdict(list)
     for run in await runs.load_open_runs(connection, list(inside)):
-        version = await opening.versions.load_for_many(connection, run.playbook, run.version)
+        version = await opening.versions.load_or_empty(connection, run.playbook, run.version)
         open_runs[run.customer_id].append((run, version))
     decided = await Entries(opening, published, now).weigh(connection, matched, open_runs, known)
     return [(entry, known[entry.customer_id]) for entry in decided]
@@ -133,6 +137,8 @@ def _count(entry: Entry, known: Known, found: Entrants, room: dict[str, int]) ->
             found.decided["waiting"] += 1
             return
     found.decided[decision.reason] += 1
+    if len(found.named) < NAMED:
+        found.named.append((known.customer.external_id, known.customer.called))
     work = count_work(entry.playbook.steps, entry.run.variants if entry.run else {})
     found.load.add(work)
     for assigned, count in work.assigned.items():

@@ -38,7 +38,7 @@ from store import decisions, entry_requests, evaluations, runs, signals
 from store.database import Connection
 from store.evaluations import Request
 from store.faults import is_away
-from store.milestones import load_milestones
+from store.live_milestones import load_milestones
 from store.playbooks import Published, load_published, read_stamp
 from store.repairs import REPAIRED
 from store.runs import Run
@@ -130,7 +130,7 @@ class Evaluator:
             self._past.forget(r.customer_id for r in requests if REPAIRED in r.changed)
             open_runs: dict[str, list[tuple[Run, Version]]] = defaultdict(list)
             for run in await runs.load_open_runs(connection, ids):
-                version = await self._opening.versions.load_for_many(connection, run.playbook, run.version)
+                version = await self._opening.versions.load_or_empty(connection, run.playbook, run.version)
                 open_runs[run.customer_id].append((run, version))
             known = await self._know(connection, ids, triggers, open_runs, batch.now)
             await attend_runs(connection, self._opening, batch, open_runs, known, triggers.published.policy)

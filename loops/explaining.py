@@ -40,7 +40,7 @@ async def explain_customer(database: Database, playbook: str, external_id: str) 
         needs = prepare_triggers(published, opening.catalogue).needs | trigger_needs(found)
         known = await load_known(connection, [customer.id], now, needs, opening.catalogue)
         theirs = [
-            (run, await opening.versions.load_for_many(connection, run.playbook, run.version))
+            (run, await opening.versions.load_or_empty(connection, run.playbook, run.version))
             for run in await runs.load_open_runs(connection, [customer.id])
         ]
         explanation = explain(found.enter.when, known[customer.id].facts) if found.enter else None
@@ -81,7 +81,7 @@ async def explain_entries(database: Database, external_id: str) -> list[EntryOut
             needs |= trigger_needs(one)
         known = await load_known(connection, [customer.id], now, needs, opening.catalogue)
         theirs = [
-            (run, await opening.versions.load_for_many(connection, run.playbook, run.version))
+            (run, await opening.versions.load_or_empty(connection, run.playbook, run.version))
             for run in await runs.load_open_runs(connection, [customer.id])
         ]
         explained = {

@@ -21,24 +21,20 @@ async def make_sign_in_link(database_url: str, web: str) -> str:
 
     Where other people have accounts and that one isn't among them, it is the plain sign-in page.
     """
-    database = Database(database_url, connections=1)
-    try:
-        async with database.transaction() as connection:
-            now = await database.clock.read(connection)
-            person = await find_person(connection, EMAIL)
-            if person is None and await count_people(connection) == 0:
-                person = await add_person(connection, _ACTOR, EMAIL, "You", "admin", now)
-            if person is None or not person.active:
-                return f"{web}/sign-in"
-            token = secrets.token_urlsafe(32)
-            await add_link(
-                connection,
-                _ACTOR,
-                person,
-                token_hash=hash_token(token),
-                expires_at=now + LINK_LASTS,
-                sets_password=False,
-            )
-            return f"{web}/welcome/{token}"
-    finally:
-        await database.close()
+    async with Database(database_url, connections=1) as database, database.transaction() as connection:
+        now = await database.clock.read(connection)
+        person = await find_person(connection, EMAIL)
+        if person is None and await count_people(connection) == 0:
+            person = await add_person(connection, _ACTOR, EMAIL, "You", "admin", now)
+        if person is None or not person.active:
+            return f"{web}/sign-in"
+        token = secrets.token_urlsafe(32)
+        await add_link(
+            connection,
+            _ACTOR,
+            person,
+            token_hash=hash_token(token),
+            expires_at=now + LINK_LASTS,
+            sets_password=False,
+        )
+        return f"{web}/welcome/{token}"

@@ -20,8 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loops.conduct import Conduct
-from loops.data_directory import write_atomically
-from loops.mail_sink import message_name
+from loops.mail_sink import keep_message, message_name
 
 DELIVERY_HEADER = "X-Holdfast-Delivery"
 
@@ -104,7 +103,7 @@ class MailApiSink:
             }
             text = json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
             path = self._outbox / f"{message_name()}.email.json"
-            await asyncio.to_thread(write_atomically, path, text)
+            await asyncio.to_thread(keep_message, path, text)
             if key:
                 self._known[key] = message_id
             return message_id

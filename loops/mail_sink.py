@@ -22,9 +22,21 @@ _AT_RCPT = {
 }
 
 
+_last_named = 0
+
+
 def message_name() -> str:
-    """A file name that sorts by time of arrival and never comes twice."""
-    return f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(6)}"
+    """A file name that sorts by time of arrival, also within a millisecond and where the clock is set back, and never
+    comes twice.
+    """
+    global _last_named
+    _last_named = max(_last_named + 1, time.time_ns() // 1_000_000)
+    return f"{_last_named:013d}-{secrets.token_hex(6)}"
+
+
+def keep_message(path: Path, content: str | bytes) -> None:
+    """Write what a sink took before it says so. A busy disk isn't waited for: senders give up after some seconds."""
+    write_atomically(path, content, durable=False)
 
 
 class MailSink:
@@ -67,7 +79,7 @@ class MailSink:
         head += [f"X-Envelope-To: {recipient}" for recipient in envelope.rcpt_tos]
         written = "\r\n".join(head).encode("utf-8", "surrogateescape") + b"\r\n" + raw
         name = message_name()
-        await asyncio.to_thread(write_atomically, self._outbox / f"{name}.eml", written)
+        await asyncio.to_thread(keep_message, self._outbox / f"{name}.eml", written)
         return name
 
 

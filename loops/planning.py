@@ -10,7 +10,8 @@ from typing import Any
 
 from activities.steps import StepOpening
 from loops.entrants import Entrants, find_entrants, landed
-from loops.publishing import Files, compare_files, file_name
+from loops.playbook_files import Files, file_name
+from loops.publishing import compare_files
 from rules.differences import Difference, differences
 from rules.migration import Unplaced, place
 from rules.progress import Progress, next_step, standing_at
@@ -71,6 +72,7 @@ class Planned:
             }  # fmt: skip
         if self.entrants is not None:
             told["entrants"] = landed(self.entrants.decided)
+            told["entering"] = [{"customer": id_, "name": called} for id_, called in self.entrants.named]
             told["load"] = {
                 "first_day": landed(self.entrants.load.first_day),
                 "whole_run": landed(self.entrants.load.whole),
@@ -148,7 +150,7 @@ async def _land(
         if change.kind == "version" and group.version != change.after.version:
             lands = {"finish": FINISHES, "stop": STOPS}.get(change.after.on_change, "")
         if not lands:
-            old = (await opening.versions.load_for_many(connection, group.playbook, group.version)).playbook
+            old = (await opening.versions.load_or_empty(connection, group.playbook, group.version)).playbook
             at, lands, reason = _place(old, change.after, group, now)
         landings[group.version, at, lands, reason] += group.count
     return [

@@ -58,8 +58,9 @@ async def play(
     async with run_test_server() as temporal:
         start = await temporal.get_current_time()
         clock = PlayedClock(start)
-        database = Database(settings.require_database_url(), connections=15, clock=clock, durable=False)
-        try:
+        async with Database(
+            settings.require_database_url(), connections=15, clock=clock, durable=False
+        ) as database:
             population = await _populate(database, say, customers)
             channels = make_channels(ChannelSettings.from_environ(settings.environ))
             time_ = PlayedTime(database, clock, temporal, LinkMaker.of(settings))
@@ -71,8 +72,6 @@ async def play(
                 await player.play(start, days)
             await close_channels(channels)
             await player.narrator.conclude(database, time.monotonic() - begun)
-        finally:
-            await database.close()
 
 
 @dataclass(order=True)

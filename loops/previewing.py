@@ -53,7 +53,7 @@ async def preview_entries(
             await asyncio.sleep(0)
         theirs: dict[str, list[tuple[runs.Run, Version]]] = {id_: [] for id_ in asked}
         for run in await runs.load_open_runs(connection, asked):
-            version = await opening.versions.load_for_many(connection, run.playbook, run.version)
+            version = await opening.versions.load_or_empty(connection, run.playbook, run.version)
             theirs[run.customer_id].append((run, version))
         entries = [
             ask(EntryRequest("", id_, playbook, ""), known[id_], found) for id_ in asked if id_ in known
@@ -66,7 +66,12 @@ async def preview_entries(
         assert decision is not None
         previews.append(
             EntryPreview(
-                names[entry.customer_id], decision.enters, decision.held_out, decision.reason, decision.detail
+                entry.customer_id,
+                names[entry.customer_id],
+                decision.enters,
+                decision.held_out,
+                decision.reason,
+                decision.detail,
             )
         )
     return previews

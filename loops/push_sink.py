@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from loops.conduct import Conduct
 from loops.data_directory import write_atomically
-from loops.mail_sink import message_name
+from loops.mail_sink import keep_message, message_name
 
 PROJECT = "holdfast-outbox"
 EMAIL = "outbox@holdfast.example"
@@ -117,7 +117,7 @@ class PushSink:
             **message,
         }
         text = json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
-        await asyncio.to_thread(write_atomically, self._outbox / f"{name}.push.json", text)
+        await asyncio.to_thread(keep_message, self._outbox / f"{name}.push.json", text)
         return str(kept["name"])
 
 

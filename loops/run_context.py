@@ -25,10 +25,10 @@ class _Named(ActivityInboundInterceptor):
         token = log_context.enter(
             **name_run(input.args[0] if input.args else None, activity.info().workflow_id)
         )
-        try:
-            return await super().execute_activity(input)
-        finally:
-            log_context.leave(token)
+        result = await super().execute_activity(input)
+        # Of one that failed the SDK tells after this, in the same task, which ends then: that record is named, too.
+        log_context.leave(token)
+        return result
 
 
 def name_run(call: object, workflow_id: str | None) -> dict[str, str]:

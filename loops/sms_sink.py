@@ -21,8 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loops.conduct import ChannelConduct, Conduct, Fault, SinkChannel
-from loops.data_directory import write_atomically
-from loops.mail_sink import message_name
+from loops.mail_sink import keep_message, message_name
 
 VERSION = "2010-04-01"
 GSM_LETTERS = 160
@@ -102,7 +101,7 @@ class SmsSink:
             }
             text = json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
             path = self._outbox / f"{message_name()}.{kind}.json"
-            await asyncio.to_thread(write_atomically, path, text)
+            await asyncio.to_thread(keep_message, path, text)
             return made
 
         made = await self._conduct.take(kind, fault, keep)

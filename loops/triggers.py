@@ -17,16 +17,14 @@ from rules.reference import explain
 from schemas.catalogue import Catalogue
 from schemas.condition import (
     Age,
-    AllOf,
-    AnyOf,
     Between,
     Change,
     Compare,
     Condition,
     Crossing,
     EventCount,
-    NoneOf,
     OneOf,
+    leaves,
 )
 from schemas.facts import Facts
 from schemas.plan import CompiledPlaybook
@@ -178,15 +176,12 @@ def _finder(engine: RulesEngine, lines: Sequence[Sequence[Condition]]) -> LineFi
 
 def _passes(conditions: Iterable[Condition], catalogue: Catalogue) -> bool:
     """Whether the mere passing of time can change any of these."""
-    for node in conditions:
-        if isinstance(node, AllOf | AnyOf | NoneOf):
-            if _passes(node.items, catalogue):
-                return True
-        elif isinstance(node, Age | Crossing | Change | EventCount):
+    for line in leaves(conditions):
+        if isinstance(line, Age | Crossing | Change | EventCount):
             # Of a count without a window, too: an event may lie a little ahead of now, or be judged by its age.
             return True
-        elif isinstance(node, Compare | OneOf | Between):
-            signal = catalogue.signals.get(node.signal)
+        if isinstance(line, Compare | OneOf | Between):
+            signal = catalogue.signals.get(line.signal)
             if signal is not None and signal.age_of is not None:
                 return True
     return False

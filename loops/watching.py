@@ -16,7 +16,8 @@ from pathlib import Path
 
 from watchfiles import awatch
 
-from loops.publishing import BESIDE, Applied, Files, publish_files, read_directory
+from loops.playbook_files import BESIDE, Files, read_directory
+from loops.publishing import Applied, publish_files
 from schemas.catalogue import Catalogue
 from schemas.errors import HoldfastError, Problem
 from store.bells import until_rung

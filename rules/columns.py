@@ -17,7 +17,7 @@ from rules.column_data import Columns, Longs, counts_between
 from rules.column_leaves import Line, Truths, judge, length_of
 from rules.column_series import SeriesView
 from rules.likeness import without_places
-from schemas.condition import AllOf, AnyOf, Change, Condition, Crossing, EventCount, NoneOf
+from schemas.condition import Change, Condition, Crossing, EventCount, Group
 
 ROWS_AT_ONCE = 32_768
 
@@ -62,7 +62,7 @@ _Plan = _Group | _Leaf
 
 
 def _plan(node: Condition) -> _Plan:
-    if isinstance(node, AllOf | AnyOf | NoneOf):
+    if isinstance(node, Group):
         return _Group(node.kind, tuple(_plan(item) for item in node.items))
     where = _plan(node.where) if isinstance(node, EventCount) and node.where else None
     return _Leaf(without_places(node), node, where)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from schemas.condition import AllOf, AnyOf, Change, Condition, Crossing, EventCount, NoneOf
+from schemas.condition import Change, Condition, Crossing, EventCount, leaves
 from schemas.nesting import conditions as asked
 from schemas.nesting import walk
 from schemas.plan import BeforeDate, CompiledPlaybook, EventMatch, Wait, WaitFor
@@ -32,13 +32,13 @@ def needs_of(conditions: Iterable[Condition]) -> Needs:
     signals: set[str] = set()
     history: set[str] = set()
     needs = Needs()
-    for node in _leaves(conditions):
-        if isinstance(node, EventCount):
-            needs |= Needs(events={node.name: node.within_seconds})
-        elif not isinstance(node, AllOf | AnyOf | NoneOf):
-            signals.add(node.signal)
-            if isinstance(node, Crossing | Change):
-                history.add(node.signal)
+    for line in leaves(conditions):
+        if isinstance(line, EventCount):
+            needs |= Needs(events={line.name: line.within_seconds})
+        else:
+            signals.add(line.signal)
+            if isinstance(line, Crossing | Change):
+                history.add(line.signal)
     return needs | Needs(frozenset(signals), frozenset(history))
 
 
@@ -70,11 +70,3 @@ def run_needs(playbook: CompiledPlaybook) -> Needs:
             dates.add(step.spec.signal)
     # A run's own events are looked for since it was entered, however long ago that is.
     return needs_of(conditions) | Needs(frozenset(dates), events={match.name: None for match in matches})
-
-
-def _leaves(conditions: Iterable[Condition]) -> Iterator[Condition]:
-    for node in conditions:
-        if isinstance(node, AllOf | AnyOf | NoneOf):
-            yield from _leaves(node.items)
-        else:
-            yield node

@@ -6,7 +6,7 @@ answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from operator import eq, ge, gt, le, lt, ne
@@ -29,6 +29,7 @@ from schemas.condition import (
     Contains,
     Crossing,
     EventCount,
+    Group,
     NoneOf,
     OneOf,
     Presence,
@@ -124,7 +125,7 @@ def _evaluate(node: Condition, facts: Facts, checks: list[Check], changes: list[
 def _find(node: Condition, facts: Facts) -> _Finding:
     if isinstance(node, EventCount):
         return _count(node, facts)
-    if isinstance(node, AllOf | AnyOf | NoneOf):
+    if isinstance(node, Group):
         raise TypeError("a group has no finding of its own")
     value = facts.signals.get(node.signal)
     actual = value.raw if isinstance(value, WrongType) else value
@@ -242,15 +243,6 @@ def facts_of_event(event: Event, now: datetime) -> Facts:
     """An event's properties as the signals of facts, which is how a `where` looks at them."""
     typed = {name: normalise_untyped(raw) for name, raw in event.properties.items()}
     return Facts("", now, {name: value for name, value in typed.items() if value is not None})
-
-
-def leaves(condition: Condition) -> Iterator[Condition]:
-    """Every line of a condition, in the order written; an event's `where` is part of its line."""
-    if isinstance(condition, AllOf | AnyOf | NoneOf):
-        for item in condition.items:
-            yield from leaves(item)
-    else:
-        yield condition
 
 
 def _plain(value: Any) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rules.reference import explain, leaves, truth_word
+from rules.reference import explain, truth_word
 from rules.wording import sentence
-from schemas.condition import AllOf, AnyOf, Condition, EventCount, NoneOf
+from schemas.condition import AllOf, Condition, EventCount, Group, Leaf, NoneOf, leaves
 from schemas.facts import Facts
 from schemas.signal_value import WrongType
 
@@ -22,22 +22,20 @@ def describe_shortfall(when: AllOf, facts: Facts) -> str:
     return ""
 
 
-def _deciding(line: Condition, result: bool | None, facts: Facts) -> list[Condition]:
+def _deciding(line: Condition, result: bool | None, facts: Facts) -> list[Leaf]:
     """The signals and events in `line` that made its answer: of an unknown one, those that can't be decided."""
-    inside = list(leaves(line))
-    if not isinstance(line, AllOf | AnyOf | NoneOf):
+    inside = list(leaves([line]))
+    if not isinstance(line, Group):
         return inside
     # A line under `none` helps by being false, and hinders by being true.
     guilty = None if result is None else isinstance(line, NoneOf)
     return [leaf for leaf in inside if explain(leaf, facts).result is guilty] or inside
 
 
-def _found(leaf: Condition, facts: Facts) -> str:
+def _found(leaf: Leaf, facts: Facts) -> str:
     if isinstance(leaf, EventCount):
         [check] = explain(leaf, facts).checks
         return f"{check.actual} {leaf.name} counted"
-    if isinstance(leaf, AllOf | AnyOf | NoneOf):
-        raise TypeError("a group has no value of its own")
     value = facts.signals.get(leaf.signal)
     if value is None:
         return f"{leaf.signal} is missing"

@@ -36,8 +36,6 @@ class CompiledCache:
         self, directory: Path, *, most_bytes: int = MOST_BYTES, most_entries: int = MOST_ENTRIES
     ) -> None:
         self.directory = directory
-        self.hits = 0
-        self.misses = 0
         self._root = os.fspath(directory)
         self._most_bytes = most_bytes
         self._most_entries = most_entries

@@ -6,6 +6,7 @@ explanation can point into the file. Meaning: design of the language, section Co
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from typing import Annotated, Literal
 
@@ -132,21 +133,18 @@ class NoneOf(Node):
     items: tuple[Condition, ...]
 
 
-Condition = Annotated[
-    Compare
-    | OneOf
-    | Between
-    | Age
-    | Presence
-    | Contains
-    | Crossing
-    | Change
-    | EventCount
-    | AllOf
-    | AnyOf
-    | NoneOf,
-    Field(discriminator="kind"),
-]
+Leaf = Compare | OneOf | Between | Age | Presence | Contains | Crossing | Change | EventCount
+Group = AllOf | AnyOf | NoneOf
+Condition = Annotated[Leaf | Group, Field(discriminator="kind")]
 
 for _model in (EventCount, AllOf, AnyOf, NoneOf):
     _model.model_rebuild()
+
+
+def leaves(conditions: Iterable[Condition]) -> Iterator[Leaf]:
+    """Every line of these conditions, in the order written; an event's `where` is part of its line."""
+    for node in conditions:
+        if isinstance(node, Group):
+            yield from leaves(node.items)
+        else:
+            yield node

@@ -9,12 +9,13 @@ from functools import cached_property
 from jsonschema import Draft202012Validator
 
 from schemas.catalogue import Catalogue
-from schemas.file_schema import build_policy_schema, build_template_schema
 from schemas.health_schema import build_health_schema
 from schemas.milestones_schema import build_milestones_schema
 from schemas.playbook_schema import build_playbook_schema
+from schemas.policy_schema import build_policy_schema
 from schemas.shape_check import make_validator
 from schemas.step_type import StepTypes
+from schemas.template_schema import build_template_schema
 
 # What a template finds under each name; see `activities.messages`.
 CUSTOMER_NAMES = (

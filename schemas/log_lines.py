@@ -35,7 +35,8 @@ PLAIN: tuple[type[BaseException], ...] = (
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|CREDENTIAL|(^|_)(KEY|KEYS|AUTH)$")
 _SHORTEST_SECRET = 8
 # Defence in depth, for texts that are no exceptions: mail addresses, numbers that can be called, the links' tokens.
-_MAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(\.[\w-]+)+")
+# Words are taken whole, with or without what makes an address of them: so that each letter is looked at once.
+_MAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]++(@[\w-]+(?:\.[\w-]+)+)?")
 _PHONE = re.compile(r"(?<![\w+])\+\d(?:[ ().-]{0,2}\d){7,14}(?!\w)")
 _LINK = re.compile(r"(/(?:u|preferences|book|calendar|welcome)/)[\w-]{20,}")
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,40}")
@@ -84,7 +85,9 @@ class LogLines(logging.Formatter):
         """`text` without secrets, mail addresses, numbers to call, and tokens of links."""
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        return _LINK.sub(rf"\1{HIDDEN}", _PHONE.sub(f"+{HIDDEN}", _MAIL.sub(f"{HIDDEN}@{HIDDEN}", text)))
+        if "@" in text:
+            text = _MAIL.sub(lambda word: f"{HIDDEN}@{HIDDEN}" if word[1] else word[0], text)
+        return _LINK.sub(rf"\1{HIDDEN}", _PHONE.sub(f"+{HIDDEN}", text))
 
     def _message_of(self, record: logging.LogRecord) -> str:
         """The record's text; exceptions among its arguments are told like all others."""

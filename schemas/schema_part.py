@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from schemas.message_part import NAME_PATTERN
@@ -11,7 +12,7 @@ Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def mapping(about: str, properties: dict[str, Schema], required: list[str]) -> Schema:
+def mapping(about: str, properties: dict[str, Schema], required: Sequence[str] = ()) -> Schema:
     """A mapping of exactly these keys."""
     schema: Schema = {
         "type": "object",
@@ -19,7 +20,7 @@ def mapping(about: str, properties: dict[str, Schema], required: list[str]) -> S
         "additionalProperties": False,
         "properties": properties,
     }
-    return {**schema, "required": required} if required else schema
+    return {**schema, "required": [*required]} if required else schema
 
 
 def condition(about: str) -> Schema:

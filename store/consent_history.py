@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 @dataclass(frozen=True, slots=True)
 class ConsentEvent:
-    """One yes or no, said at `at` and known from `received_at` on; `topic` is empty for the whole channel."""
+    """One yes or no, said at `at` and known from `received_at` on; `topic` is empty for the whole channel, `id` 0 for
+    what isn't stored.
+    """
 
     channel: str
     topic: str
@@ -22,6 +24,7 @@ class ConsentEvent:
     evidence: Mapping[str, Any]
     at: datetime
     received_at: datetime
+    id: int = 0
 
     @property
     def word(self) -> str:
@@ -30,23 +33,30 @@ class ConsentEvent:
 
 
 async def load_consent_history(
-    connection: AsyncConnection, customer_ids: Sequence[str], *, limit: int | None = None
+    connection: AsyncConnection,
+    customer_ids: Sequence[str],
+    *,
+    limit: int | None = None,
+    before: int | None = None,
 ) -> dict[str, list[ConsentEvent]]:
-    """customer id -> what they said, in the order in which it became known; `limit`: at most the last so many of each."""
+    """customer id -> what they said, in the order in which it became known; `limit`: at most the last so many of each,
+    `before`: of those that became known before the one of this id.
+    """
     rows = await connection.execute(
         text(
             "SELECT * FROM (SELECT customer_id::text AS customer, id, channel, topic, granted, source, evidence, at, "
             "received_at, row_number() OVER (PARTITION BY customer_id ORDER BY received_at DESC, id DESC) AS back "
-            "FROM consent_events WHERE customer_id = ANY(CAST(:ids AS uuid[]))) said "
+            "FROM consent_events WHERE customer_id = ANY(CAST(:ids AS uuid[])) AND (CAST(:before AS bigint) IS NULL "
+            "OR (received_at, id) < ((SELECT received_at FROM consent_events WHERE id = :before), :before))) said "
             "WHERE CAST(:limit AS integer) IS NULL OR back <= :limit ORDER BY received_at, id"
         ),
-        {"ids": list(customer_ids), "limit": limit},
+        {"ids": list(customer_ids), "limit": limit, "before": before},
     )
     found: dict[str, list[ConsentEvent]] = {}
     for row in rows:
         found.setdefault(row.customer, []).append(
             ConsentEvent(
-                row.channel, row.topic, row.granted, row.source, row.evidence, row.at, row.received_at
+                row.channel, row.topic, row.granted, row.source, row.evidence, row.at, row.received_at, row.id
             )
         )
     return found

@@ -137,3 +137,21 @@ async def load_health_history(
     """The days after `after` up to `today`, in order; days without a row are left out."""
     rows = await fetch(source, _HISTORY, {"id": customer_id, "after": after, "today": today})
     return [HealthPoint(*row) for row in rows]
+
+
+# Days that were made up for later, by what is known of the past, have a score and no factors.
+_FACTORS = (
+    "SELECT day, factors FROM customer_health WHERE customer_id = CAST(%(id)s AS uuid) AND day >= %(since)s "
+    "AND day < %(today)s AND model = %(model)s AND health_score IS NOT NULL AND cardinality(factors) > 0 "
+    "ORDER BY day LIMIT 1"
+)
+
+
+async def load_first_factors(
+    source: Source, customer_id: str, since: date, today: date, model: str
+) -> tuple[date, Sequence[float | None]] | None:
+    """The first day from `since` to before `today` whose factors were kept by the health model with this digest, and
+    these, in the model's order; None where there is none.
+    """
+    rows = await fetch(source, _FACTORS, {"id": customer_id, "since": since, "today": today, "model": model})
+    return (rows[0][0], rows[0][1]) if rows else None

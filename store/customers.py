@@ -29,6 +29,11 @@ class Customer:
     profile: Mapping[str, Any]
     demo: bool
 
+    @property
+    def called(self) -> str:
+        """What people call them: by their business, their own name, or else the caller's id."""
+        return str(self.profile.get("business_name") or self.profile.get("first_name") or self.external_id)
+
 
 async def ensure_customers(
     connection: AsyncConnection, seen: Mapping[str, datetime], *, demo: bool = False

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import msgspec
 import psycopg
@@ -29,8 +29,9 @@ from store.asking import TRUSTED_SECONDS, Driver, ReadingLane, Source, fetch, ha
 Connection = AsyncConnection
 # How it shows that the server is away, restarting, or out of connections.
 DATABASE_AWAY = (DBAPIError, PoolTimeoutError)
+# How connections are made: a server that says nothing is waited for so many seconds.
+CONNECTED = {"connect_timeout": 5}
 _USED_AT = "used_at"
-_CONNECTED = {"connect_timeout": 5}
 _OPTIONS = "-c statement_timeout=30000 -c timezone=UTC"
 _json = msgspec.json.Encoder()
 _read_json = msgspec.json.Decoder().decode
@@ -111,7 +112,7 @@ class PlayedClock:
 
 
 class Database:
-    """One process's pool of connections, and its clock."""
+    """One process's pool of connections, and its clock; as a context it is closed when the block ends."""
 
     def __init__(
         self, database_url: str, *, connections: int = 10, clock: Clock | None = None, durable: bool = True
@@ -135,14 +136,20 @@ class Database:
             # What a statement was called with names people; errors end up in logs and histories.
             hide_parameters=True,
             json_deserializer=_decode,
-            connect_args={"async_creator_fn": self.connect, **_CONNECTED, "options": options},
+            connect_args={"async_creator_fn": self.connect, **CONNECTED, "options": options},
         )
         self._lane = ReadingLane(functools.partial(self._connect_for_reading, options), connections)
 
+        event.listen(self.engine.sync_engine, "checkin", self._take_back)
         if durable:
             # A connection that a restart of the server broke is noticed before it is used.
             event.listen(self.engine.sync_engine, "checkout", self._try)
-            event.listen(self.engine.sync_engine, "checkin", _note_use)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *failed: object) -> None:
+        await self.close()
 
     def _try(self, adapted: Any, record: ConnectionPoolEntry, proxy: object) -> None:
         """Give a connection out only if it works: one that was used just now and got no word since needs no asking."""
@@ -159,6 +166,15 @@ class Database:
             working = False
         if not working:
             raise InvalidatePoolError
+
+    def _take_back(self, adapted: object, record: ConnectionPoolEntry) -> None:
+        """Keep what was given back, or close it where nobody will use it any more: the pool that it came from was emptied
+        by the close, and what comes later would stay open until the garbage collector finds it.
+        """
+        record.info[_USED_AT] = time.monotonic()
+        driver = record.driver_connection
+        if self._closed and isinstance(driver, psycopg.AsyncConnection):
+            driver.pgconn.finish()
 
     @contextlib.asynccontextmanager
     async def single(self) -> AsyncIterator[AsyncConnection]:
@@ -211,6 +227,10 @@ class Database:
             making.add_done_callback(_give_back)
             raise
 
+    async def connect_aside(self) -> Driver:
+        """A connection beside the pool, to listen on. Raises as `connect`."""
+        return await self.connect(_dsn_of(self.url), autocommit=True, **CONNECTED)
+
     async def close(self) -> None:
         """Give all connections back, that of a bell which is being rung and those that are being made included."""
         async with self._notifying:
@@ -221,16 +241,15 @@ class Database:
             await asyncio.wait(self._being_made)
 
     async def _connect_for_reading(self, options: str) -> Driver:
-        driver = await self.connect(_dsn_of(self.url), autocommit=True, options=options, **_CONNECTED)
+        driver = await self.connect(_dsn_of(self.url), autocommit=True, options=options, **CONNECTED)
         set_json_loads(_decode, driver)
         return driver
 
     async def listen(self, channels: Sequence[str], bell: asyncio.Event) -> None:
         """Set `bell` at every notification, for ever; reconnects, and rings after each reconnect."""
-        dsn = _dsn_of(self.url)
         while True:
             try:
-                async with await self.connect(dsn, autocommit=True, **_CONNECTED) as connection:
+                async with await self.connect_aside() as connection:
                     for channel in channels:
                         await connection.execute(
                             psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel))
@@ -245,10 +264,6 @@ class Database:
 def _give_back(made: asyncio.Task[psycopg.AsyncConnection[Any]]) -> None:
     if not made.cancelled() and made.exception() is None:
         made.result().pgconn.finish()
-
-
-def _note_use(adapted: object, record: ConnectionPoolEntry) -> None:
-    record.info[_USED_AT] = time.monotonic()
 
 
 class Waker:

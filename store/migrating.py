@@ -14,11 +14,12 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from schemas.errors import UnavailableError
-from store.database import driver_url
+from store.database import CONNECTED, driver_url
 from store.partitions import ensure_partitions
 
 # One migration at a time, whoever starts first; the number only has to be ours.
 _LOCK = 0x484F4C44
+_REMEDY = "Check HOLDFAST_DATABASE_URL and that the server runs, then try again."
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def migrate(database_url: str) -> Migrated:
     except OperationalError as error:
         raise UnavailableError(
             f"the database can't be reached or is locked: {error.orig}",
-            remedy="Check HOLDFAST_DATABASE_URL and that the server runs, then try again.",
+            remedy=_REMEDY,
         ) from error
     finally:
         engine.dispose()
@@ -65,13 +66,13 @@ def migrate(database_url: str) -> Migrated:
 
 
 def pending(database_url: str) -> tuple[str | None, str]:
-    """The revision that the database has (None: none) and the newest one."""
-    engine = create_engine(driver_url(database_url), hide_parameters=True)
+    """The revision that the database has (None: none) and the newest one. Raises UnavailableError, soon."""
+    engine = create_engine(driver_url(database_url), connect_args=dict(CONNECTED), hide_parameters=True)
     try:
         with engine.connect() as connection:
             return _revision(connection), str(ScriptDirectory.from_config(_config()).get_current_head())
     except OperationalError as error:
-        raise UnavailableError(f"the database can't be reached: {error.orig}") from error
+        raise UnavailableError(f"the database can't be reached: {error.orig}", remedy=_REMEDY) from error
     finally:
         engine.dispose()
 

@@ -40,6 +40,7 @@ class OverviewRow(msgspec.Struct, frozen=True):
     churn_risk_level: str | None
     ltv_at_risk: float | None
     last_login: datetime | None
+    renewal_date: date | None
     place: Place
     sparkline: Sequence[int | None] = ()
     open_runs: int = 0
@@ -54,15 +55,23 @@ def days_of(now: datetime) -> dict[str, date]:
     return {"today": today, "yesterday": today - timedelta(days=1)}
 
 
+# The last e-mail of which anything was heard, of the customer `c`: a newer one that arrived takes a bounce back.
+MAIL = """LEFT JOIN LATERAL (
+        SELECT status, status_at, created_at FROM deliveries WHERE customer_id = c.id AND channel = 'email'
+        AND status IN ('bounced', 'delivered', 'opened', 'clicked', 'replied')
+        ORDER BY coalesce(status_at, created_at) DESC LIMIT 1
+    ) mail ON true"""
+BOUNCED_AT = "CASE WHEN mail.status = 'bounced' THEN coalesce(mail.status_at, mail.created_at) END"
 _ROWS = f"""
     SELECT c.id::text AS id, c.external_id, {NAME} AS name, c.demo, c.csm, s.plan, s.segment, s.vendor_type,
         s.subscription_status, s.monthly_price, s.health_score, s.health_trend, s.risk_level, s.churn_probability,
-        s.churn_risk_level, s.ltv_at_risk, s.last_login, s.failed_payments_30d,
+        s.churn_risk_level, s.ltv_at_risk, s.last_login, s.renewal_date,
+        s.failed_payments_30d,
         CAST(%(today)s AS date) AS today, scores.days, scores.scores, scores.change,
         (SELECT count(*) FROM runs r WHERE r.customer_id = c.id AND r.ended_at IS NULL AND r.arm = 'treated') AS open_runs,
         call.title AS call_title, call.due_at AS call_due_at,
         talked.at AS talked_at, talked.kind AS talked_kind, wrote.at AS wrote_at, wrote.channel, heard.at AS heard_at,
-        CASE WHEN mail.status = 'bounced' THEN coalesce(mail.status_at, mail.created_at) END AS bounced_at
+        {BOUNCED_AT} AS bounced_at
     FROM unnest(CAST(%(ids)s AS uuid[])) WITH ORDINALITY AS asked(id, place)
     JOIN customers c ON c.id = asked.id
     LEFT JOIN signals s ON s.customer_id = c.id
@@ -87,11 +96,7 @@ _ROWS = f"""
     LEFT JOIN LATERAL (
         SELECT at FROM inbound_messages WHERE customer_id = c.id ORDER BY at DESC LIMIT 1
     ) heard ON true
-    LEFT JOIN LATERAL (
-        SELECT status, status_at, created_at FROM deliveries WHERE customer_id = c.id AND channel = 'email'
-        AND status IN ('bounced', 'delivered', 'opened', 'clicked', 'replied')
-        ORDER BY coalesce(status_at, created_at) DESC LIMIT 1
-    ) mail ON true
+    {MAIL}
     ORDER BY asked.place
     """
 _ABANDONED = (
@@ -120,8 +125,8 @@ async def read_rows(
 def _row(row: Sequence[Any], place: Place, abandoned: Sequence[AbandonedFeature], since: date) -> OverviewRow:
     (
         id_, user_id, name, demo, csm, plan, segment, vendor_type, subscription_status, monthly_price, health_score,
-        health_trend, risk_level, churn_probability, churn_risk_level, ltv_at_risk, last_login, failed_payments_30d,
-        today, days, scores, change, open_runs, call_title, call_due_at, talked_at, talked_kind, wrote_at, channel,
+        health_trend, risk_level, churn_probability, churn_risk_level, ltv_at_risk, last_login, renewal_date,
+        failed_payments_30d, today, days, scores, change, open_runs, call_title, call_due_at, talked_at, talked_kind, wrote_at, channel,
         heard_at, bounced_at,
     ) = row  # fmt: skip
     sparkline: list[int | None] = [None] * (today - since).days
@@ -156,6 +161,7 @@ def _row(row: Sequence[Any], place: Place, abandoned: Sequence[AbandonedFeature]
         churn_risk_level=churn_risk_level,
         ltv_at_risk=ltv_at_risk,
         last_login=last_login,
+        renewal_date=renewal_date,
         place=place,
         sparkline=sparkline,
         open_runs=open_runs,

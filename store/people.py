@@ -131,7 +131,9 @@ async def need_person(connection: Connection, email: str) -> Person:
 async def change_role(
     connection: Connection, actor: Principal, person: Person, role: Role, *, keep_an_admin: bool = True
 ) -> None:
-    """Give the person another role, at once in all their browsers. Raises ConflictError for the last admin's."""
+    """Give the person another role, which ends their sessions: nobody's cookie is worth more, or less, than when it was
+    given. Raises ConflictError for the last admin's.
+    """
     _check_role(role)
     before = await load_person(connection, person.id, lock=True)
     if before.role == role:
@@ -148,6 +150,7 @@ async def change_role(
         before={"role": before.role},
         after={"role": role},
     )
+    await end_sessions(connection, actor, person.id, "new_role")
 
 
 async def set_active(connection: Connection, actor: Principal, person: Person, active: bool) -> None:
@@ -157,8 +160,6 @@ async def set_active(connection: Connection, actor: Principal, person: Person, a
         return
     if not active:
         await _keep_an_admin(connection, before)
-        await end_sessions(connection, person.id)
-        await connection.execute(delete(sign_in_links).where(sign_in_links.c.person_id == person.id))
     await connection.execute(update(people).where(people.c.id == person.id).values(active=active))
     await record_change(
         connection,
@@ -169,15 +170,28 @@ async def set_active(connection: Connection, actor: Principal, person: Person, a
         before={"active": before.active},
         after={"active": active},
     )
+    if not active:
+        await end_sessions(connection, actor, person.id, "account_closed")
+        await _drop_links(connection, person.id)
 
 
 async def set_password(
-    connection: Connection, actor: Principal, person_id: str, password_hash: str, *, name: str | None = None
+    connection: Connection,
+    actor: Principal,
+    person_id: str,
+    password_hash: str,
+    *,
+    name: str | None = None,
+    but: str | None = None,
 ) -> None:
-    """A new password, and a name with it; whose sessions end is the caller's to say."""
+    """A new password, and a name with it. Links of before are good no longer, and sessions end: all, or all `but` the
+    one of this hash.
+    """
     values = {"password_hash": password_hash} | ({"name": name} if name is not None else {})
     await connection.execute(update(people).where(people.c.id == person_id).values(values))
+    await _drop_links(connection, person_id)
     await record_change(connection, actor, "person.password_set", object_kind="person", object_id=person_id)
+    await end_sessions(connection, actor, person_id, "new_password", but=but)
 
 
 async def replace_hash(connection: Connection, person_id: str, old: str, new: str) -> None:
@@ -208,6 +222,13 @@ async def link_identity(
         object_kind="person",
         object_id=person.id,
         after={"issuer": issuer},
+    )
+
+
+async def _drop_links(connection: Connection, person_id: str) -> None:
+    # Those that were used stay until the next one is made: that somebody tries one again is worth telling.
+    await connection.execute(
+        delete(sign_in_links).where(sign_in_links.c.person_id == person_id, sign_in_links.c.used_at.is_(None))
     )
 
 

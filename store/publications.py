@@ -51,15 +51,15 @@ class FileProblemsRow(Row):
 
 
 async def list_publications(
-    connection: AsyncConnection, *, name: str | None = None, limit: int = 50
+    connection: AsyncConnection, *, name: str | None = None, limit: int = 50, offset: int = 0
 ) -> list[PublicationRow]:
-    """What was published, the latest first."""
+    """What was published, the latest first, without the first `offset` of them."""
     rows = await connection.execute(
         text(
             "SELECT id, name, kind, version, status, author, note, at FROM publications "
-            "WHERE CAST(:name AS text) IS NULL OR name = :name ORDER BY id DESC LIMIT :limit"
+            "WHERE CAST(:name AS text) IS NULL OR name = :name ORDER BY id DESC LIMIT :limit OFFSET :offset"
         ),
-        {"name": name, "limit": limit},
+        {"name": name, "limit": limit, "offset": offset},
     )
     return [PublicationRow.model_validate(dict(row._mapping)) for row in rows]
 

@@ -42,7 +42,7 @@ class Change:
             case "new" if self.after:
                 return f"new, version {self.after.version}, {self.after.status}"
             case "limits":
-                return "limits"
+                return "limits or description"
             case "text":
                 return "only its text"
             case "retired":

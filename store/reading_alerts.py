@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -11,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.access import Principal
 from schemas.errors import ConflictError, NotFoundError
+from store.asking import Source
 from store.audit import record_change
-from store.reading_rows import Row
+from store.reading_rows import Row, fetch_rows
 
 AlertState = Literal["open", "past"]
 Severity = Literal["info", "warning", "critical"]
@@ -62,6 +64,57 @@ async def list_alerts(
         text(f"SELECT {_COLUMNS} FROM alerts {where}ORDER BY {order} LIMIT :limit"), values
     )
     return [AlertRow.model_validate(dict(row._mapping)) for row in rows]
+
+
+class Untaken(Row):
+    """An open alert that its webhook hasn't taken: how often that was tried, and when it is tried again."""
+
+    id: int
+    attempts: int
+    next_at: datetime | None
+
+
+async def list_untaken(source: Source) -> dict[int, Untaken]:
+    """Open alerts that were told in vain, by id; what is being told for the first time isn't among them."""
+    rows = await fetch_rows(
+        source,
+        Untaken,
+        "SELECT id, tell_attempts AS attempts, tell_next_at AS next_at FROM alerts "
+        "WHERE resolved_at IS NULL AND tell_attempts > 1",
+        {},
+    )
+    return {row.id: row for row in rows}
+
+
+class NamedRun(Row):
+    """A run as an alert names it: by its workflow."""
+
+    id: str
+    playbook: str
+    customer: str
+    workflow_id: str
+
+
+async def list_named_runs(source: Source, workflow_ids: Sequence[str]) -> list[NamedRun]:
+    """The open runs of these workflows, as far as they are of runs."""
+    # Ids of workflows have no index, customers' have: `playbook/<name>/<customer>`, or `shadow/…`.
+    customers = {part for one in workflow_ids for part in one.split("/")[2:3] if _is_uuid(part)}
+    return await fetch_rows(
+        source,
+        NamedRun,
+        "SELECT r.id::text AS id, r.playbook, coalesce(c.business_name, c.first_name, c.external_id) AS customer, "
+        "r.workflow_id FROM runs r JOIN customers c ON c.id = r.customer_id WHERE r.ended_at IS NULL "
+        "AND r.customer_id = ANY(CAST(%(customers)s AS uuid[])) AND r.workflow_id = ANY(%(ids)s) ORDER BY r.entered_at, r.id",
+        {"customers": sorted(customers), "ids": list(workflow_ids)},
+    )
+
+
+def _is_uuid(written: str) -> bool:
+    try:
+        uuid.UUID(written)
+    except ValueError:
+        return False
+    return True
 
 
 async def acknowledge_alert(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Annotated
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
-
-from store.reading_rows import ChangeRow
 
 # Whoever has something to tell rings this channel; watchers look by themselves now and then, too.
 CHANNEL = "holdfast_changes"
@@ -75,8 +74,8 @@ _OPEN = text(f"DECLARE latest_changes NO SCROLL CURSOR FOR {_LATEST_FIRST}")
 _FETCH = text(f"FETCH FORWARD {PAGE} FROM latest_changes")
 
 
-class Change(NamedTuple):
-    """One thing that changed, as it was read: a row that is the same in all of this is the same change."""
+class ChangeRow(msgspec.Struct, frozen=True, rename="camel"):
+    """Something that changed: a run, a step of one, a message, a task or a reward."""
 
     kind: str
     id: str
@@ -84,26 +83,22 @@ class Change(NamedTuple):
     playbook: str
     user_id: str
     state: str
-    at: datetime
-
-    def tell(self) -> ChangeRow:
-        """As callers are told of it."""
-        return ChangeRow(**self._asdict())
+    at: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 async def list_changes(connection: AsyncConnection, since: datetime, limit: int = 500) -> list[ChangeRow]:
     """What changed at or after `since`, in order of time; the latest `limit` where it is more."""
     rows = await connection.execute(_CHANGES, {"since": since, "limit": limit})
-    return [Change(*row).tell() for row in reversed(rows.all())]
+    return [ChangeRow(*row) for row in reversed(rows.all())]
 
 
 async def stream_changes(
     connection: AsyncConnection, since: datetime
-) -> AsyncGenerator[Sequence[Change], None]:
+) -> AsyncGenerator[Sequence[ChangeRow], None]:
     """Everything that changed at or after `since`, the latest first, in pages; once in a transaction."""
     await connection.execute(_OPEN, {"since": since})
     while True:
         rows = (await connection.execute(_FETCH)).all()
-        yield [Change(*row) for row in rows]
+        yield [ChangeRow(*row) for row in rows]
         if len(rows) < PAGE:
             return

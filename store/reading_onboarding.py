@@ -13,6 +13,7 @@ from schemas.errors import NotFoundError
 from schemas.frozen import Frozen
 from schemas.milestones import Milestone, Milestones
 from store.database import encode
+from store.overview_rows import BOUNCED_AT, MAIL
 
 
 class OnboardingRow(Frozen):
@@ -96,16 +97,12 @@ _ROWS = text(
     SELECT c.id::text AS id, c.external_id AS user_id, coalesce(c.business_name, c.first_name) AS name, c.csm,
         s.segment, s.plan, s.health_score, s.risk_level, {_SIGNED_UP} AS signed_up_at, s.last_login, s.open_tickets,
         s.failed_payments_30d, s.subscription_status,
-        CASE WHEN mail.status = 'bounced' THEN coalesce(mail.status_at, mail.created_at) END AS bounced_at,
+        {BOUNCED_AT} AS bounced_at,
         (SELECT coalesce(jsonb_object_agg(milestone_type, achieved_at), '{{}}') FROM success_milestones
          WHERE customer_id = c.id AND achieved_at IS NOT NULL) AS reached
     FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS asked(id, place)
     JOIN customers c ON c.id = asked.id LEFT JOIN signals s ON s.customer_id = c.id
-    LEFT JOIN LATERAL (
-        SELECT status, status_at, created_at FROM deliveries WHERE customer_id = c.id AND channel = 'email'
-        AND status IN ('bounced', 'delivered', 'opened', 'clicked', 'replied')
-        ORDER BY coalesce(status_at, created_at) DESC LIMIT 1
-    ) mail ON true
+    {MAIL}
     ORDER BY asked.place
     """
 )

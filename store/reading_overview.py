@@ -32,6 +32,7 @@ SORTS: Mapping[str, tuple[str, str]] = {
     "revenue": ("s.monthly_price", "double precision"),
     "ltv": ("s.ltv_at_risk", "double precision"),
     "login": ("s.last_login", "timestamptz"),
+    "renewal": ("s.renewal_date", "date"),
     "name": (f"lower({NAME})", "text"),
 }
 EXPORTED_AT_ONCE = 5000

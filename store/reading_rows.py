@@ -273,15 +273,3 @@ class RewardRow(Row):
     until: datetime | None
     revoked_at: datetime | None
     active: bool
-
-
-class ChangeRow(Row):
-    """Something that changed: a run, a step of one, a message, a task or a reward."""
-
-    kind: str
-    id: str
-    run_id: str
-    playbook: str
-    user_id: str
-    state: str
-    at: datetime

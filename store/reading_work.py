@@ -110,8 +110,12 @@ async def read_loads(connection: AsyncConnection, now: datetime, midnight: datet
 
 
 async def count_accounts(connection: AsyncConnection) -> dict[str, int]:
-    """How many customers everybody has now."""
+    """How many customers everybody has now; who has cancelled isn't one any more."""
     rows = await connection.execute(
-        text("SELECT csm, count(*) AS n FROM customers WHERE csm IS NOT NULL AND csm <> '' GROUP BY csm")
+        text(
+            "SELECT c.csm, count(*) AS n FROM customers c LEFT JOIN signals s ON s.customer_id = c.id "
+            "WHERE c.csm IS NOT NULL AND c.csm <> '' AND s.subscription_status IS DISTINCT FROM 'cancelled' "
+            "GROUP BY c.csm"
+        )
     )
     return {row.csm: row.n for row in rows}

@@ -8,9 +8,8 @@ from typing import Literal
 
 import msgspec
 import psycopg
-from sqlalchemy.engine import make_url
 
-from store.database import Database, driver_url
+from store.database import Database
 
 CHANNEL = "holdfast_scores"
 # PostgreSQL takes 8,000 bytes at a time.
@@ -55,10 +54,7 @@ async def listen_for_scores(database: Database) -> AsyncIterator[list[ScoreNews]
     """News as it comes, until the connection breaks; first nothing, once it listens. Raises psycopg.OperationalError or
     OSError.
     """
-    dsn = (
-        make_url(driver_url(database.url)).set(drivername="postgresql").render_as_string(hide_password=False)
-    )
-    async with await database.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+    async with await database.connect_aside() as connection:
         await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(CHANNEL)))
         yield []
         async for notification in connection.notifies():

@@ -1,15 +1,20 @@
-"""Browsers that are signed in: a session is known by the hash of its cookie's token alone."""
+"""Browsers that are signed in: a session is known by the hash of its cookie's token alone.
+
+That one begins, and that somebody ends it, is written down in the audit; that one ran out by itself isn't.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, Literal, cast
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 
-from schemas.access import Role
+from schemas.access import Principal, Role
+from store.audit import Done, record_change, record_changes
 from store.database import Connection
 from store.tables import people, sessions
 
@@ -18,6 +23,20 @@ IDLE = timedelta(hours=12)
 LONGEST = timedelta(days=7)
 # That a session is used is written down no oftener.
 SEEN_EVERY = timedelta(minutes=1)
+
+KEY_LENGTH = 16
+
+# How somebody was let in, and why a session ended before its time.
+Way = Literal["password", "link", "identity_provider"]
+Ending = Literal[
+    "signed_out",
+    "signed_in_anew",
+    "ended_elsewhere",
+    "ended_by_admin",
+    "new_password",
+    "new_role",
+    "account_closed",
+]
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,13 @@ class Session:
     seen_at: datetime
     expires_at: datetime
     agent: str
+    # Empty for those begun before it was noted.
+    way: Way | Literal[""]
+
+    @property
+    def key(self) -> str:
+        """What pages call it by: enough of the hash to tell one's own sessions apart."""
+        return self.token_hash[:KEY_LENGTH]
 
 
 def hash_token(token: str) -> str:
@@ -42,18 +68,39 @@ def hash_token(token: str) -> str:
 
 
 async def start_session(
-    connection: Connection, person_id: str, *, token_hash: str, csrf: str, agent: str, now: datetime
+    connection: Connection,
+    actor: Principal,
+    *,
+    token_hash: str,
+    csrf: str,
+    agent: str,
+    way: Way,
+    place: Mapping[str, Any],
+    now: datetime,
 ) -> None:
-    """Let a browser in; sessions that are over go away at this occasion."""
+    """Let a browser of `actor`'s in; sessions that are over go away at this occasion.
+
+    `place` is what the audit may say of where that is.
+    """
     await connection.execute(
         delete(sessions).where(or_(sessions.c.expires_at <= now, sessions.c.seen_at <= now - IDLE))
     )
     await connection.execute(
         insert(sessions).values(
-            token_hash=token_hash, person_id=person_id, csrf=csrf, agent=agent[:200],
+            token_hash=token_hash, person_id=actor.id, csrf=csrf, agent=agent[:200], way=way,
             created_at=now, seen_at=now, expires_at=now + LONGEST,
         )
     )  # fmt: skip
+    await record_change(
+        connection, actor, "session.started", object_kind="person", object_id=actor.id, after={"way": way, **place}
+    )  # fmt: skip
+
+
+async def renew_session(connection: Connection, was: str, *, token_hash: str, csrf: str) -> None:
+    """Let the session of the hash `was` go on under another token; the old one opens nothing any more."""
+    await connection.execute(
+        update(sessions).where(sessions.c.token_hash == was).values(token_hash=token_hash, csrf=csrf)
+    )
 
 
 async def load_session(
@@ -75,19 +122,43 @@ async def list_sessions(connection: Connection, person_id: str, now: datetime) -
     return await _select(connection, now, person_id=person_id)
 
 
-async def end_session(connection: Connection, token_hash: str) -> None:
-    """Sign one browser out."""
-    await connection.execute(delete(sessions).where(sessions.c.token_hash == token_hash))
-
-
-async def end_sessions(connection: Connection, person_id: str, *, but: str | None = None) -> int:
-    """Sign a person's browsers out, all or all `but` the one of this hash; how many those were."""
+async def end_session(connection: Connection, actor: Principal, token_hash: str, why: Ending) -> None:
+    """Sign one browser out, whoever's it is."""
     ended = await connection.execute(
-        delete(sessions).where(
-            sessions.c.person_id == person_id, *(() if but is None else (sessions.c.token_hash != but,))
-        )
+        delete(sessions).where(sessions.c.token_hash == token_hash).returning(sessions.c.person_id)
     )
-    return ended.rowcount
+    await record_changes(
+        connection,
+        actor,
+        [Done("session.ended", "person", str(row.person_id), after=_told(1, why)) for row in ended],
+    )
+
+
+async def end_sessions(
+    connection: Connection,
+    actor: Principal,
+    person_id: str,
+    why: Ending,
+    *,
+    but: str | None = None,
+    key: str | None = None,
+) -> int:
+    """Sign a person's browsers out: all, all `but` the one of this hash, or the one called `key`; how many those were."""
+    wanted = [sessions.c.person_id == person_id]
+    if but is not None:
+        wanted.append(sessions.c.token_hash != but)
+    if key is not None:
+        wanted.append(func.left(sessions.c.token_hash, KEY_LENGTH) == key)
+    ended = (await connection.execute(delete(sessions).where(*wanted))).rowcount
+    if ended:
+        await record_change(
+            connection, actor, "session.ended", object_kind="person", object_id=person_id, after=_told(ended, why)
+        )  # fmt: skip
+    return ended
+
+
+def _told(ended: int, why: Ending) -> Mapping[str, Any]:
+    return {"sessions": ended, "why": why}
 
 
 async def _select(
@@ -112,6 +183,7 @@ async def _select(
             seen_at=row.seen_at,
             expires_at=row.expires_at,
             agent=row.agent,
+            way=row.way,
         )
         for row in rows
     ]

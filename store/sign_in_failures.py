@@ -1,22 +1,31 @@
-"""How often signing in failed, by the hash of an account or of an address: each failure more makes the wait longer."""
+"""How often signing in failed, by a keyed hash of an account or of an address: each failure more makes the wait longer.
+
+An address is counted apart at each door (password, link, identity provider): who stands before one of them with a
+neighbour's failures may still come in by another.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import Integer, case, cast, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from store.database import Connection
+from store.sessions import Way
 from store.tables import sign_in_failures
 
 FIRST_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(minutes=15)
 # After a day without another failure all is forgotten.
 FORGOTTEN_AFTER = timedelta(days=1)
+# Of an address that many share one failure is forgotten in so long: a busy house's slips of the hand don't add up, and
+# whoever guesses gains nothing by it over waiting.
+FADES_EVERY = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -25,16 +34,30 @@ class Subject:
 
     hashed: str
     free: int
+    fades: bool = False
 
 
-def of_account(email: str) -> Subject:
-    """The account that somebody names, whether there is one or not."""
-    return Subject(_hash("account", email.strip().lower()), free=5)
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt that was counted: `failures` of the first subject, this one included. Nothing was, where somebody has
+    to wait `until`.
+    """
+
+    failures: int
+    until: datetime | None = None
 
 
-def of_address(address: str) -> Subject:
-    """The place that somebody tries from; many people may share one."""
-    return Subject(_hash("address", address), free=20)
+def of_account(email: str, key: str = "") -> Subject:
+    """The account that somebody names, whether there is one or not.
+
+    By the `key` nobody can try out what was written, which may be a password in the wrong field; nor who tried.
+    """
+    return Subject(_hash(key, "account", email.strip().lower()), free=5)
+
+
+def of_address(address: str, way: Way = "password", key: str = "") -> Subject:
+    """The place that somebody tries from, by this way; many people may share one."""
+    return Subject(_hash(key, f"address {way}", address), free=20, fades=True)
 
 
 def wait_after(failures: int, free: int) -> timedelta:
@@ -45,10 +68,16 @@ def wait_after(failures: int, free: int) -> timedelta:
     return min(FIRST_WAIT * (1 << doublings), LONGEST_WAIT)
 
 
-async def begin_attempt(
-    connection: Connection, subjects: Sequence[Subject], now: datetime
-) -> datetime | None:
-    """Count an attempt as failed before it is made; when to come back, if any of `subjects` has to wait still.
+async def read_wait(connection: Connection, subject: Subject, now: datetime) -> datetime | None:
+    """When to come back, if this one has to wait still."""
+    rows = await connection.execute(
+        select(sign_in_failures.c.blocked_until).where(sign_in_failures.c.subject_hash == subject.hashed)
+    )
+    return _latest(now, rows.scalars())
+
+
+async def begin_attempt(connection: Connection, subjects: Sequence[Subject], now: datetime) -> Attempt:
+    """Count an attempt as failed before it is made, unless one of `subjects` has to wait still.
 
     Counted beforehand, a hundred at once aren't a hundred free ones. Whoever has to wait isn't counted again.
     """
@@ -63,7 +92,7 @@ async def begin_attempt(
     )
     until = _latest(now, (row.blocked_until for row in rows))
     if until is not None:
-        return until
+        return Attempt(0, until)
     counted = [await _count(connection, subject, now) for subject in ordered]
     # Those who came first at the same moment may have been too many meanwhile.
     until = _latest(now, (blocked_until for _, _, blocked_until in counted))
@@ -79,7 +108,8 @@ async def begin_attempt(
             )
         )
     await _sweep(connection, now)
-    return until
+    first = next(failures for subject, failures, _ in counted if subject == subjects[0])
+    return Attempt(first if until is None else first - 1, until)
 
 
 async def _count(
@@ -87,14 +117,20 @@ async def _count(
 ) -> tuple[Subject, int, datetime | None]:
     """One failure more: how many these are, and whether others have had it blocked."""
     was = sign_in_failures.c
+    seconds = FADES_EVERY.total_seconds()
+    passed = func.extract("epoch", literal(now) - was.last_at)
+    faded = func.greatest(func.floor(passed / seconds), 0) if subject.fades else literal(0)
+    # What has passed of the next quarter of an hour isn't lost.
+    since = was.last_at + func.make_interval(0, 0, 0, 0, 0, 0, faded * seconds) if subject.fades else now
+    over = was.last_at <= now - FORGOTTEN_AFTER
     rows = await connection.execute(
         insert(sign_in_failures)
         .values(subject_hash=subject.hashed, failures=1, last_at=now)
         .on_conflict_do_update(
             index_elements=["subject_hash"],
             set_={
-                "failures": case((was.last_at <= now - FORGOTTEN_AFTER, 1), else_=was.failures + 1),
-                "last_at": now,
+                "failures": case((over, 1), else_=cast(func.greatest(was.failures - faded, 0), Integer) + 1),
+                "last_at": case((over, now), else_=since),
             },
         )
         .returning(was.failures, was.blocked_until)
@@ -119,11 +155,12 @@ def _latest(now: datetime, moments: Iterable[datetime | None]) -> datetime | Non
     return max((at for at in moments if at is not None and at > now), default=None)
 
 
-async def forgive(connection: Connection, account: Subject, address: Subject) -> None:
-    """It was the right password: the account starts anew, and the address takes this one attempt back."""
-    await connection.execute(
-        delete(sign_in_failures).where(sign_in_failures.c.subject_hash == account.hashed)
-    )
+async def forgive(connection: Connection, address: Subject, account: Subject | None = None) -> None:
+    """It was the right one: the account starts anew, and the address takes this one attempt back."""
+    if account is not None:
+        await connection.execute(
+            delete(sign_in_failures).where(sign_in_failures.c.subject_hash == account.hashed)
+        )
     rows = await connection.execute(
         select(sign_in_failures).where(sign_in_failures.c.subject_hash == address.hashed).with_for_update()
     )
@@ -138,5 +175,6 @@ async def forgive(connection: Connection, account: Subject, address: Subject) ->
         )
 
 
-def _hash(kind: str, subject: str) -> str:
-    return hashlib.sha256(f"{kind}:{subject}".encode("utf-8", "surrogatepass")).hexdigest()
+def _hash(key: str, kind: str, subject: str) -> str:
+    said = f"sign-in {kind}:{subject}".encode("utf-8", "surrogatepass")
+    return hmac.new(key.encode(), said, hashlib.sha256).hexdigest()

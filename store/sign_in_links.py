@@ -68,6 +68,15 @@ async def read_link(connection: Connection, token_hash: str, now: datetime) -> S
     return SignInLink(person, row.sets_password, row.expires_at) if person.active else None
 
 
+async def find_owner(connection: Connection, token_hash: str) -> str | None:
+    """Whose link this is, or was: the person's id."""
+    rows = await connection.execute(
+        select(sign_in_links.c.person_id).where(sign_in_links.c.token_hash == token_hash)
+    )
+    found = rows.scalar_one_or_none()
+    return None if found is None else str(found)
+
+
 async def use_link(connection: Connection, token_hash: str, now: datetime) -> SignInLink | None:
     """The same, and it is used: of two who come at once, one gets None."""
     link = await read_link(connection, token_hash, now)

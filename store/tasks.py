@@ -142,9 +142,9 @@ async def complete_task(
     report: Report | None = None,
     actor: Principal | None = None,
 ) -> Task:
-    """A person says how it went; the run that waits hears of it. Completing it again with the same outcome changes
-    nothing. A follow-up is put on the same person's list, due when it was said; no run waits for that. `actor`: whom the
-    audit log names, where that isn't `by` itself.
+    """A person says how it went; the run that waits hears of it. Completing it again with the same outcome, and no notes
+    that aren't kept already, changes nothing. A follow-up is put on the same person's list, due when it was said; no run
+    waits for that. `actor`: whom the audit log names, where that isn't `by` itself.
 
     Raises NotFoundError; InputError for an outcome that the step doesn't know; ConflictError when it is closed.
     """
@@ -159,14 +159,17 @@ async def complete_task(
                 f"{outcome!r} is not an outcome of this {found.kind}.",
                 remedy=f"Use one of: {', '.join(found.outcomes)}.",
             )
-        if found.state == "done" and found.outcome == outcome:
+        said = report or Report(notes=notes)
+        if found.state == "done" and found.outcome == outcome and _is_kept(found, said):
             return found
         if found.state != "open":
+            told = found.outcome.replace("_", " ") if found.outcome else ""
             raise ConflictError(
-                f"This {found.kind} is closed ({found.state}{': ' + found.outcome if found.outcome else ''}).",
-                remedy="Nothing is left to do for it.",
+                f"This {found.kind} is closed ({found.state}{': ' + told if told else ''}).",
+                remedy="Somebody else was faster: what you noted of it isn't kept."
+                if said != Report()
+                else "Nothing is left to do for it.",
             )
-        said = report or Report(notes=notes)
         if said.follow_up_at is not None and said.follow_up_at <= now:
             raise InputError("The follow-up lies in the past.", remedy="Name a moment to come.")
         check_not_too_far(said.follow_up_at, now)
@@ -216,6 +219,15 @@ def _state_of(task: Task) -> dict[str, Any]:
         "duration_minutes": task.duration_minutes,
     }
     return {name: value for name, value in told.items() if value is not None}
+
+
+def _is_kept(done: Task, said: Report) -> bool:
+    """Whether nothing is said that isn't kept; a follow-up, being work of its own, is told apart by the notes alone."""
+    return (
+        said.notes in ("", done.notes)
+        and said.satisfaction_rating in (None, done.satisfaction_rating)
+        and said.duration_minutes in (None, done.duration_minutes)
+    )
 
 
 def _follow_up(task: Task, report: Report, now: datetime) -> Task:

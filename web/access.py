@@ -15,6 +15,7 @@ from fastapi import Depends, Request
 from schemas.access import GRANTS, Permission, Principal
 from schemas.errors import UnavailableError
 from store.sessions import Session
+from web.client_address import is_forwarded
 from web.forms import read_form
 from web.keys import Key, NoKeyError, NotSignedInError, read_authorization
 from web.problems import Forbidden
@@ -209,7 +210,8 @@ def check_machine(request: Request) -> None:
     for its scripts to read all.
     """
     edge = _edge_of(request)
-    if request.client is None or not ip_address(request.client.host).is_loopback:
+    here = request.client is not None and ip_address(request.client.host).is_loopback
+    if not here or is_forwarded(request):
         raise Forbidden("Pages are open on this machine only.", remedy="Unset HOLDFAST_PAGES, then sign in.")
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname
     if host not in (*LOOPBACK, urlsplit(edge.settings.public_url).hostname):

@@ -53,6 +53,7 @@ class FeatureList(Answer):
 
     user_id: str
     features: list[FeatureRow]
+    next_cursor: str | None
 
 
 class RunList(Answer):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 
+from schemas.errors import InputError
 from store.audit import AuditRow, list_changes
 from web.answers import Answer
 from web.api_runs import Customer, Limit, Word
 from web.cursors import read_number_cursor, write_cursor
 from web.edge import EdgeHere, may
+from web.moments import Moment
 
 router = APIRouter(prefix="/api", tags=["audit"], dependencies=[Depends(may("audit"))])
 
@@ -33,12 +34,14 @@ async def audit(
     ] = None,
     object_kind: Annotated[Word, Query(alias="objectKind")] = None,
     object_id: Annotated[Word, Query(alias="objectId", description="Our own id of it.")] = None,
-    since: AwareDatetime | None = None,
-    until: Annotated[AwareDatetime | None, Query(description="Not included.")] = None,
+    since: Moment | None = None,
+    until: Annotated[Moment | None, Query(description="Not included.")] = None,
     limit: Limit = 50,
     cursor: Word = None,
 ) -> AuditList:
     """The latest first, with how it was and how it is. Texts and addresses are told by their length or hash only."""
+    if since is not None and until is not None and since >= until:
+        raise InputError("`since` comes before `until`.", remedy="Swap them, or leave one out.")
     async with edge.database.transaction() as connection:
         rows = await list_changes(
             connection, actor=actor, action=action, object_kind=object_kind, object_id=object_id, customer=customer,

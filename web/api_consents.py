@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from rules.consent import CONSENT_CHANNELS, consented
 from schemas.access import Principal
+from schemas.errors import InputError
 from schemas.message_part import NAME_PATTERN
 from store.audit import record_change
 from store.consent_history import load_consent_history
@@ -22,9 +23,12 @@ from store.reading_rows import Row
 from store.suppressions import load_suppressions
 from web.answers import Answer
 from web.api_customers import UserId
-from web.api_runs import Limit
+from web.api_runs import Limit, Word
+from web.asked import Asked
 from web.consent_standing import read_standing
+from web.cursors import read_number_cursor, write_cursor
 from web.edge import EdgeHere, own_or
+from web.moments import WrittenMoment
 
 router = APIRouter(prefix="/api/customers", tags=["consents"])
 ConsentChannel = Literal["email", "sms", "whatsapp", "push", "voice", "in_app"]
@@ -32,6 +36,7 @@ EvidenceName = Annotated[str, Field(max_length=100, pattern=r"^[^\x00]*$")]
 EvidenceText = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]
 # Nobody agreed to anything that we send before that, and PostgreSQL's calendar is longer than ours.
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+CLOCKS_DIFFER = timedelta(days=1)
 # What tells how the customer said it fits into a line or two; what doesn't belongs elsewhere.
 MOST_EVIDENCE = 20
 
@@ -55,7 +60,8 @@ class ConsentSaid(Consent):
 
 class ConsentList(Answer):
     """A customer's consent. `allowed`: whether a message without a topic may go by each channel that needs consent,
-    policy and suppression looked at, too; `suppressed`: why an address isn't used, by channel; `history`: newest first.
+    policy and suppression looked at, too; `suppressed`: why an address isn't used, by channel; `history`: newest first,
+    gone on with by `nextCursor`.
     """
 
     user_id: str
@@ -63,9 +69,10 @@ class ConsentList(Answer):
     consents: list[Consent]
     suppressed: dict[str, str]
     history: list[ConsentSaid]
+    next_cursor: str | None
 
 
-class ConsentWord(Row):
+class ConsentWord(Asked):
     """One yes or no. `at`: when the customer said it, where that wasn't now; a later word stands over it, and at one
     instant a no. `evidence`: what shows it, such as the form's version and the address it was sent from.
     """
@@ -73,14 +80,14 @@ class ConsentWord(Row):
     channel: ConsentChannel
     topic: Annotated[str, Field(pattern=f"^$|{NAME_PATTERN}", max_length=64)] = ""
     granted: bool
-    at: Annotated[AwareDatetime, Field(ge=EARLIEST)] | None = None
+    at: Annotated[WrittenMoment, Field(ge=EARLIEST)] | None = None
     evidence: Annotated[
         Mapping[EvidenceName, EvidenceText | int | Annotated[float, Field(allow_inf_nan=False)] | bool],
         Field(max_length=MOST_EVIDENCE),
     ] = {}
 
 
-class ConsentWords(Row):
+class ConsentWords(Asked):
     """What a customer said; `source` is a word of yours for where (`api` where left out)."""
 
     consents: Annotated[Sequence[ConsentWord], Field(min_length=1, max_length=100)]
@@ -92,10 +99,13 @@ class ConsentWords(Row):
     summary="A customer's consent and its history",
     dependencies=[Depends(own_or("read"))],
 )
-async def read(edge: EdgeHere, user_id: UserId, limit: Limit = 50) -> ConsentList:
-    """Where each channel and topic stands, and every yes and no with source, evidence and both times."""
+async def read(edge: EdgeHere, user_id: UserId, limit: Limit = 50, cursor: Word = None) -> ConsentList:
+    """Where each channel and topic stands, and every yes and no with source, evidence and both times; `limit` and
+    `cursor` are those of the history.
+    """
     async with edge.database.transaction() as connection:
-        return await _read(connection, await need_customer(connection, user_id), limit)
+        customer = await need_customer(connection, user_id)
+        return await _read(connection, customer, limit, before=read_number_cursor(cursor))
 
 
 @router.put("/{userId:path}/consents", summary="Declare what a customer said")
@@ -122,6 +132,12 @@ async def declare(
                     connection, customer.id, {(word.channel, word.topic): word.granted},
                     source=said.source, now=now, evidence=evidence,
                 )  # fmt: skip
+            elif word.granted and word.at > now + CLOCKS_DIFFER:
+                # A no is taken, whatever the date beside it.
+                raise InputError(
+                    f"`at` lies ahead: {word.at.isoformat()}.",
+                    remedy="Give when they said it; check the year.",
+                )
             else:
                 # Nobody can have said it later than now.
                 await record_consent(
@@ -141,10 +157,14 @@ async def declare(
         return await _read(connection, customer, 50)
 
 
-async def _read(connection: Connection, customer: Customer, limit: int) -> ConsentList:
+async def _read(
+    connection: Connection, customer: Customer, limit: int, *, before: int | None = None
+) -> ConsentList:
     words = await load_words(connection, customer.id)
     suppressed = (await load_suppressions(connection, {customer.id: customer.profile})).get(customer.id, {})
-    history = (await load_consent_history(connection, [customer.id], limit=limit)).get(customer.id, [])
+    found = await load_consent_history(connection, [customer.id], limit=limit + 1, before=before)
+    # The latest first, and one more than asked for where there are more.
+    history = found.get(customer.id, [])[::-1]
     policy = await load_policy(connection)
     stands = {name: word.granted for name, word in words.items()}
     return ConsentList(
@@ -162,6 +182,7 @@ async def _read(connection: Connection, customer: Customer, limit: int) -> Conse
         ],
         suppressed=suppressed,
         history=[
-            ConsentSaid.model_validate(event, from_attributes=True) for event in reversed(history)
+            ConsentSaid.model_validate(event, from_attributes=True) for event in history[:limit]
         ],
+        next_cursor=write_cursor(history[limit - 1].id) if len(history) > limit else None,
     )  # fmt: skip

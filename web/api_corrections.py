@@ -6,19 +6,20 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from schemas.correction import LONGEST_REASON, Correction
 from store.corrections import record_correction
-from store.reading_rows import Row
 from web.answers import Answer
 from web.api_runs import Text
+from web.asked import Asked
 from web.edge import EdgeHere, Editor
+from web.moments import Moment
 
 router = APIRouter(prefix="/api/events", tags=["events"])
 
 
-class CorrectionRequest(Row):
+class CorrectionRequest(Asked):
     """Which event, and what it was really like: `properties` (all of them; of an identify call its traits), `at`, or
     that it never happened (`retract`).
     """
@@ -27,7 +28,7 @@ class CorrectionRequest(Row):
     message_id: Text
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON, pattern=r"^[^\x00]*$")]
     properties: dict[str, Any] | None = None
-    at: AwareDatetime | None = None
+    at: Moment | None = None
     retract: bool = False
 
 

@@ -16,8 +16,8 @@ from store.reading_rewards import list_rewards
 from store.reading_rows import MessageRow
 from store.reading_runs import list_runs
 from web.answers import CustomerDetail, FeatureList, FeatureRow, InAppList, InAppMessage, RewardList, Seen
-from web.api_runs import Limit, Word
-from web.cursors import read_offset_cursor, write_cursor
+from web.api_runs import MOST_AT_ONCE, Limit, Word
+from web.cursors import cut, read_offset_cursor, write_cursor
 from web.edge import EdgeHere, own_or
 from web.permissions import check_own, own_named
 
@@ -69,15 +69,20 @@ async def rewards(edge: EdgeHere, user_id: UserId, limit: Limit = 50, cursor: Wo
 @router.get(
     "/customers/{userId:path}/features", summary="Which features a customer has adopted", dependencies=[Own]
 )
-async def features(edge: EdgeHere, user_id: UserId) -> FeatureList:
+async def features(
+    edge: EdgeHere, user_id: UserId, limit: Limit = MOST_AT_ONCE, cursor: Word = None
+) -> FeatureList:
     """First and last use, frequency, stage, value and the risk of being given up, of every feature as of today."""
     async with edge.database.transaction() as connection:
         await read_customer(connection, user_id, events=0)
         now = await edge.database.clock.read(connection)
         used = await load_feature_use(connection, user_id, FEATURE_EVENT)
-    found = adopt_features([UseDay(*one) for one in used], load_catalogue().core_features, now.date())
+    adopted = adopt_features([UseDay(*one) for one in used], load_catalogue().core_features, now.date())
+    found, further = cut(adopted, read_offset_cursor(cursor), limit)
     return FeatureList(
-        user_id=user_id, features=[FeatureRow.model_validate(one, from_attributes=True) for one in found]
+        user_id=user_id,
+        features=[FeatureRow.model_validate(one, from_attributes=True) for one in found],
+        next_cursor=further,
     )
 
 

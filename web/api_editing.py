@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -15,8 +16,10 @@ from schemas.draft import EditedMeanwhileError, Opened, PublishedDraft
 from schemas.errors import InputError, NotFoundError, UnavailableError
 from store.reading_rows import Row
 from web.answers import Answer
+from web.asked import Asked
 from web.completing import Suggestion, signal_names, suggest
 from web.edge import Caller, Edge, EdgeHere, Editor, caller_of
+from web.moments import LocalMoment
 from web.preconditions import Conditions, PreconditionError, Preconditions, tag_answer
 from web.workbench import Draft, Trial, Workbench, kind_of
 
@@ -33,7 +36,7 @@ ATTEMPTS = 3
 Done = TypeVar("Done")
 
 
-class Check(Row):
+class Check(Asked):
     """A text as the file of that name in the directory of playbooks."""
 
     file: Annotated[str, Field(pattern=FILE, examples=["win-back.yaml"])]
@@ -75,14 +78,14 @@ class Completed(Answer):
     suggestions: list[Suggestion]
 
 
-class Simulate(Row):
+class Simulate(Asked):
     """Whom the text is tried out with: a customer by `userId`, or `facts`; see `holdfast simulate`."""
 
     source: Source
     user_id: Annotated[str | None, Field(max_length=200, pattern=r"^[^\x00]*$")] = None
     facts: dict[str, Any] | None = None
     events: Annotated[Sequence[Mapping[str, Any]], Field(max_length=2000)] = ()
-    start: datetime | None = None
+    start: LocalMoment | None = None
 
 
 class Simulated(Answer):
@@ -91,7 +94,7 @@ class Simulated(Answer):
     lines: list[Mapping[str, Any]]
 
 
-class PlanWanted(Row):
+class PlanWanted(Asked):
     """The text that would be published."""
 
     source: Source
@@ -103,7 +106,7 @@ class Planned(Answer):
     plan: dict[str, Any]
 
 
-class Put(Row):
+class Put(Asked):
     """The text to publish. `basedOn` is that of the source that it was made from; empty for a new playbook, and where
     If-Match says it.
     """
@@ -167,7 +170,9 @@ async def complete(edge: EdgeHere, wanted: Complete) -> Completed:
     """Words of the language, signals and templates that fit the place; none where nothing is known of it."""
     bench = bench_of(edge)
     draft = Draft(wanted.file, wanted.source)
-    found = suggest(
+    # A text may be long, and nobody else waits for it.
+    found = await asyncio.to_thread(
+        suggest,
         wanted.source,
         wanted.line,
         wanted.column,

@@ -21,7 +21,6 @@ router = APIRouter(tags=["health"])
 ANSWER_SECONDS = 2.0
 
 
-@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Whether everything is up", responses={503: {"model": Health}})
 async def health(edge: EdgeHere, response: Response) -> Health:
     """Needs no key. 503 when the database, its tables' version, or Temporal isn't as it should be."""
@@ -31,14 +30,12 @@ async def health(edge: EdgeHere, response: Response) -> Health:
     return Health(success=well, database=database, migrations=migrations, temporal=temporal)
 
 
-@router.head("/livez", include_in_schema=False)
 @router.get("/livez", summary="Whether this process lives")
 async def live() -> Alive:
     """Needs no key, and asks nobody: a database that is away is no reason to start this process anew."""
     return Alive()
 
 
-@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Whether this process can answer", responses={503: {"model": Readiness}})
 async def ready(request: Request, edge: EdgeHere, response: Response) -> Readiness:
     """Needs no key. 503 while it stops, while the database is away, or where its tables are another version's."""

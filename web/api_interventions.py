@@ -13,9 +13,9 @@ from store.audit import record_change
 from store.database import Connection
 from store.entry_requests import EntryRequest, request_entry
 from store.playbooks import load_policy
-from store.reading_rows import Row
 from web.answers import Triggered
 from web.api_runs import Text
+from web.asked import Asked
 from web.edge import Actor, EdgeHere
 
 router = APIRouter(prefix="/api/customer-success", tags=["interventions"])
@@ -26,7 +26,7 @@ MOST_OFFERS = 10
 NAME = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
-class Customization(Row):
+class Customization(Asked):
     """What is to be said, for the templates of the run: `run.message`, `run.timeline`, `run.special_offers`.
 
     They are values, never templates, and are escaped where they are shown as HTML.
@@ -40,7 +40,7 @@ class Customization(Row):
     ] = ()
 
 
-class Trigger(Row):
+class Trigger(Asked):
     """Who, into which playbook (by its name, or by a type of intervention, which the policy maps to one), and why."""
 
     model_config = ConfigDict(

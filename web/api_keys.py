@@ -13,6 +13,9 @@ from store.api_keys import KeyRow as StoredKey
 from store.api_keys import list_keys
 from store.reading_rows import Row
 from web.answers import Answer
+from web.api_runs import MOST_AT_ONCE, Limit, Word
+from web.asked import Asked
+from web.cursors import cut, read_offset_cursor
 from web.edge import EdgeHere, Manager
 from web.one_time_links import make_key, remove_key
 
@@ -48,9 +51,10 @@ class ApiKeyList(Answer):
     """All keys but those of the environment, by name."""
 
     keys: list[ApiKeyRow]
+    next_cursor: str | None
 
 
-class NewKey(Row):
+class NewKey(Asked):
     """A key to make; without `expiresInDays` it is good until it is removed."""
 
     name: Annotated[str, Field(pattern=KEY_NAME, examples=["mobile-app"])]
@@ -73,10 +77,13 @@ class KeyRemoved(Answer):
 
 
 @router.get("", summary="List API keys")
-async def list_(edge: EdgeHere, caller: Manager) -> ApiKeyList:
+async def list_(
+    edge: EdgeHere, caller: Manager, limit: Limit = MOST_AT_ONCE, cursor: Word = None
+) -> ApiKeyList:
     """Names and rights, no secrets."""
     async with edge.database.transaction() as connection:
-        return ApiKeyList(keys=[ApiKeyRow.of(key) for key in await list_keys(connection)])
+        keys, further = cut(await list_keys(connection), read_offset_cursor(cursor), limit)
+    return ApiKeyList(keys=[ApiKeyRow.of(key) for key in keys], next_cursor=further)
 
 
 @router.post("", summary="Make an API key", status_code=201)

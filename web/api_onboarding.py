@@ -15,12 +15,14 @@ from schemas.problem import nearest
 from scoring.onboarding import ONBOARDING_DAYS, BlockerKind, Onboarding
 from store.audit import record_change
 from store.customers import find_customer, lock_customers
-from store.milestones import Reached, load_milestones, load_reached, reach
+from store.live_milestones import load_milestones
+from store.milestones import Reached, load_reached, reach
 from store.reading_onboarding import OnboardingRow, count_onboarding, list_onboarding, read_onboarding
 from store.reading_rows import Row
 from web.answers import Answer
 from web.api_customers import UserId
 from web.api_runs import Limit, Word
+from web.asked import Asked
 from web.cursors import read_offset_cursor, write_cursor
 from web.edge import Actor, EdgeHere, caller_of, own_or
 from web.onboarding import tell_onboarding
@@ -30,7 +32,7 @@ Own = Annotated[Principal, Depends(own_or("read"))]
 NAME = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
-class MilestoneDetails(Row):
+class MilestoneDetails(Asked):
     """What is known of how it was reached: the days it took, whether somebody helped, and how satisfied they were."""
 
     time_to_complete: Annotated[float | None, Field(ge=0, le=36500, description="In days.")] = None
@@ -38,7 +40,7 @@ class MilestoneDetails(Row):
     satisfaction_rating: Annotated[int | None, Field(ge=1, le=5)] = None
 
 
-class MilestoneTold(Row):
+class MilestoneTold(Asked):
     """Who has reached which milestone; `milestoneType` is one of milestones.yaml."""
 
     model_config = ConfigDict(

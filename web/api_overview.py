@@ -19,6 +19,7 @@ from web.api_runs import Limit
 from web.cursors import write_place_cursor
 from web.customer_totals import CustomerCounter
 from web.edge import EdgeHere, caller_of
+from web.etags import note_moments
 from web.overview_query import ALL, read_query
 from web.page_overview import days_since, describe_customers
 
@@ -105,6 +106,7 @@ async def customers(
     cursor: Annotated[str | None, Query(max_length=1000, pattern=r"^[^\x00]*$")] = None,
 ) -> CustomerList:
     """The least healthy first, unless `sort` says otherwise. A cursor goes with its order."""
+    note_moments(request, "countedAt")
     chosen = {
         "risk": risk, "segment": segment, "csm": csm, "trend": trend, "plan": plan, "change": change, "status": status,
     }  # fmt: skip

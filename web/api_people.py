@@ -20,6 +20,9 @@ from store.people import (
 )
 from store.reading_rows import Row
 from web.answers import Answer
+from web.api_runs import MOST_AT_ONCE, Limit, Word
+from web.asked import Asked
+from web.cursors import cut, read_offset_cursor
 from web.edge import EdgeHere, Manager
 from web.one_time_links import make_link
 
@@ -62,6 +65,7 @@ class PersonList(Answer):
     """All accounts, those that may come in first."""
 
     people: list[PersonRow]
+    next_cursor: str | None
 
 
 class PersonAnswer(Answer):
@@ -71,7 +75,7 @@ class PersonAnswer(Answer):
     sign_in_link: str | None = None
 
 
-class NewPerson(Row):
+class NewPerson(Asked):
     """Whom to add; they choose a password by the link in the answer, or sign in at the identity provider."""
 
     email: Annotated[str, Field(max_length=320, pattern=r"^[^\x00]*$", examples=["grace@example.com"])]
@@ -79,17 +83,20 @@ class NewPerson(Row):
     role: Staff
 
 
-class NewRole(Row):
+class NewRole(Asked):
     """What they may from now on."""
 
     role: Staff
 
 
 @router.get("", summary="List accounts")
-async def list_(edge: EdgeHere, caller: Manager) -> PersonList:
+async def list_(
+    edge: EdgeHere, caller: Manager, limit: Limit = MOST_AT_ONCE, cursor: Word = None
+) -> PersonList:
     """Everybody who may sign in, or might once."""
     async with edge.database.transaction() as connection:
-        return PersonList(people=[PersonRow.of(one) for one in await list_people(connection)])
+        people, further = cut(await list_people(connection), read_offset_cursor(cursor), limit)
+    return PersonList(people=[PersonRow.of(one) for one in people], next_cursor=further)
 
 
 @router.post("", summary="Add an account", status_code=201)
@@ -104,7 +111,7 @@ async def add(edge: EdgeHere, caller: Manager, new: NewPerson) -> PersonAnswer:
 
 @router.post("/{id}/role", summary="Change what somebody may")
 async def role(edge: EdgeHere, caller: Manager, id: Id, new: NewRole) -> PersonAnswer:  # noqa: A002
-    """It holds at once, in all their browsers. 409 for the last admin."""
+    """It holds at once: they are signed out, and sign in again with it. 409 for the last admin."""
     async with edge.database.transaction() as connection:
         await change_role(connection, caller, await load_person(connection, id), new.role)
         answer = await _answer(connection, id)
@@ -122,16 +129,20 @@ async def link(edge: EdgeHere, caller: Manager, id: Id) -> PersonAnswer:  # noqa
     return PersonAnswer(person=PersonRow.of(person), sign_in_link=made)
 
 
-@router.post("/{id}/{verb}", summary="Close or reopen an account")
+@router.post("/{id}/{verb}", summary="Close or reopen an account, or sign its owner out")
 async def switch(
     edge: EdgeHere,
     caller: Manager,
     id: Id,  # noqa: A002
-    verb: Literal["deactivate", "reactivate"],
+    verb: Literal["deactivate", "reactivate", "sign-out"],
 ) -> PersonAnswer:
-    """Closing it signs them out everywhere at once. 409 for the last admin."""
+    """Closing it signs them out everywhere at once, as `sign-out` does alone. 409 for closing the last admin's."""
     async with edge.database.transaction() as connection:
-        await set_active(connection, caller, await load_person(connection, id), verb == "reactivate")
+        person = await load_person(connection, id)
+        if verb == "sign-out":
+            await edge.sessions.end_all(connection, caller, person.id, "ended_by_admin")
+        else:
+            await set_active(connection, caller, person, verb == "reactivate")
         answer = await _answer(connection, id)
     edge.sessions.forget()
     return answer

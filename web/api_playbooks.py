@@ -25,8 +25,10 @@ from store.reading_decisions import list_playbooks
 from store.reading_rows import PlaybookRow, Row
 from web.answers import Answer
 from web.api_editing import Name, SourceAnswer, bench_of, change_if, read_source
-from web.api_runs import Limit, Text
+from web.api_runs import MOST_AT_ONCE, Limit, Text, Word
+from web.asked import Asked
 from web.audit import acting
+from web.cursors import cut, read_offset_cursor, write_cursor
 from web.edge import EdgeHere, Editor, caller_of
 from web.preconditions import Conditions
 
@@ -41,17 +43,21 @@ class LivePlaybook(PlaybookRow):
 
 
 class PlaybookList(Answer):
-    """Published playbooks, retired ones last, and the files that can't be used as they stand."""
+    """Published playbooks, retired ones last, and the files that can't be used as they stand: so many of each."""
 
     playbooks: list[LivePlaybook]
     file_problems: list[FileProblemsRow]
+    next_cursor: str | None
 
 
 class Versions(Answer):
-    """A playbook's versions, the one published last first, and what was published of it, the latest first."""
+    """A playbook's versions, the one published last first, and what was published of it, the latest first: so many of
+    each.
+    """
 
     versions: list[VersionRow]
     publications: list[PublicationRow]
+    next_cursor: str | None
 
 
 class DifferenceRow(Row):
@@ -74,9 +80,10 @@ class FileProblems(Answer):
     """Files that can't be used as they stand; what was live stays live."""
 
     files: list[FileProblemsRow]
+    next_cursor: str | None
 
 
-class Rollback(Row):
+class Rollback(Asked):
     """The version to make live again (the beginning of its digest will do), and who asks."""
 
     version: Annotated[str, Field(pattern=DIGEST)]
@@ -95,26 +102,31 @@ class RolledBack(Answer):
 
 
 @router.get("", summary="List playbooks")
-async def list_(edge: EdgeHere) -> PlaybookList:
+async def list_(edge: EdgeHere, limit: Limit = MOST_AT_ONCE, cursor: Word = None) -> PlaybookList:
     """What is published, with its status, counts, and who published it last."""
+    told = read_offset_cursor(cursor)
     async with edge.database.transaction() as connection:
         last = await load_last_publications(connection)
         rows = await list_playbooks(connection)
-        problems = await list_file_problems(connection)
+        noted = await list_file_problems(connection)
+    shown, further = cut(rows, told, limit)
+    problems, more_problems = cut(noted, told, limit)
     return PlaybookList(
         playbooks=[
             LivePlaybook(**row.model_dump(by_alias=False), last_publication=last.get(row.name))
-            for row in rows
+            for row in shown
         ],
         file_problems=problems,
+        next_cursor=further or more_problems,
     )
 
 
 @router.get("/problems", summary="Files with errors")
-async def problems(edge: EdgeHere) -> FileProblems:
+async def problems(edge: EdgeHere, limit: Limit = MOST_AT_ONCE, cursor: Word = None) -> FileProblems:
     """What is wrong with files that somebody saved or published; a file that is mended leaves."""
     async with edge.database.transaction() as connection:
-        return FileProblems(files=await list_file_problems(connection))
+        files, further = cut(await list_file_problems(connection), read_offset_cursor(cursor), limit)
+    return FileProblems(files=files, next_cursor=further)
 
 
 @router.get("/{name}", summary="A playbook as it is now")
@@ -124,13 +136,15 @@ async def read(edge: EdgeHere, name: Name, response: Response) -> SourceAnswer:
 
 
 @router.get("/{name}/versions", summary="Versions of a playbook")
-async def versions(edge: EdgeHere, name: str, limit: Limit = 50) -> Versions:
+async def versions(edge: EdgeHere, name: str, limit: Limit = 50, cursor: Word = None) -> Versions:
     """Every version, how many runs go by it, and the history; `policy` has a history alone."""
+    told = read_offset_cursor(cursor)
     async with edge.database.transaction() as connection:
-        return Versions(
-            versions=[] if name == "policy" else await list_versions(connection, name),
-            publications=await list_publications(connection, name=name, limit=limit),
-        )
+        known = [] if name == "policy" else await list_versions(connection, name)
+        history = await list_publications(connection, name=name, limit=limit + 1, offset=told)
+    shown, further = cut(known, told, limit)
+    more = further or (write_cursor(told + limit) if len(history) > limit else None)
+    return Versions(versions=shown, publications=history[:limit], next_cursor=more)
 
 
 @router.get("/{name}/diff", summary="Two versions beside each other")

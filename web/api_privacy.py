@@ -12,16 +12,16 @@ from pydantic import Field
 from schemas.errors import NotFoundError
 from store.erasing import Erasure, State, find_erasure, request_erasure
 from store.exporting import export_and_record
-from store.reading_rows import Row
 from web.access import Manager, may
 from web.answers import Answer
 from web.api_customers import UserId
+from web.asked import Asked
 from web.edge import EdgeHere
 
 router = APIRouter(prefix="/api/customers", tags=["privacy"], dependencies=[Depends(may("manage"))])
 
 
-class ErasureRequest(Row):
+class ErasureRequest(Asked):
     """Why; it is kept for good, so that it should name nobody."""
 
     reason: Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")] = ""

@@ -8,6 +8,8 @@ from fastapi import APIRouter, Depends
 
 from store.providers import load_providers
 from web.answers import Answer
+from web.api_runs import MOST_AT_ONCE, Limit, Word
+from web.cursors import cut, read_offset_cursor
 from web.edge import EdgeHere, caller_of
 from web.system_answers import ProviderRow
 
@@ -18,11 +20,13 @@ class ProviderList(Answer):
     """All that workers have used, by channel and name."""
 
     providers: list[ProviderRow]
+    next_cursor: str | None
 
 
 @router.get("", summary="List providers")
-async def list_(edge: EdgeHere) -> ProviderList:
+async def list_(edge: EdgeHere, limit: Limit = MOST_AT_ONCE, cursor: Word = None) -> ProviderList:
     """A provider is listed once a worker has had a message for its channel."""
     async with edge.database.transaction() as connection:
-        found = await load_providers(connection)
-    return ProviderList(providers=[ProviderRow.model_validate(asdict(state)) for state in found])
+        found, further = cut(await load_providers(connection), read_offset_cursor(cursor), limit)
+    providers = [ProviderRow.model_validate(asdict(state)) for state in found]
+    return ProviderList(providers=providers, next_cursor=further)

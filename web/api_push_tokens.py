@@ -12,6 +12,7 @@ from store.push_tokens import PushToken, forget_token, register_token
 from store.reading_rows import Row
 from web.answers import Answer
 from web.api_runs import Text
+from web.asked import Asked
 from web.edge import EdgeHere
 from web.permissions import check_own, own_named
 
@@ -36,7 +37,7 @@ class Subscription(Row):
     keys: SubscriptionKeys
 
 
-class Registration(Row):
+class Registration(Asked):
     """Either the `token` that FCM gave an app, or a browser's `subscription`; `device` is a word for people."""
 
     user_id: Annotated[Text, Field(validation_alias=AliasChoices("userId", "customerId"))]
@@ -59,7 +60,7 @@ class Registration(Row):
         return PushToken("fcm", self.token or "", {}, self.device)
 
 
-class Forgetting(Row):
+class Forgetting(Asked):
     """The app's `token`, or the `endpoint` of a browser's subscription."""
 
     user_id: Annotated[Text, Field(validation_alias=AliasChoices("userId", "customerId"))]

@@ -5,23 +5,25 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from schemas.errors import InputError
 from schemas.run import Command
 from store.reading_messages import list_messages
-from store.reading_rows import Row
 from store.reading_runs import State, list_runs, list_steps, list_waits, read_run
 from store.reading_tasks import list_tasks
 from web.answers import Commanded, RunDetail, RunList
+from web.asked import Asked
 from web.commands import command_run
 from web.cursors import read_moment_cursor, write_cursor
 from web.edge import Actor, EdgeHere, caller_of
 from web.executions import Verb
+from web.moments import WrittenMoment
 
 router = APIRouter(prefix="/api/runs", tags=["runs"], dependencies=[Depends(caller_of)])
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
-Limit = Annotated[int, Query(ge=1, le=500)]
+MOST_AT_ONCE = 500
+Limit = Annotated[int, Query(ge=1, le=MOST_AT_ONCE)]
 # Texts that PostgreSQL can hold.
 Word = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
@@ -33,21 +35,27 @@ async def named_customer(
     ] = None,
     customer: Word = None,
 ) -> str | None:
-    """The customer that a list is to be about, by whichever of its three names."""
-    return user_id or customer_id or customer
+    """The customer that a list is to be about, by whichever of its three names. Raises InputError for two customers."""
+    named = {one for one in (user_id, customer_id, customer) if one is not None}
+    if len(named) > 1:
+        raise InputError(
+            "`userId`, `customerId` and `customer` are one filter, and name several customers.",
+            remedy="Give one of them.",
+        )
+    return named.pop() if named else None
 
 
 Customer = Annotated[str | None, Depends(named_customer)]
 RunId = Annotated[str, Path(description="The run's id, a UUID.")]
 
 
-class Request(Row):
+class Request(Asked):
     """Who asks, and why; `outcome` is for stop, `until` for snooze."""
 
     by: Text = ""
     reason: Text = ""
     outcome: Literal["success", "stopped", "lost"] | None = None
-    until: AwareDatetime | None = None
+    until: WrittenMoment | None = None
 
 
 @router.get("", summary="List runs")

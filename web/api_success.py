@@ -22,6 +22,7 @@ from web.api_runs import Limit, Word
 from web.cohorts import CohortCounter, place
 from web.cursors import read_risk_cursor, write_cursor
 from web.edge import Edge, EdgeHere, caller_of, may, own_or
+from web.etags import note_moments
 from web.risk_totals import RiskCounter
 from web.success_answers import HealthAnswer, HealthScore, PredictionAnswer, PredictionList, Projection
 from web.success_telling import (
@@ -56,6 +57,7 @@ async def health_score(
     include_breakdown: IncludeBreakdown = False,
 ) -> HealthAnswer:
     """As of this moment: time alone changes it. The history has a row per UTC day."""
+    note_moments(request, "calculatedAt")
     return await _tell_health(request, edge, user_id, time_range, include_breakdown, record=False)
 
 
@@ -87,6 +89,7 @@ async def predictions(
     cursor: Word = None,
 ) -> PredictionList:
     """The most value at risk first, and those without a price after them by probability."""
+    note_moments(request, "countedAt")
     chosen = RiskFilter(level=risk_level, least_probability=least, source=source, segment=segment)
     totals, counted_at = await cast(RiskCounter, request.app.state.risk_totals).read(chosen)
     async with edge.database.reading() as lane:
@@ -107,6 +110,7 @@ async def predictions(
 
 @router.get("/churn-predictions/{userId:path}", summary="How likely a customer is to leave, and why")
 async def prediction(
+    request: Request,
     edge: EdgeHere,
     user_id: UserId,
     caller: Annotated[Principal, Own],
@@ -116,6 +120,7 @@ async def prediction(
 
     Customers aren't told what they are worth and what is to be done about them: those fields are null or empty then.
     """
+    note_moments(request, "calculatedAt")
     assessed = await _assess(edge, user_id, record=False)
     made, catalogue = assessed.prediction, load_catalogue()
     told = tell_prediction(assessed.user_id, made, assessed.at, catalogue) if made else None

@@ -6,18 +6,19 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from store.database import Connection
-from store.reading_rows import Row
 from store.reading_tasks import read_task
 from store.sharing import reassign_task, release_task, take_task
 from store.tasks import Report, Task, complete_task, load_task, note_task
 from web.answers import Answer, TaskDone
 from web.api_runs import Customer, Limit, Text, Word
+from web.asked import Asked
 from web.calls import reschedule
 from web.cursors import read_offset_cursor, write_cursor
 from web.edge import Actor, EdgeHere, caller_of
+from web.moments import WrittenMoment
 from web.work_list import TaskItem, describe_task, read_work_list
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"], dependencies=[Depends(caller_of)])
@@ -37,7 +38,7 @@ class TaskAnswer(Answer):
     task: TaskItem
 
 
-class Completion(Row):
+class Completion(Asked):
     """How it went; `outcome` is one of the task's outcomes, `followUpAt` when whoever did it is to look again."""
 
     outcome: Text
@@ -45,27 +46,27 @@ class Completion(Row):
     by: Text = ""
     satisfaction_rating: Annotated[int | None, Field(ge=1, le=5)] = None
     duration_minutes: Annotated[int | None, Field(ge=0, le=1440)] = None
-    follow_up_at: AwareDatetime | None = None
+    follow_up_at: WrittenMoment | None = None
 
 
-class Taking(Row):
+class Taking(Asked):
     """Who takes it, or gives it back; the name of whoever calls where that is left out."""
 
     by: Text = ""
 
 
-class Handing(Row):
+class Handing(Asked):
     """Whom it goes to, and who says so."""
 
     to: Person
     by: Text = ""
 
 
-class Moving(Row):
+class Moving(Asked):
     """When it happens (an appointment of 30 minutes), or by when it is due instead."""
 
-    starts_at: AwareDatetime | None = None
-    due_at: AwareDatetime | None = None
+    starts_at: WrittenMoment | None = None
+    due_at: WrittenMoment | None = None
 
 
 @router.get("", summary="List tasks")

@@ -19,58 +19,7 @@ from store.database import Database, Waker
 from store.hooks import BELL as HOOKS_BELL
 from store.intake import take_in
 from store.shared_time import SharedTime
-from web import (
-    api_audit,
-    api_consents,
-    api_corrections,
-    api_customers,
-    api_editing,
-    api_health,
-    api_interventions,
-    api_keys,
-    api_onboarding,
-    api_overview,
-    api_people,
-    api_performance,
-    api_playbooks,
-    api_privacy,
-    api_providers,
-    api_push_tokens,
-    api_records,
-    api_runs,
-    api_success,
-    api_system,
-    api_tasks,
-    booking,
-    codec,
-    hooks,
-    metrics,
-    page_alerts,
-    page_backtests,
-    page_bulk,
-    page_churn,
-    page_customer,
-    page_customer_consent,
-    page_customer_forms,
-    page_customer_start,
-    page_editor,
-    page_log,
-    page_me,
-    page_oidc,
-    page_onboarding,
-    page_outbox,
-    page_overview,
-    page_people,
-    page_playbooks,
-    page_runs,
-    page_team,
-    page_views,
-    page_work,
-    problems,
-    sign_in,
-    stream,
-    unsubscribing,
-)
+from web import metrics, problems
 from web.body_limits import BodyLimits
 from web.changes import Changes
 from web.churn_counts import ChurnCounter
@@ -84,7 +33,9 @@ from web.etags import EntityTags
 from web.executions import Executions
 from web.gathering import Gatherer
 from web.headers import SafeHeaders
+from web.heads import Heads
 from web.ingest import endpoints
+from web.json_bodies import StrictBodies, check_no_body
 from web.keys import KeyRing
 from web.limits import Limits, RateHeaders, limit_rate
 from web.methods import methods_of
@@ -92,9 +43,11 @@ from web.metrics import RequestTimes
 from web.oidc import OidcProvider
 from web.overview_facets import FacetCounter
 from web.path_values import check_path
+from web.query_names import check_query
 from web.rendering import STATIC, render
 from web.request_ids import RequestIds
 from web.risk_totals import RiskCounter
+from web.routes import ROUTERS
 from web.sessions import Sessions
 from web.settings import WebSettings
 from web.shared_pages import SharedPages
@@ -116,7 +69,7 @@ class Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Before all others, where other origins are let in at all, whoever tells browsers so."""
-        stack = super().build_middleware_stack()
+        stack: ASGIApp = Heads(super().build_middleware_stack())
         return CrossOrigin(stack, self.origins) if self.origins else stack
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -224,6 +177,7 @@ def build_application(
     app.state.edge = edge
     app.openapi = lambda: describe_api(app)  # type: ignore[method-assign]
     app.state.limits = limits
+    app.state.query_names = {}
     app.state.shared_pages = SharedPages()
     app.state.exports = asyncio.Semaphore(AT_ONCE)
     app.state.facets = FacetCounter(database)
@@ -241,62 +195,11 @@ def build_application(
         app.tracking = {path: CrossOrigin(take, app.origins) for path, take in app.tracking.items()}
     for path, endpoint in app.tracking.items():
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
-    for part in (
-        api_health.router,
-        metrics.router,
-        api_runs.router,
-        # Before the customer's own path, which takes in every longer one.
-        api_consents.router,
-        api_privacy.router,
-        api_overview.router,
-        api_customers.router,
-        api_corrections.router,
-        api_onboarding.router,
-        api_success.router,
-        api_tasks.router,
-        api_performance.router,
-        api_interventions.router,
-        api_editing.router,
-        api_playbooks.router,
-        api_providers.router,
-        api_push_tokens.router,
-        api_records.router,
-        api_people.router,
-        api_keys.router,
-        api_audit.router,
-        api_system.router,
-        stream.api,
-        stream.pages,
-        unsubscribing.router,
-        booking.router,
-        hooks.router,
-        codec.router,
-        sign_in.router,
-        page_oidc.router,
-        page_me.router,
-        page_people.router,
-        page_editor.router,
-        page_playbooks.router,
-        page_backtests.router,
-        page_onboarding.router,
-        page_work.router,
-        page_team.router,
-        page_overview.router,
-        page_views.router,
-        page_bulk.router,
-        page_churn.router,
-        page_customer_start.router,
-        page_customer_consent.router,
-        page_customer_forms.router,
-        page_customer.router,
-        page_runs.router,
-        page_outbox.router,
-        page_alerts.router,
-        page_log.router,
-    ):
-        app.include_router(part)
+    for router in ROUTERS:
+        app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     problems.install(app, _page, lambda request: methods_of(app, request.url.path))
+    app.add_middleware(StrictBodies)
     app.add_middleware(BodyLimits)
     app.add_middleware(EntityTags)
     app.add_middleware(RateHeaders)
@@ -315,6 +218,8 @@ async def _admit(request: Request) -> None:
     # One dependency, as the framework takes as long over each as they take themselves.
     await limit_rate(request)
     await check_path(request)
+    await check_query(request)
+    await check_no_body(request)
 
 
 def _page(request: Request, problem: problems.Problem) -> Response:

@@ -9,14 +9,14 @@ from typing import Any
 
 from schemas.access import Principal
 from store.audit import current_actor, record_change
+from store.database import Database
 from store.faults import is_away
-from web.edge import Edge
 
 logger = logging.getLogger("holdfast.web")
 
 
 async def note_change(
-    edge: Edge,
+    database: Database,
     actor: Principal,
     action: str,
     *,
@@ -27,7 +27,7 @@ async def note_change(
 ) -> None:
     """Write down what was done elsewhere, as in a workflow; where the database is away the log has it."""
     try:
-        async with edge.database.transaction() as connection:
+        async with database.transaction() as connection:
             await record_change(
                 connection,
                 actor,

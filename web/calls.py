@@ -154,8 +154,6 @@ async def _move(
 
 
 def _request(offer: Offer, person: str, at: datetime, now: datetime) -> Task:
-    profile = offer.customer.profile
-    name = profile.get("business_name") or profile.get("first_name") or offer.customer.external_id
     return Task(
         id=request_id(offer.customer.id, now),
         run_id=None,
@@ -163,7 +161,7 @@ def _request(offer: Offer, person: str, at: datetime, now: datetime) -> Task:
         step="booking",
         occurrence=0,
         kind="call",
-        title=f"Call {name}, who booked it",
+        title=f"Call {offer.customer.called}, who booked it",
         about="",
         assignee=person,
         escalated_to=None,

@@ -11,6 +11,8 @@ from typing import Literal
 Part = str | Literal[0]
 ITEM: Literal[0] = 0
 
+# Nobody writes more between braces that are still open.
+LONGEST_FLOW = 2_000
 _KEY = re.compile(r"""(?P<key>"[^"]*"|'[^']*'|[A-Za-z_][\w./-]*)\s*:(?=\s|$)""")
 _DASH = re.compile(r"-(?:\s+|$)")
 _SCALAR = re.compile(r"[|>][+-]?[0-9]?[+-]?\s*(?:#.*)?$")
@@ -57,6 +59,9 @@ def find_caret(text: str, line: int, column: int) -> Caret | None:
             return _here(lines, line, column, content, frames, flow)
         if flow:
             flow = _unclosed(f"{flow} {stripped}")
+            # It is read again with every line.
+            if len(flow) > LONGEST_FLOW:
+                return None
             continue
         if not stripped or stripped.startswith("#"):
             continue
@@ -76,17 +81,15 @@ def find_caret(text: str, line: int, column: int) -> Caret | None:
 
 def _enter_items(content: str, indent: int, frames: list[_Frame]) -> tuple[str, int]:
     """What follows the dashes of a line, and at which column it stands; the lists are entered."""
-    rest = content[indent:]
-    while dash := _DASH.match(rest):
+    while dash := _DASH.match(content, indent):
         # A list may stand under its key without being indented.
         while frames and (
             frames[-1].indent > indent or (frames[-1].indent == indent and frames[-1].part == ITEM)
         ):
             frames.pop()
         frames.append(_Frame(indent, ITEM))
-        rest = rest[dash.end() :]
-        indent += dash.end()
-    return rest, indent
+        indent = dash.end()
+    return content[indent:], indent
 
 
 def _leave(frames: list[_Frame], indent: int) -> None:
@@ -208,10 +211,10 @@ def _present(lines: Sequence[str], line: int, indent: int) -> frozenset[str]:
             depth = len(written) - len(written.lstrip(" "))
             if depth > indent:
                 continue
-            rest, at = written[depth:], depth
-            while dash := _DASH.match(rest):
-                rest, at = rest[dash.end() :], at + dash.end()
-            if at == indent and (at == depth or step < 0) and (key := _KEY.match(rest)):
+            at = depth
+            while dash := _DASH.match(written, at):
+                at = dash.end()
+            if at == indent and (at == depth or step < 0) and (key := _KEY.match(written, at)):
                 found.add(key["key"].strip("\"'"))
             if depth < indent or (at != depth and at <= indent):
                 break

@@ -1,7 +1,7 @@
 """What changes, told to whoever watches: one look at the database for all watchers of a process; scores as heard.
 
 Whoever watches one customer, run or playbook hears of that alone. Of a customer or a run they hear of everything that
-its page shows, whoever changed it (`store.page_marks`). That something can't be told one by one is told as `reload`.
+its page shows, whoever changed it (`web.open_pages`). That something can't be told one by one is told as `reload`.
 """
 
 from __future__ import annotations
@@ -9,89 +9,44 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextvars import Context
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from store.bells import until_rung
 from store.database import Database
 from store.faults import is_away
-from store.page_marks import Mark, PageMarks, Watched
-from store.reading_changes import CHANNEL, Change, list_changes
-from store.reading_rows import ChangeRow
+from store.reading_changes import CHANNEL, ChangeRow, list_changes
 from store.score_news import listen_for_scores
+from web.listeners import ALL, About, Listeners
 from web.new_changes import NewChanges
+from web.open_pages import OpenPages
 
 logger = logging.getLogger("holdfast.web")
 
 
-# What is told of a page that is watched; `state` names the parts that are others now.
-PAGE = "page"
 # Something is not told: whoever hears this reads anew what they show. `state` says why: more changed at once, or since
 # the last event seen, than is told one by one; that was longer ago than is looked back; scores couldn't be heard.
 RELOAD = "reload"
 TOO_MANY, TOO_OLD, SCORES = "too_many", "too_old", "scores"
-_Heard = asyncio.Queue[ChangeRow | None]
-
-
-@dataclass(frozen=True)
-class About:
-    """Whom or what a listener wants to hear of: one customer (by the caller's id), one run, one playbook; else all.
-
-    `page`: of the customer or the run everything that a page shows, not only what is told to everybody.
-    """
-
-    customer: str | None = None
-    run: str | None = None
-    playbook: str | None = None
-    page: bool = False
-
-    @property
-    def watched(self) -> Watched | None:
-        """Whose page it is."""
-        if self.page and self.run is not None:
-            return Watched("run", self.run)
-        return Watched("customer", self.customer) if self.page and self.customer is not None else None
-
-    def concerns(self, change: ChangeRow) -> bool:
-        """Whether this change is to be heard."""
-        return (
-            self.customer in (None, change.user_id)
-            and self.run in (None, change.run_id)
-            and self.playbook in (None, change.playbook)
-        )
-
-
-ALL = About()
 
 
 class Changes:
     """Watches while somebody listens: at a ring of `holdfast_changes`, and twice a second without one."""
 
     INTERVAL_SECONDS = 0.5
-    # How often it is looked whether a page that somebody has open is another.
-    PAGES_SECONDS = 0.3
     # Rings in quick succession are one look.
     PAUSE_SECONDS = 0.25
-    FURTHEST_BACK = timedelta(hours=1)
-    MOST_BEHIND = 1000
     # More isn't told one by one to whoever comes back.
     MOST_MISSED = 2000
     RECONNECT_SECONDS = 0.5
-    # After so many, those who listen are let go on.
-    TOLD_TOGETHER = 100
-    PATIENCE_SECONDS = 0.2
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._listeners: dict[_Heard, About] = {}
+        self._listeners = Listeners()
         self._tasks: list[asyncio.Task[None]] = []
         self._new = NewChanges(database)
-        self._pages = PageMarks()
-        self._marks: dict[Watched, Mark | None] = {}
-        self._marking = asyncio.Lock()
+        self._pages = OpenPages(database, self._listeners)
         self._bell = asyncio.Event()
         self._joining = asyncio.Lock()
         self._hearing = asyncio.Event()
@@ -107,9 +62,16 @@ class Changes:
         """
         if self._closed:
             return
-        queue: _Heard = asyncio.Queue(self.MOST_BEHIND)
-        await self._join(queue, about)
-        try:
+        async with contextlib.AsyncExitStack() as joined:
+            async with self._joining:
+                if not self._listeners:
+                    # What there is by now isn't news to the first listener.
+                    await self._try_look(tell=False)
+                queue = joined.enter_context(self._listeners.join(about))
+                self._start()
+            await self._wait_to_hear()
+            if about.watched is not None:
+                await self._pages.note(about.watched)
             yield None
             for change in await self._missed(since) if since else ():
                 if change.kind == RELOAD or about.concerns(change):
@@ -124,8 +86,6 @@ class Changes:
                 if change_or_end is None:
                     return
                 yield change_or_end
-        finally:
-            self._listeners.pop(queue, None)
 
     @property
     def listeners(self) -> int:
@@ -143,30 +103,24 @@ class Changes:
     def end_streams(self) -> None:
         """Tell every listener that this is the end."""
         self._closed = True
-        for queue in list(self._listeners):
-            self._drop(queue)
+        self._listeners.end()
 
-    async def _join(self, queue: _Heard, about: About) -> None:
-        async with self._joining:
-            if not self._listeners:
-                # What there is by now isn't news to the first listener.
-                await self._try_look(tell=False)
-            self._listeners[queue] = about
-            if not self._tasks:
-                self._tasks = [
-                    asyncio.create_task(work(), context=Context())
-                    for work in (self._watch, self._watch_pages, self._listen, self._hear_scores)
-                ]
+    def _start(self) -> None:
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(work(), context=Context())
+                for work in (self._watch, self._pages.watch, self._listen, self._hear_scores)
+            ]
+
+    async def _wait_to_hear(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.RECONNECT_SECONDS):
                 await self._hearing.wait()
-        if about.watched is not None and about.watched not in self._marks:
-            await self._try_mark()
 
     async def _missed(self, since: datetime) -> list[ChangeRow]:
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)
-            furthest = now - self.FURTHEST_BACK
+            furthest = now - self._new.FURTHEST_BACK
             # What was committed after its neighbours were told has an earlier moment than theirs.
             missed = await list_changes(
                 connection, max(since, furthest) - self._new.OVERLAP, self.MOST_MISSED + 1
@@ -186,10 +140,10 @@ class Changes:
                 async for heard in listen_for_scores(self._database):
                     self._hearing.set()
                     if deaf:
-                        self._tell_all(_reload(SCORES, await self._read_clock()))
+                        self._listeners.tell_all(_reload(SCORES, await self._read_clock()))
                         deaf = False
                     for one in heard:
-                        self._tell(
+                        self._listeners.tell(
                             ChangeRow(
                                 kind=one.kind,
                                 id=one.customer_id,
@@ -210,8 +164,8 @@ class Changes:
             await asyncio.sleep(self.RECONNECT_SECONDS)
 
     async def _read_clock(self) -> datetime:
-        async with self._database.single() as connection:
-            return await self._database.clock.read(connection)
+        async with self._database.reading() as source:
+            return await self._database.clock.read(source)
 
     async def _watch(self) -> None:
         while True:
@@ -225,102 +179,15 @@ class Changes:
         try:
             news = await self._new.read(anew=not tell)
             if tell and news.too_many:
-                self._tell_all(_reload(TOO_MANY, news.at))
+                self._listeners.tell_all(_reload(TOO_MANY, news.at))
             elif tell:
-                await self._tell_in_order(news.changes)
+                await self._listeners.tell_in_order(news.changes)
         except Exception as error:
             # Whatever it is, the next look may go well; watchers only hear nothing until then.
             if is_away(error):
                 logger.warning("changes can't be read, the database is away: %s", type(error).__name__)
             else:
                 logger.exception("changes can't be read")
-
-    async def _tell_in_order(self, news: Sequence[Change]) -> None:
-        for place, one in enumerate(news, 1):
-            self._tell(one.tell())
-            if place % self.TOLD_TOGETHER == 0:
-                await self._let_hear()
-
-    async def _let_hear(self) -> None:
-        """Let those who listen catch up, as long as they do; whoever takes too long over it falls behind."""
-        await asyncio.sleep(0)
-        behind, give_up_at = self._furthest_behind(), time.monotonic() + self.PATIENCE_SECONDS
-        while behind > self.MOST_BEHIND // 2 and time.monotonic() < give_up_at:
-            await asyncio.sleep(0.001)
-            if (now := self._furthest_behind()) < behind:
-                behind, give_up_at = now, time.monotonic() + self.PATIENCE_SECONDS
-
-    def _furthest_behind(self) -> int:
-        return max((queue.qsize() for queue in self._listeners), default=0)
-
-    async def _watch_pages(self) -> None:
-        while True:
-            await asyncio.sleep(self.PAGES_SECONDS)
-            if self._marks or self._watched():
-                await self._try_mark()
-
-    def _watched(self) -> set[Watched]:
-        return {about.watched for about in self._listeners.values() if about.watched is not None}
-
-    async def _try_mark(self) -> None:
-        # One after the other: an older reading never takes the place of a newer one.
-        async with self._marking:
-            try:
-                await self._mark()
-            except Exception as error:
-                if is_away(error):
-                    logger.warning("pages can't be watched, the database is away: %s", type(error).__name__)
-                else:
-                    logger.exception("pages can't be watched")
-
-    async def _mark(self) -> None:
-        watched = self._watched()
-        if not watched:
-            self._marks = {}
-            return
-        async with self._database.single() as connection:
-            now = await self._database.clock.read(connection)
-            found = await self._pages.read(connection, watched, now.astimezone(UTC).date())
-        before, self._marks = self._marks, {one: found.get(one) for one in watched}
-        for one in watched & before.keys():
-            was, is_ = before[one], found.get(one)
-            if was != is_:
-                self._tell_page(one, was, is_, now)
-
-    def _tell_page(self, one: Watched, was: Mark | None, is_: Mark | None, now: datetime) -> None:
-        mark = is_ or was
-        assert mark is not None
-        old, new = was.parts if was else {}, is_.parts if is_ else {}
-        parts = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-        row = ChangeRow(
-            kind=PAGE, id=mark.id, run_id=mark.run_id, playbook=mark.playbook, user_id=mark.user_id,
-            state=" ".join(parts), at=now,
-        )  # fmt: skip
-        for queue, about in list(self._listeners.items()):
-            if about.watched == one:
-                self._put(queue, row)
-
-    def _tell(self, row: ChangeRow) -> None:
-        for queue, about in list(self._listeners.items()):
-            if about.concerns(row):
-                self._put(queue, row)
-
-    def _tell_all(self, row: ChangeRow) -> None:
-        for queue in list(self._listeners):
-            self._put(queue, row)
-
-    def _put(self, queue: _Heard, row: ChangeRow) -> None:
-        try:
-            queue.put_nowait(row)
-        except asyncio.QueueFull:
-            self._drop(queue)
-
-    def _drop(self, queue: _Heard) -> None:
-        self._listeners.pop(queue, None)
-        with contextlib.suppress(asyncio.QueueFull, asyncio.QueueEmpty):
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(None)
 
 
 def _reload(why: str, at: datetime) -> ChangeRow:

@@ -9,6 +9,8 @@ from starlette.requests import Request
 
 from schemas.errors import SettingError
 
+# What proxies add, besides X-Forwarded-….
+_FORWARDED = ("forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip")
 Network = IPv4Network | IPv6Network
 
 
@@ -22,6 +24,19 @@ def read_proxies(environ: Mapping[str, str]) -> tuple[Network, ...]:
             f"HOLDFAST_PROXIES is {written!r}, which are no networks.",
             remedy="Write them like 10.0.0.0/8,127.0.0.1: only those whose X-Forwarded-For can be believed.",
         ) from error
+
+
+def network_of(address: str) -> str:
+    """The network of an address that `address_of` gave, too wide to be anybody's: /24, of IPv6 /48."""
+    if not address:
+        return ""
+    network = ip_network(address)
+    return str(network.supernet(new_prefix=24 if network.version == 4 else 48))
+
+
+def is_forwarded(request: Request) -> bool:
+    """Whether a proxy says that somebody else asks: then it isn't this machine, wherever the connection comes from."""
+    return any(name in _FORWARDED or name.startswith("x-forwarded-") for name in request.headers)
 
 
 def address_of(request: Request, proxies: Sequence[Network]) -> str:

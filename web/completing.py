@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.yaml_source import MAX_LEVELS
 from store.reading_rows import Row
 from web.caret import ITEM, Part, find_caret
 
@@ -38,7 +39,8 @@ def suggest(
     `names` are what may stand for a key beyond what the schema says, such as templates, by that key.
     """
     caret = find_caret(text, line, column)
-    if caret is None:
+    # Deeper nobody may write: no file is read there, and nothing is known of it.
+    if caret is None or len(caret.path) > MAX_LEVELS:
         return None
     at = list(_descend([schema], caret.path, schema))
     if caret.where == "key":

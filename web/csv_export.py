@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
@@ -12,6 +13,9 @@ from fastapi.responses import StreamingResponse
 
 # Each holds a connection to the database for as long as whoever saves it takes to read it: so many of the pool's.
 AT_ONCE = 4
+# A spreadsheet would take a text that begins so for a formula, and work it out; some turn wide signs into plain ones.
+# And where decimals have a comma, what follows a semicolon is a cell of its own, quoted or not.
+_FORMULA = re.compile("(^|[;|\\t\\r\\n])(?=[=+@\\-\uff1d\uff0b\uff0d\uff20])|^(?=[\\t\\r\\n])")
 
 
 async def in_turn(turns: asyncio.Semaphore, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -40,5 +44,4 @@ def answer_csv(lines: AsyncIterator[bytes], filename: str) -> StreamingResponse:
 def _cell(cell: object) -> object:
     if isinstance(cell, datetime):
         return cell.isoformat(timespec="seconds")
-    # A spreadsheet would take it for a formula, and work it out.
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return _FORMULA.sub(r"\1'", cell) if isinstance(cell, str) else cell

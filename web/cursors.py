@@ -8,6 +8,7 @@ import math
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +17,7 @@ from store.keyset import Place
 
 # Lists without an order of their own are read anew from their beginning.
 DEEPEST = 10_000
+R = TypeVar("R")
 _REMEDY = "Use nextCursor of the page before as it is, or leave cursor out."
 
 
@@ -71,6 +73,12 @@ def read_offset_cursor(cursor: str | None) -> int:
             f"This list goes no further than {DEEPEST} rows.", remedy="Narrow it by its filters."
         )
     return offset
+
+
+def cut(rows: Sequence[R], told: int, limit: int) -> tuple[list[R], str | None]:
+    """The page of a list that is read whole, `told` rows on, and the cursor of the next one; None at the end."""
+    more = len(rows) > told + limit
+    return list(rows[told : told + limit]), write_cursor(told + limit) if more else None
 
 
 def write_place_cursor(place: Place, sorted_by: str) -> str:

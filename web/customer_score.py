@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from schemas.catalogue import load_catalogue
@@ -13,12 +14,14 @@ from scoring.breakdown import factor_shares, weights_of
 from scoring.cohorts import Cohort
 from scoring.recommendations import Recommendation, recommend
 from scoring.trajectory import Trajectory, project
+from store import signals
 from store.cohorts import CohortCounts
-from store.customer_health import load_health_history
+from store.customer_health import load_first_factors, load_health_history
 from store.database import Connection
 from web.charts import BOTTOM, TOP, LineChart, line_chart
 from web.cohorts import place
 from web.edge import Edge
+from web.reason_words import name_reason
 from web.success_answers import Explanation, NamedFactor, PredictionAnswerRow
 from web.success_telling import tell_explanation, tell_prediction, why_not
 
@@ -26,6 +29,8 @@ RANGES = (7, 30, 90)
 # So many reasons have a bar of their own.
 MOST_REASONS = 8
 LEAST_EFFECT = 0.005
+# So many points of 100 are worth telling.
+LEAST_MOVE = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,22 @@ class FactorLine:
     share: float
     weighs: float
     brings: float
+
+
+@dataclass(frozen=True)
+class ScoreMoves:
+    """What moved a score since a day: the points (label, of 100) that each factor brings more or less than it did then,
+    the largest loss first, and how many of the change are none of theirs (weights that changed with segment and plan).
+    """
+
+    since: date
+    change: int
+    moved: Sequence[tuple[str, float]]
+
+    @property
+    def rest(self) -> float:
+        """The change that the factors don't explain."""
+        return self.change - sum(points for _, points in self.moved)
 
 
 @dataclass(frozen=True)
@@ -61,6 +82,7 @@ class ScoreSheet:
     recommendations: Sequence[Recommendation]
     cohort: Cohort
     trajectory: Trajectory | None
+    moves: ScoreMoves | None
     chart: ScoreChart | None
     days: int
     prediction: PredictionAnswerRow | None
@@ -76,14 +98,31 @@ class ScoreSheet:
 
     @property
     def written_reasons(self) -> list[str]:
-        """The effects as they are shown beside their bars."""
-        points = self.explanation is not None and self.explanation.scale == "points"
-        return [
-            f"{'+' if effect > 0 else '−'}{abs(effect) * 100:.0f}"
-            if points
-            else f"{'+' if effect > 0 else '−'}{abs(effect):.2f}"
-            for _, effect in self.reasons
-        ]
+        """The effects as they are shown beside their bars: points of 100, or how many times likelier, in odds."""
+        if self.explanation is not None and self.explanation.scale == "points":
+            return [f"{'+' if effect > 0 else '−'}{abs(effect) * 100:.0f}" for _, effect in self.reasons]
+        return [_times(effect) for _, effect in self.reasons]
+
+    @property
+    def written_rest(self) -> str:
+        """What all other reasons come to, as a factor of the odds."""
+        return _times(self.rest)
+
+    @property
+    def within_a_week(self) -> tuple[float, float] | None:
+        """How likely somebody average and this customer leave within a week; None where the rule of thumb tells."""
+        if self.explanation is None or self.explanation.scale == "points":
+            return None
+        return _chance(self.explanation.base), _chance(self.explanation.score)
+
+
+def _times(log_odds: float) -> str:
+    times = math.exp(max(-20.0, min(20.0, log_odds)))
+    return f"×{times:,.0f}" if times >= 10 else f"×{times:.1f}" if times >= 0.95 else f"×{times:.2g}"
+
+
+def _chance(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-max(-40.0, min(40.0, log_odds))))
 
 
 async def assess(edge: Edge, user_id: str, *, record: bool = False) -> Assessment:
@@ -107,12 +146,18 @@ async def read_sheet(
     points = {one.day: one.health_score for one in history if one.health_score is not None}
     if health.score is not None:
         points[today] = health.score
+    first = await load_first_factors(
+        connection, id_, today - timedelta(days=days), today, assessed.model.digest
+    )
     shares = factor_shares(assessed.model, health, assessed.plan)
     weights = weights_of(assessed.model, health.segment, assessed.plan)
     made = assessed.prediction
     explanation = tell_explanation(made, load_catalogue()) if made else None
+    catalogue = load_catalogue()
+    stored = (await signals.load(connection, [id_])).get(id_) if explanation else None
+    values = stored.values if stored else {}
     told = [
-        (_label(one.signal), one.effect)
+        (name_reason(one.signal, values, catalogue, assessed.at), one.effect)
         for one in (explanation.reasons if explanation else ())
         if abs(one.effect) >= LEAST_EFFECT
     ]
@@ -124,6 +169,7 @@ async def read_sheet(
         recommendations=recommend(assessed.model, shares, weights),
         cohort=cohort,
         trajectory=path,
+        moves=_tell_moves(assessed, weights, shares, points, first) if first else None,
         chart=_draw(points, path, cohort.median, today),
         days=days,
         prediction=tell_prediction(assessed.user_id, made, assessed.at, load_catalogue()) if made else None,
@@ -134,10 +180,40 @@ async def read_sheet(
     )
 
 
-def _lines(assessed: Assessment, shares: dict[str, float], weights: dict[str, float]) -> list[FactorLine]:
+def _scale(weights: Mapping[str, float], shares: Mapping[str, float]) -> float:
     known = sum(weights.get(name, 0.0) for name in shares)
     # Where factors are left out, the others count for more.
-    scale = 100 / known if known > 0 else 0.0
+    return 100 / known if known > 0 else 0.0
+
+
+def _tell_moves(
+    assessed: Assessment,
+    weights: Mapping[str, float],
+    shares: Mapping[str, float],
+    points: Mapping[date, int],
+    first: tuple[date, Sequence[float | None]],
+) -> ScoreMoves | None:
+    day, kept = first
+    score = assessed.health.score
+    if score is None or day not in points or len(kept) != len(assessed.model.factors):
+        return None
+    names = [factor.name for factor in assessed.model.factors]
+    worth = {name: value for name, value in zip(names, kept, strict=True) if value is not None}
+    then = factor_shares(assessed.model, replace(assessed.health, factors=worth), assessed.plan)
+    scale_now, scale_then = _scale(weights, shares), _scale(weights, then)
+    moved = [
+        (
+            _label(name),
+            weights.get(name, 0.0) * (scale_now * shares.get(name, 0.0) - scale_then * then.get(name, 0.0)),
+        )
+        for name in names
+    ]
+    told = sorted((one for one in moved if abs(one[1]) >= LEAST_MOVE), key=lambda one: one[1])
+    return ScoreMoves(day, score - points[day], told)
+
+
+def _lines(assessed: Assessment, shares: dict[str, float], weights: dict[str, float]) -> list[FactorLine]:
+    scale = _scale(weights, shares)
     about = {factor.name: factor.about for factor in assessed.model.factors}
     lines = [
         FactorLine(

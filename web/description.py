@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from schemas.access import GRANTS
-from store.reading_rows import ChangeRow
+from store.reading_changes import ChangeRow
 from web.permissions import Declared, endpoints_of
-from web.problems import MEDIA_TYPE, Problem
+from web.problems import MEDIA_TYPE, PAGES, Problem, title_of
 from web.segment import KINDS
 from web.stream import KINDS as CHANGES
 
@@ -26,8 +27,10 @@ API key as `Authorization: Bearer KEY`, or as the user name of Basic; `/v1` also
 Customers and services of yours show a signed token (JWT) as Bearer. `x-permission` says what each operation asks for,
 `x-roles` which roles have it; with `x-own-records` customers may do it for themselves.
 
-Every answer carries `success`; every error is a problem (RFC 9457). Lists take `limit` and go on with
-`cursor=<nextCursor>`. Answers to GET carry an `ETag` and are answered by 304 to whoever sends it as `If-None-Match`.
+Every answer carries `success`; every error is a problem (RFC 9457), whose `type` leads to a page about it. Lists take
+`limit` and go on with `cursor=<nextCursor>`. Parameters and fields that aren't known, stand twice or are empty, are
+answered by 422, and `errors` says which may have been meant. Answers to GET carry an `ETag` and are answered by 304 to
+whoever sends it as `If-None-Match`; HEAD is answered as GET, without the body.
 That of a playbook is taken as `If-Match` by what changes it: 412 where somebody else was quicker.
 `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` tell what is left of the minute."""
 
@@ -60,8 +63,8 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 # Status: its name among the components, what it means, and an example of code, detail and remedy.
 _REFUSALS: Mapping[int, tuple[str, str, str, str, str]] = {
-    400: ("BadRequest", "Something in the request can't be used; `errors` points at fields.", "HF100",
-          "/query/limit: Input should be greater than or equal to 1", "Correct the fields named in errors."),
+    400: ("BadRequest", "The body can't be read, or not in one way only: a field twice, NaN, no UTF-8.", "HF100",
+          "The body isn't JSON: Expecting value, in line 1, column 12.", "Send one JSON value in UTF-8."),
     401: ("Unauthorized", "Nobody is known to ask.", "HF150", "An API key is needed.",
           "Send `Authorization: Bearer KEY`, or Basic with the key as user name and no password."),
     403: ("Forbidden", "The role may not do that, or it is about another customer.", "HF161",
@@ -76,6 +79,11 @@ _REFUSALS: Mapping[int, tuple[str, str, str, str, str]] = {
           "Read it again, take over what is meant, and send the ETag of that answer as If-Match."),
     413: ("TooLarge", "The body is larger than may be: 500 KB under `/v1`, 10 MB for texts of files, else 1 MB.",
           "HF145", "The request's body is larger than 1 MB.", "Send less at once."),
+    415: ("UnsupportedMediaType", "The body isn't `application/json` in UTF-8, or it is compressed.", "HF146",
+          "This takes JSON, not Content-Type 'text/plain'.", "Send JSON with `Content-Type: application/json`."),
+    422: ("Unprocessable", "Something in the request can't be used, or isn't known here; `errors` points at fields.",
+          "HF100", "/query/stat: There is no such parameter. Did you mean `state`? There are: state, limit, cursor.",
+          "Correct the fields named in errors."),
     429: ("TooMany", "More than one may ask in a minute.", "HF170", "app asks more than 6000 times in a minute.",
           "Wait as long as Retry-After says."),
     503: ("Unavailable", "A part of the system is away; send it again.", "HF400", "The database can't be reached.",
@@ -160,7 +168,7 @@ def _complete(operation: dict[str, Any], method: str, path: str, asked: Declared
     """What the route itself doesn't say: its name, who may call it, what goes wrong, examples."""
     operation["operationId"] = operation_id(method, path)
     responses = operation["responses"]
-    refusals = {400, 503}
+    refusals = {400, 503} if path.startswith("/v1/") else {422, 503}
     if asked is None:
         operation["security"] = []
     else:
@@ -174,7 +182,7 @@ def _complete(operation: dict[str, Any], method: str, path: str, asked: Declared
     if method != "GET" and not path.startswith("/v1/") and not path.endswith(_NEVER_CONFLICTS):
         refusals.add(409)
     if "requestBody" in operation:
-        refusals.add(413)
+        refusals |= {413} if path.startswith("/v1/") else {400, 413, 415}
     if any(one["name"] == "if-match" for one in operation.get("parameters", ())):
         refusals.add(412)
     for status in sorted(refusals):
@@ -197,11 +205,10 @@ def _examples() -> Mapping[str, Mapping[str, Any]]:
 
 
 def _refusal(status: int) -> dict[str, Any]:
-    name, about, code, detail, remedy = _REFUSALS[status]
-    title = re.sub(r"(?<!^)([A-Z])", r" \1", name)
+    _, about, code, detail, remedy = _REFUSALS[status]
     example = {
-        "success": False, "type": "about:blank", "title": title, "status": status, "detail": detail, "code": code,
-        "remedy": remedy,
+        "success": False, "type": f"{PAGES}/{code}", "title": title_of(status), "status": status, "detail": detail,
+        "instance": "urn:holdfast:request:5d0c1f7e9b2a4c63", "code": code, "remedy": remedy,
     }  # fmt: skip
     told: dict[str, Any] = {
         "description": about,
@@ -222,7 +229,8 @@ def _describe_stream(document: dict[str, Any]) -> None:
     operation = document["paths"].get("/api/stream", {}).get("get")
     if operation is None:
         return
-    document["components"]["schemas"].setdefault("ChangeRow", ChangeRow.model_json_schema())
+    _, schemas = msgspec.json.schema_components([ChangeRow], ref_template="#/components/schemas/{name}")
+    document["components"]["schemas"] |= schemas
     item = {
         "type": "object",
         "properties": {

@@ -1,13 +1,17 @@
 """ETags of what the API tells: whoever has it already is told so, and not sent it again.
 
-An answer that has one of its own (`web.preconditions`) keeps it.
+An answer that has one of its own (`web.preconditions`) keeps it. Of an answer that was worked out just now, the moment
+when that was (`note_moments`) doesn't count: else it would be another each time, and nobody would ever have it already.
 """
 
 from __future__ import annotations
 
+import functools
+import re
 from hashlib import blake2b
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PREFIX = "/api/"
@@ -16,8 +20,16 @@ LARGEST_BYTES = 4 * 1024 * 1024
 CACHED = "private, no-cache"
 
 
+def note_moments(request: Request, *names: str) -> None:
+    """Say that these fields of the answer tell when it was worked out, and nothing of what came of that.
+
+    Its ETag is a weak one then: what it stands for is the same, its bytes needn't be.
+    """
+    request.state.moments = names
+
+
 class EntityTags:
-    """Gives each JSON answer to a GET under `/api` an ETag of its bytes, and answers If-None-Match with 304.
+    """Gives each JSON answer to a GET under `/api` an ETag of what it says, and answers If-None-Match with 304.
 
     The answer is worked out all the same: what is spared is the sending, and the reader's own work.
     """
@@ -47,7 +59,7 @@ class EntityTags:
                 await send(message)
                 return
             headers = MutableHeaders(raw=list(start["headers"]))
-            etag = headers.get("ETag") or f'"{blake2b(body, digest_size=12).hexdigest()}"'
+            etag = headers.get("ETag") or _tag(body, scope.get("state", {}).get("moments", ()))
             headers["ETag"] = etag
             headers["Cache-Control"] = CACHED
             headers.add_vary_header("Authorization, Cookie")
@@ -59,6 +71,17 @@ class EntityTags:
             await send(message)
 
         await self._app(scope, receive, tag)
+
+
+def _tag(body: bytes, moments: tuple[str, ...]) -> str:
+    said = _moments(moments).sub(b"", body) if moments else body
+    return f'{"W/" if moments else ""}"{blake2b(said, digest_size=12).hexdigest()}"'
+
+
+@functools.cache
+def _moments(names: tuple[str, ...]) -> re.Pattern[bytes]:
+    # Within a text each quote has a backslash before it: this is found where fields are, and nowhere else.
+    return re.compile(rb'"(?:%s)":"[^"\\]*"' % "|".join(map(re.escape, names)).encode())
 
 
 def _is_told(message: Message) -> bool:
@@ -73,4 +96,4 @@ def _is_told(message: Message) -> bool:
 def _matches(scope: Scope, etag: str) -> bool:
     given = b",".join(value for name, value in scope["headers"] if name == b"if-none-match").decode("latin-1")
     offered = {one.strip().removeprefix("W/") for one in given.split(",")}
-    return etag in offered or given.strip() == "*"
+    return etag.removeprefix("W/") in offered or given.strip() == "*"

@@ -66,7 +66,7 @@ class Executions:
             raise ConflictError(f"{told[:1].upper()}{told[1:]}.") from error
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
             raise UnavailableError(
-                "No worker answered in time.", remedy="Check that a worker runs."
+                "No worker answered in time.", remedy="The run's page says what keeps it."
             ) from error
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
@@ -96,7 +96,7 @@ class Executions:
                     remedy="What is on record of it is on this page.",
                 ) from error
             raise UnavailableError(
-                "No worker answered in time.", remedy="Check that a worker runs."
+                "No worker answered in time.", remedy="The run's page says what keeps it."
             ) from error
         return cast(Mapping[str, Any], told)
 

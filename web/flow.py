@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from math import inf
 
 from rules.wording import sentence
 from schemas.condition import Condition
@@ -25,73 +24,16 @@ from schemas.plan import (
     Steps,
     Stop,
     Together,
+    Variant,
     Wait,
     WaitFor,
 )
 from store.reading_playbooks import StepFigures
 from web.condition_words import tell_condition, tell_durations
+from web.flow_boxes import ELSE, THEN, End, Flow, Line, Node, Way
 
 # How long what a step grants lasts, at the end of what it says.
 _LASTS = re.compile(r" for \d+[mhd]$")
-
-
-class Line(NamedTuple):
-    """Something that a box says: in words, and as the playbook has it where that is another text."""
-
-    told: str
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way on from a box: what leads into it, and the boxes on it; without any it just goes on."""
-
-    label: Line
-    nodes: Sequence[Node]
-
-
-THEN, ELSE = Line("then"), Line("else")
-
-
-@dataclass(frozen=True)
-class Node:
-    """One box. `kind` is how it looks: message, work, act, wait, choice, experiment, repeat, together, stop.
-
-    `step` is the step's id, `line` where it stands in its file; `lines` say what it does, `after` what follows some of
-    its outcomes. Where `open` runs stand and what was sent is in `figures`.
-    """
-
-    kind: str
-    step: str
-    word: str
-    lines: Sequence[Line] = ()
-    line: int | None = None
-    ways: Sequence[Way] = ()
-    after: Sequence[str] = ()
-    figures: StepFigures | None = None
-
-
-@dataclass(frozen=True)
-class End:
-    """What ends a run wherever it is: the goal or an exit."""
-
-    outcome: str
-    title: str
-    lines: Sequence[Line]
-    line: int | None
-
-
-@dataclass(frozen=True)
-class Flow:
-    """The whole picture. `last` is what becomes of who comes to the end of the steps."""
-
-    title: str
-    enter: Sequence[Line]
-    enter_line: int | None
-    limits: Sequence[str]
-    nodes: Sequence[Node]
-    last: str
-    ends: Sequence[End]
 
 
 def make_flow(
@@ -176,11 +118,20 @@ class _Painter:
                 total = sum(arm.weight for arm in step.variants.values()) or 1
                 ways = [
                     Way(Line(f"{name}: {100 * arm.weight / total:.3g} %"), self._nodes(arm.steps))
-                    for name, arm in step.variants.items()
+                    for name, arm in self._in_order(step)
                 ]
                 return self._make(step, "experiment", "experiment", [Line(step.experiment)], ways)
             case Stop():
                 return self._make(step, "stop", "stop", [Line(step.outcome.replace("_", " "))])
+
+    def _in_order(self, step: Split) -> list[tuple[str, Variant]]:
+        """The variants as the file has them, as far as their first steps tell: what is stored has lost their order."""
+
+        def line_of(item: tuple[str, Variant]) -> float:
+            found = self._line(item[1].steps[0].id) if item[1].steps else None
+            return inf if found is None else found
+
+        return sorted(step.variants.items(), key=line_of)
 
     def _act(self, step: Act) -> Node:
         after, ways = self._reactions(step.outcomes)
@@ -226,16 +177,6 @@ class _Painter:
 
     def _line(self, step: str) -> int | None:
         return self._lines.get(step.removesuffix(GUARD_SUFFIX))
-
-
-def walk_nodes(nodes: Sequence[Node]) -> Sequence[Node]:
-    """Every box, those on ways included, in the order of the file."""
-    found: list[Node] = []
-    for node in nodes:
-        found.append(node)
-        for way in node.ways:
-            found += walk_nodes(way.nodes)
-    return found
 
 
 def _meant(ways: Sequence[Way]) -> list[Way]:

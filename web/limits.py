@@ -1,4 +1,5 @@
-"""How often one key, person or token may ask: a moving window of a minute, in the memory of this process.
+"""How often one key, person or token may ask: a moving window of a minute, in the memory of this process; and how
+many streams they may have open.
 
 Each web process counts for itself, so that whoever is spread over several of them may ask that many times as often. The
 window is our own, not that of `limits`: that one starts a thread or a task at every call (55 to 900 µs each).
@@ -6,9 +7,11 @@ window is our own, not that of `limits`: that one starts a thread or a task at e
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fastapi import Request
@@ -19,10 +22,12 @@ from schemas.errors import SettingError
 from schemas.settings import Settings
 from web.access import principal_of
 from web.keys import Key
-from web.problems import TooManyError
+from web.problems import TooManyError, TooManyStreamsError
 
 WINDOW_SECONDS = 60.0
 PREFIX = "/api/"
+# When somebody whose streams are too many may look again: by then one may have ended.
+STREAM_RETRY_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +109,49 @@ class MovingWindow:
             del self._takers[subject]
 
 
+class OpenStreams:
+    """How many streams each has open."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    def begin(self, subject: str, limit: int) -> bool:
+        """Count one more, unless there are `limit` (0: any number)."""
+        if limit and self._open[subject] >= limit:
+            return False
+        self._open[subject] += 1
+        return True
+
+    def end(self, subject: str) -> None:
+        """One that was counted is over."""
+        self._open[subject] -= 1
+        if not self._open[subject]:
+            del self._open[subject]
+
+    def __len__(self) -> int:
+        """How many are open."""
+        return self._open.total()
+
+
 @dataclass(frozen=True)
 class Limits:
-    """The limits of one process, per minute; 0 is none. A key may have one of its own."""
+    """The limits of one process: requests per minute, of which a key may have a number of its own, and streams that are
+    open at once. 0 is none.
+    """
 
     keys: int = 6000
     people: int = 600
     customers: int = 120
     events: int = 0
+    streams_of_keys: int = 10
+    streams_of_people: int = 20
     window: MovingWindow = field(default_factory=MovingWindow)
+    streams: OpenStreams = field(default_factory=OpenStreams)
 
     @classmethod
     def read(cls, settings: Settings) -> Limits:
-        """From HOLDFAST_RATE_PER_MINUTE (of keys), with _PEOPLE, with _CUSTOMERS, and HOLDFAST_EVENTS_PER_MINUTE.
+        """From HOLDFAST_RATE_PER_MINUTE (of keys), with _PEOPLE, with _CUSTOMERS, HOLDFAST_EVENTS_PER_MINUTE, and
+        HOLDFAST_STREAMS_PER_KEY and _PER_PERSON.
 
         Raises SettingError.
         """
@@ -136,6 +171,8 @@ class Limits:
             people=whole("HOLDFAST_RATE_PER_MINUTE_PEOPLE", cls.people),
             customers=whole("HOLDFAST_RATE_PER_MINUTE_CUSTOMERS", cls.customers),
             events=whole("HOLDFAST_EVENTS_PER_MINUTE", cls.events),
+            streams_of_keys=whole("HOLDFAST_STREAMS_PER_KEY", cls.streams_of_keys),
+            streams_of_people=whole("HOLDFAST_STREAMS_PER_PERSON", cls.streams_of_people),
         )
 
     def of(self, principal: Principal, key: Key | None) -> int:
@@ -147,6 +184,22 @@ class Limits:
         if principal.role == "customer":
             return self.customers
         return self.people if principal.kind == "person" else self.keys
+
+    def begin_stream(self, principal: Principal) -> Callable[[], None]:
+        """Count one more stream of this one's; what is returned is to be called when it is over.
+
+        Raises TooManyStreamsError.
+        """
+        person = principal.kind == "person" or principal.role == "customer"
+        limit = self.streams_of_people if person else self.streams_of_keys
+        subject = f"{principal.kind}/{principal.id}"
+        # Where pages are open they are this machine's own.
+        if not self.streams.begin(subject, 0 if principal.kind == "open" else limit):
+            raise TooManyStreamsError(
+                f"{principal.name} has {limit} streams open already.",
+                {"Retry-After": str(STREAM_RETRY_SECONDS)},
+            )
+        return functools.partial(self.streams.end, subject)
 
     def take_events(self, source: str, count: int) -> None:
         """Count events that a key sends. Raises TooManyError."""

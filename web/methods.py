@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fastapi import FastAPI
 
+from web.heads import has_head
 from web.permissions import Endpoint, endpoints_of
 
 
@@ -16,4 +17,7 @@ def methods_of(app: FastAPI, path: str) -> list[str]:
         known = app.state.endpoints = list(endpoints_of(app))
     fitting = [one for one in known if one.regex is not None and one.regex.match(path)]
     meant = next((one.path for one in fitting if one.path == path), fitting[0].path if fitting else None)
-    return sorted({one.method for one in fitting if one.path == meant})
+    methods = {one.method for one in fitting if one.path == meant}
+    if "GET" in methods and has_head(path):
+        methods.add("HEAD")
+    return sorted(methods)

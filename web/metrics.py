@@ -15,14 +15,13 @@ from schemas.metrics import HTTP_SECONDS, STREAM_LISTENERS
 from schemas.settings import Settings
 from store.metrics import CONTENT_TYPE, Figures, expose
 from web.access import LOOPBACK, check_granted, principal_of
+from web.client_address import is_forwarded
 from web.edge import Edge, EdgeHere
 
 router = APIRouter(tags=["health"])
 VARIABLE = "HOLDFAST_METRICS"
 UNMATCHED = "unmatched"
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-# What a proxy adds: then it isn't this machine that asks.
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", include_in_schema=False)
@@ -59,11 +58,7 @@ def is_open(request: Request, edge: Edge) -> bool:
     if access != "local" or request.client is None:
         return access == "open"
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname
-    return (
-        ip_address(request.client.host).is_loopback
-        and host in LOOPBACK
-        and not any(name in request.headers for name in _FORWARDED)
-    )
+    return ip_address(request.client.host).is_loopback and host in LOOPBACK and not is_forwarded(request)
 
 
 class RequestTimes:

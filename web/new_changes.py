@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from store.database import Database
-from store.reading_changes import Change, stream_changes
+from store.reading_changes import ChangeRow, stream_changes
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class News:
     """What is new as of `at`, in order of time; nothing but that it is so where that is `too_many`."""
 
     at: datetime
-    changes: Sequence[Change]
+    changes: Sequence[ChangeRow]
     too_many: bool = False
 
 
@@ -27,7 +27,7 @@ class NewChanges:
     """
 
     OVERLAP = timedelta(seconds=30)
-    # While the database is away nothing is found; what is longer ago than this then isn't told one by one either.
+    # What is longer ago isn't told one by one, whether the database was away or the listener.
     FURTHEST_BACK = timedelta(hours=1)
     # Among very many a look reads only as far as anything is new; so often it reads all, for what was committed late.
     WHOLE_SECONDS = 5.0
@@ -36,15 +36,15 @@ class NewChanges:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._found: set[Change] = set()
+        self._found: set[ChangeRow] = set()
         self._whole_at = float("-inf")
         self._read_at: datetime | None = None
 
     async def read(self, *, anew: bool = False) -> News:
         """What wasn't found before; `anew`: what there is by now, however long nobody looked."""
         whole = anew or time.monotonic() - self._whole_at > self.WHOLE_SECONDS
-        seen: set[Change] = set()
-        news: list[Change] = []
+        seen: set[ChangeRow] = set()
+        news: list[ChangeRow] = []
         to_the_end = True
         async with self._database.transaction() as connection:
             now = await self._database.clock.read(connection)

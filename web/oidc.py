@@ -6,13 +6,14 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import jwt
 from authlib.integrations.base_client import OAuthError  # type: ignore[import-untyped]
@@ -34,9 +35,12 @@ from web.published_keys import (
     read_json,
 )
 
+logger = logging.getLogger("holdfast.web")
 CALLBACK = "/sign-in/oidc/callback"
 LEEWAY_SECONDS = 60
 FLOW_SECONDS = 600
+# Where people are led back to from signing out there; to be registered there, too.
+SIGNED_OUT = "/sign-in"
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,19 @@ class _Provider:
     userinfo: str | None
     post: bool
     keys: PublishedKeys
+    jwks: str
+    # Whether its answers say whose they are (RFC 9207).
+    names_itself: bool
+    # Where people sign out there (RP-initiated logout), if they can.
+    way_out: str | None
 
 
 class OidcProvider:
     """One identity provider, as settings describe it and as its own discovery document does."""
 
     READ_AGAIN_SECONDS = 3600.0
+    # Where it doesn't answer, it isn't asked at every click.
+    RETRY_SECONDS = 5.0
 
     def __init__(
         self,
@@ -71,6 +82,8 @@ class OidcProvider:
         self._secret = secret
         self._provider: _Provider | None = None
         self._read_at = float("-inf")
+        self._failed_at = float("-inf")
+        self._reading = asyncio.Lock()
 
     @classmethod
     def read_settings(cls, settings: Settings, process_secret: str) -> OidcProvider | None:
@@ -110,53 +123,93 @@ class OidcProvider:
     async def finish(self, flow: str, answer: Mapping[str, str]) -> tuple[Identity, str]:
         """Whom the provider vouches for, and where they wanted to go. Raises IdentityError, UnavailableError."""
         began, _, onward = [*flow.split("."), "", ""][:3]
-        if not re.fullmatch("[0-9]{1,12}", began) or not 0 <= time.time() - int(began) <= FLOW_SECONDS:
+        # Another of our processes may have begun it, by a clock that is ahead.
+        if (
+            not re.fullmatch("[0-9]{1,12}", began)
+            or not -LEEWAY_SECONDS <= time.time() - int(began) <= FLOW_SECONDS
+        ):
             raise IdentityError("This browser didn't begin to sign in, or too long ago.")
         if not hmac.compare_digest(
             answer.get("state", "").encode("utf-8", "surrogatepass"), self._derive("state", flow).encode()
         ):
             raise IdentityError("This answer belongs to another browser's attempt.")
+        provider = await self._discover()
         # RFC 9207: providers that say who they are can't be mixed up.
-        if answer.get("iss", self.issuer) != self.issuer:
+        if answer.get("iss", None if provider.names_itself else self.issuer) != self.issuer:
             raise IdentityError("The answer comes from another provider.")
         if "code" not in answer:
             raise IdentityError(f"The provider let nobody in: {answer.get('error', 'no code')[:80]}.")
-        provider = await self._discover()
         token = await asyncio.to_thread(
             self._exchange, provider, answer["code"], self._derive("verifier", flow)
         )
         claims = await self._verify(provider, token, self._derive("nonce", flow))
         return self.claims.identify(self.issuer, claims), base64.urlsafe_b64decode(onward + "==").decode()
 
+    async def find_way_out(self) -> str | None:
+        """Where whoever signed out here signs out there, if that can be said; they come back to our sign-in page."""
+        try:
+            provider = await self._discover()
+        except UnavailableError:
+            return None
+        if provider.way_out is None:
+            return None
+        # It asks whether that is meant: no id token is kept here that would tell it who they are.
+        said = {
+            "client_id": self._client[0],
+            "post_logout_redirect_uri": self._redirect.removesuffix(CALLBACK) + SIGNED_OUT,
+        }
+        return f"{provider.way_out}{'&' if '?' in provider.way_out else '?'}{urlencode(said)}"
+
     async def _discover(self) -> _Provider:
-        if self._provider is None or time.monotonic() - self._read_at > self.READ_AGAIN_SECONDS:
-            url = self.issuer.rstrip("/") + "/.well-known/openid-configuration"
-            try:
-                found = await asyncio.to_thread(read_json, url)
-                self._provider = self._read(found)
-                self._read_at = time.monotonic()
-            except (*UNREADABLE, KeyError, TypeError) as error:
-                if self._provider is None:
-                    raise UnavailableError(
-                        "The identity provider can't be reached, or describes itself wrongly.",
-                        remedy="Check HOLDFAST_OIDC_ISSUER, and that this machine may reach it.",
-                    ) from error
+        if self._provider is not None and not self._is_due():
+            return self._provider
+        async with self._reading:
+            if self._is_due():
+                await self._ask()
+        if self._provider is None:
+            raise UnavailableError(
+                f"{self.name} can't be reached, or describes itself wrongly.",
+                remedy="Try again in a moment; if it stays, an admin checks HOLDFAST_OIDC_ISSUER, "
+                "and that this machine may reach it.",
+            )
         return self._provider
+
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        late = self._provider is None or now - self._read_at > self.READ_AGAIN_SECONDS
+        return late and now - self._failed_at > self.RETRY_SECONDS
+
+    async def _ask(self) -> None:
+        url = self.issuer.rstrip("/") + "/.well-known/openid-configuration"
+        try:
+            self._provider = self._read(await asyncio.to_thread(read_json, url))
+            self._read_at = time.monotonic()
+        except (*UNREADABLE, KeyError, TypeError, AttributeError) as error:
+            # What it said last goes on for now.
+            logger.warning("the identity provider doesn't describe itself: %s", error)
+            self._failed_at = time.monotonic()
 
     def _read(self, found: Mapping[str, Any]) -> _Provider:
         if found["issuer"] != self.issuer:
             raise ValueError("it calls itself otherwise")
         ways = found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-        provider = _Provider(
+        jwks, way_out = found["jwks_uri"], found.get("end_session_endpoint")
+        if not all(
+            is_safe_url(url) for url in (found["authorization_endpoint"], found["token_endpoint"], jwks)
+        ):
+            raise ValueError("an address of it isn't https")
+        known = self._provider
+        return _Provider(
             authorize=found["authorization_endpoint"],
             token=found["token_endpoint"],
             userinfo=found.get("userinfo_endpoint"),
             post="client_secret_basic" not in ways,
-            keys=PublishedKeys(found["jwks_uri"], "HOLDFAST_OIDC_ISSUER"),
+            # As long as they are at the same place, those that were read stay good while it is away.
+            keys=known.keys if known and known.jwks == jwks else PublishedKeys(jwks, "HOLDFAST_OIDC_ISSUER"),
+            jwks=jwks,
+            names_itself=found.get("authorization_response_iss_parameter_supported") is True,
+            way_out=way_out if isinstance(way_out, str) and is_safe_url(way_out) else None,
         )
-        if not all(is_safe_url(url) for url in (provider.authorize, provider.token, found["jwks_uri"])):
-            raise ValueError("an address of it isn't https")
-        return provider
 
     def _session(self, provider: _Provider) -> Any:
         client, secret = self._client

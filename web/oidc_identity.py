@@ -8,6 +8,7 @@ from typing import Any
 
 from schemas.access import STAFF, Role
 from schemas.errors import SettingError
+from store.people import LONGEST_NAME
 from web.problems import Forbidden
 
 # From the most powerful: whoever is in several groups has the role that may most.
@@ -19,6 +20,8 @@ class IdentityError(Forbidden):
 
     code = "HF163"
     remedy = "Sign in again; if it stays, an admin finds more in the log of the web process."
+    # Whose account here it is about, where that is known.
+    person_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,12 @@ class ClaimRules:
             raise IdentityError(
                 "Only people of certain mail domains may come in here.", remedy="Ask an admin."
             )
-        name = claims.get("name")
+        names = (claims.get("name"), str(email or "").partition("@")[0], claims["sub"])
         return Identity(
             issuer=issuer,
             subject=claims["sub"],
             email=str(email) if verified else None,
-            name=name
-            if isinstance(name, str) and name.strip()
-            else str(email or claims["sub"]).partition("@")[0],
+            name=next((name for name in map(_read_name, names) if name), "somebody"),
             role=self._role(claims),
         )
 
@@ -95,6 +96,12 @@ class ClaimRules:
         words = [said] if isinstance(said, str) else said if isinstance(said, list) else []
         roles = {self.roles.get(word) for word in words if isinstance(word, str)}
         return next((role for role in _BY_POWER if role in roles), None)
+
+
+def _read_name(claimed: object) -> str:
+    """What colleagues are shown, of characters that are seen."""
+    written = " ".join(claimed.split()) if isinstance(claimed, str) else ""
+    return "".join(letter for letter in written if letter.isprintable())[:LONGEST_NAME].strip()
 
 
 def _read_roles(written: str | None) -> Mapping[str, Role]:

@@ -18,7 +18,7 @@ from web.cursors import read_place_cursor
 COLUMNS: Mapping[str, str] = {
     "health": "Health", "change": "Change", "risk": "Risk", "churn": "Churn", "urgent": "Urgent",
     "revenue": "Revenue", "plan": "Plan", "login": "Last login", "interaction": "Last contact", "ltv": "LTV at risk",
-    "csm": "CSM", "segment": "Segment", "runs": "Open runs",
+    "renewal": "Renewal", "csm": "CSM", "segment": "Segment", "runs": "Open runs",
 }  # fmt: skip
 SHOWN = ("health", "risk", "churn", "urgent", "revenue", "plan", "login", "interaction")
 LONGEST = 200

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import quote
 
@@ -14,7 +15,16 @@ from schemas.errors import ConflictError, NotFoundError
 from store.audit import record_change
 from store.dead_letters import list_dead_letters
 from store.providers import load_providers, unpark_providers
-from store.reading_alerts import AlertRow, Severity, acknowledge_alert, list_alerts
+from store.reading_alerts import (
+    AlertRow,
+    NamedRun,
+    Severity,
+    Untaken,
+    acknowledge_alert,
+    list_alerts,
+    list_named_runs,
+    list_untaken,
+)
 from store.reading_changes import CHANNEL
 from store.standing_alerts import lift_parking, parking_kind
 from web.api_runs import Word
@@ -36,17 +46,30 @@ _PLACES = (
     ("model_", "/churn", "Churn model"),
     ("scoring_stale", "/alerts#scoring", "Scoring"),
     ("runs:", "/runs?state=running", "Runs under way"),
+    ("queue:hooks", "/log?direction=out", "Requests to other systems"),
+    ("queue:sends_", "/outbox", "Outbox"),
+    ("queue:", "/alerts#queues", "Queues"),
+    ("channel_down:", "/alerts#providers", "Providers"),
+    ("delivery_delay", "/outbox", "Outbox"),
+    ("intervention_success", "/runs?state=ended", "Runs that ended"),
+    ("population_stale", "/alerts#scoring", "Scoring"),
+    ("churn_accuracy", "/churn", "Churn model"),
     ("comparison", "/playbooks", "Playbooks"),
 )
 
 
 @dataclass(frozen=True)
 class ListedAlert:
-    """One alert with where what it is about is shown; `href` is empty where there is no such page."""
+    """One alert with where what it is about is shown; `href` is empty where there is no such page.
+
+    `runs` are those that it names, each with why; `untaken` says how its webhook hasn't taken it.
+    """
 
     alert: AlertRow
     href: str
     label: str
+    runs: Sequence[tuple[NamedRun, str]] = ()
+    untaken: Untaken | None = None
 
 
 def place_of(alert: AlertRow) -> ListedAlert:
@@ -58,6 +81,12 @@ def place_of(alert: AlertRow) -> ListedAlert:
         if alert.kind.startswith(beginning):
             return ListedAlert(alert, href, label)
     return ListedAlert(alert, "", "")
+
+
+def _causes(alert: AlertRow) -> Mapping[str, str]:
+    """Why each workflow that the alert names can't go on."""
+    named = alert.detail.get("workflows")
+    return {str(name): str(cause) for name, cause in named.items()} if isinstance(named, Mapping) else {}
 
 
 @router.get("/alerts")
@@ -78,9 +107,20 @@ async def alerts(
             limit=PAGE + 1,
             before=read_number_cursor(cursor),
         )
+        untaken = await list_untaken(connection)
+        causes: dict[str, str] = {}
+        for one in standing:
+            causes |= _causes(one)
+        runs = await list_named_runs(connection, list(causes)) if causes else []
     last = past[PAGE - 1] if len(past) > PAGE else None
     return render(
-        request, "alerts.html", standing=[place_of(one) for one in standing],
+        request, "alerts.html", standing=[
+            replace(
+                place_of(one), untaken=untaken.get(one.id),
+                runs=[(run, causes[run.workflow_id]) for run in runs if run.workflow_id in _causes(one)],
+            )
+            for one in standing
+        ],
         past=[place_of(one) for one in past[:PAGE]], health=await read_system_health(edge, watch_of(request)),
         severity=severity or None, first_page=cursor is None,
         next_cursor=write_cursor(last.id) if last else None,

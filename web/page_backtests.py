@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -23,6 +23,10 @@ from web.rendering import render
 from web.workbench import Draft, Period
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(reader_of)])
+ASKED = ("first", "last", "customers", "churn_within", "as_happened")
+# What is known of customers is seldom older, and each day is played.
+LONGEST_PERIOD = timedelta(days=5 * 366)
+LONGEST_WITHIN = 6
 _RELATIVE = re.compile(r"\d+[mhdw]")
 
 
@@ -51,10 +55,16 @@ async def start_backtest(
     request: Request, edge: EdgeHere, poster: EditorPoster, name: Name
 ) -> RedirectResponse:
     """Somebody has the playbook's file played over the past."""
-    fields = await read_form(request)
+    fields, where = await read_form(request), f"/playbooks/{name}/backtest"
     if fields.get("cancel"):
-        edge.backtests.cancel(name, fields["cancel"])
-        return answer_form(f"/playbooks/{name}/backtest", "It is being cancelled.")
+        was = edge.backtests.find(name, fields["cancel"]).state
+        ended = edge.backtests.cancel(name, fields["cancel"])
+        told = (
+            "It is being cancelled."
+            if was == "running"
+            else f"It was over already ({was}): nothing was cancelled."
+        )
+        return answer_form(where, told, refused=was != "running", query=dict(parse_qsl(ended.query)))
     if edge.workbench is None:
         raise UnavailableError("This process can't play backtests.", remedy="Use `holdfast backtest`.")
     try:
@@ -63,16 +73,27 @@ async def start_backtest(
             edge.workbench, Draft(opened.file, opened.text), read_period(fields), poster.name
         )
     except (InputError, ConflictError, NotFoundError) as error:
-        return answer_form(f"/playbooks/{name}/backtest", f"{error.message} {error.remedy}", refused=True)
-    return RedirectResponse(f"/playbooks/{name}/backtest?{begun.query}", status_code=303)
+        # What was asked stays in the form.
+        asked = {key: fields[key] for key in ASKED if fields.get(key)}
+        return answer_form(where, f"{error.message} {error.remedy}", refused=True, query=asked)
+    return RedirectResponse(f"{where}?{begun.query}", status_code=303)
 
 
 def _asked(request: Request, today: date) -> Period:
-    """The past that the address names, else the last 60 days."""
-    if "first" in request.query_params:
-        with contextlib.suppress(InputError):
-            return read_period(request.query_params)
-    return Period((today - timedelta(days=60)).isoformat(), (today - timedelta(days=1)).isoformat(), 1000)
+    """The past that the address names, refused or not; what it doesn't name, or can't mean, is of the last 60 days."""
+    query, days = request.query_params, {}
+    for name, otherwise in (("first", today - timedelta(days=60)), ("last", today - timedelta(days=1))):
+        try:
+            days[name] = date.fromisoformat(query.get(name, "")).isoformat()
+        except ValueError:
+            days[name] = otherwise.isoformat()
+    customers, within = query.get("customers", ""), query.get("churn_within", "")
+    return Period(
+        days["first"], days["last"],
+        int(customers) if re.fullmatch(r"[0-9]{1,6}", customers) else 1000,
+        within if _RELATIVE.fullmatch(within) and len(within) <= LONGEST_WITHIN else "60d",
+        bool(query.get("as_happened")),
+    )  # fmt: skip
 
 
 def read_period(fields: Mapping[str, str]) -> Period:
@@ -87,9 +108,11 @@ def read_period(fields: Mapping[str, str]) -> Period:
     within = fields.get("churn_within", "").strip() or "60d"
     if first > last:
         raise InputError("The first day comes after the last.", remedy="Exchange them.")
+    if last - first > LONGEST_PERIOD:
+        raise InputError("That is a period of more than five years.", remedy="Check the year of both days.")
     if not 1 <= customers <= 100_000:
         raise InputError("The number of customers must be from 1 to 100,000.")
-    if not _RELATIVE.fullmatch(within) or len(within) > 6:
+    if not _RELATIVE.fullmatch(within) or len(within) > LONGEST_WITHIN:
         raise InputError(f"{within[:20]!r} is no duration.", remedy="Write it as 60d.")
     return Period(first.isoformat(), last.isoformat(), customers, within, bool(fields.get("as_happened")))
 

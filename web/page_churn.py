@@ -12,9 +12,10 @@ from fastapi.responses import Response
 from starlette.requests import Request
 
 from schemas.catalogue import Catalogue, load_catalogue
-from scoring.churn import INTERVENE_FROM, MULTI_CHANNEL_ABOVE, urgency_of
+from scoring.churn import INTERVENE_FROM, LIFETIME_MONTHS, MULTI_CHANNEL_ABOVE, urgency_of
 from scoring.hazard.outlook import Reason
 from scoring.named_factors import choose_actions
+from store import signals
 from store.alerts import Alert, load_open_alerts
 from store.churn_models import StoredModel, list_models
 from store.database import Connection
@@ -28,6 +29,7 @@ from web.churn_query import LEASTS, read_query
 from web.csv_export import answer_csv, in_turn, write_line
 from web.cursors import write_place_cursor
 from web.edge import EdgeHere, Reader
+from web.reason_words import name_reason
 from web.shared_pages import share_page
 from web.success_answers import NamedReason
 from web.success_telling import tell_reason
@@ -97,17 +99,25 @@ async def churn(request: Request, edge: EdgeHere, me: Reader) -> Response:
                 connection, query.wanted, now, sort=query.sort, descending=query.descending, limit=ROWS + 1,
                 after=query.after,
             )  # fmt: skip
+            known = await signals.load(connection, [row.id for row in rows[:ROWS]])
             startable = await list_startable(connection) if me.may("act") else []
             card = await _read_card(connection)
         more = rows[ROWS - 1].place if len(rows) > ROWS else None
+
+        def tell(risk: ListedRisk, reason: NamedReason) -> str:
+            stored = known.get(risk.row.id)
+            return name_reason(reason.signal, stored.values if stored else {}, catalogue, now)
+
         return {
             "risks": [describe_risk(row, catalogue) for row in rows[:ROWS]],
+            "tell": tell,
             "query": query,
             "counts": counts,
             "protected": protected,
             "protected_days": PROTECTED_DAYS,
             "silent_days": SILENT_DAYS,
             "high": INTERVENE_FROM,
+            "lifetime_months": LIFETIME_MONTHS,
             "bands": make_bands(counts.bands),
             "filters": FILTERS,
             "leasts": LEASTS,

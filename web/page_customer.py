@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ from schemas.errors import InputError, NotFoundError, UnavailableError
 from store.addresses import address_of, hashes_by_channel
 from store.consent_history import ConsentEvent, load_consent_history
 from store.contact import Word, load_words
+from store.customer_events import find_event, load_last_corrections
 from store.customers import Customer, find_customer
 from store.database import Connection
 from store.erasing import find_erasure
@@ -46,7 +48,7 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Key = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$", max_length=600)]
 OPEN_RUNS = 50
 SAID = 100
-Tab = Literal["", "signals", "consent", "playbooks"]
+Tab = Literal["", "signals", "consent", "playbooks", "correct"]
 TABS: Mapping[Tab, str] = {
     "": "Summary",
     "signals": "Signals",
@@ -99,6 +101,7 @@ async def customer(
     days: Annotated[int, Query()] = 30,
     kind: Annotated[str, Query(pattern=rf"^({'|'.join(KINDS)})?$")] = "",
     before: Annotated[str, Query(max_length=1000)] = "",
+    event: Annotated[str, Query(max_length=1000, pattern=r"^[^\x00]*$")] = "",
 ) -> Response:
     """The customer's page, as one of its tabs."""
     if days not in RANGES:
@@ -113,6 +116,15 @@ async def customer(
     elif tab == "consent":
         async with edge.database.transaction() as connection:
             parts = await _read_consent(connection, found)
+    elif tab == "correct":
+        async with edge.database.transaction() as connection:
+            sent = await find_event(connection, found.id, event)
+        if sent is None:
+            raise NotFoundError(
+                "There is no such event of this customer.", remedy="Choose one of their line."
+            )
+        written = json.dumps(sent.believed, indent=2, ensure_ascii=False, default=str)
+        parts = {"event": sent, "key": event, "written": written}
     elif tab == "playbooks":
         if edge.explain is None:
             raise UnavailableError(
@@ -129,9 +141,10 @@ async def customer(
             sheet = await read_sheet(connection, assessed, counts, days)
             rows = await list_timeline(connection, found.id, now, kinds=kinds, limit=ROWS + 1, before=place)
             tasks = await list_tasks(connection, customer=found.external_id, state="open", limit=20)
+            corrected = await load_last_corrections(connection, found.id)
         parts = {
             "sheet": sheet, "timeline": rows[:ROWS], "kind": kind, "kinds": KIND_NAMES, "before": before,
-            "tasks": tasks,
+            "tasks": tasks, "most_runs": OPEN_RUNS, "corrected": corrected,
             "older": _write_place(rows[ROWS - 1].place) if len(rows) > ROWS else "", "ranges": RANGES,
         }  # fmt: skip
     return render(request, "customer.html", tab=tab, tabs=TABS, **frame, **parts)

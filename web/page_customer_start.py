@@ -13,9 +13,9 @@ from starlette.requests import Request
 from schemas.errors import HoldfastError, InputError, NotFoundError, UnavailableError
 from schemas.run import Command
 from store.audit import record_change
-from store.customers import Customer
 from store.database import Connection
 from store.entry_requests import EntryRequest, request_entry
+from store.reading_playbooks import list_startable
 from store.reading_runs import read_run
 from web.api_interventions import Customization
 from web.commands import command_run
@@ -50,7 +50,7 @@ async def preview(request: Request, edge: EdgeHere, me: Poster, user_id: str) ->
     async with edge.database.transaction() as connection:
         now = await edge.database.clock.read(connection)
     return render(
-        request, "customer_start.html", customer=found, here=path_of(found), name=_name(found),
+        request, "customer_start.html", customer=found, here=path_of(found), name=found.called,
         outlook=outlooks[playbook], reason=read_short(fields, "reason"), priority=_priority(fields), wishes=wishes,
         at=now,
     )  # fmt: skip
@@ -78,7 +78,9 @@ async def start(request: Request, edge: EdgeHere, me: Poster, user_id: str) -> R
         )  # fmt: skip
     except HoldfastError as error:
         return answer_refused(found, error)
-    return answer_done(found, f"{playbook} was started.")
+    async with edge.database.transaction() as connection:
+        titles = {name: title for name, title, _ in await list_startable(connection)}
+    return answer_done(found, f"{titles.get(playbook, playbook)} was started.")
 
 
 @router.post("/customers/{user_id:path}/runs/{run_id}/{verb}")
@@ -118,8 +120,3 @@ def _read_wishes(fields: Mapping[str, str]) -> dict[str, object]:
 
 def _priority(fields: Mapping[str, str]) -> str:
     return priority if (priority := fields.get("priority", "")) in PRIORITIES else "medium"
-
-
-def _name(customer: Customer) -> str:
-    profile = customer.profile
-    return str(profile.get("business_name") or profile.get("first_name") or customer.external_id)

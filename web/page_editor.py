@@ -22,7 +22,9 @@ from schemas.step_lines import find_lines
 from store.reading import list_customers
 from web.api_editing import bench_of
 from web.edge import Edge, EdgeHere, EditorPoster, Poster, Reader, reader_of
-from web.flow import Flow, make_flow
+from web.flow import make_flow
+from web.flow_boxes import Flow
+from web.playbook_frame import STANDS
 from web.rendering import render
 from web.workbench import Draft, Kind, Trial, kind_of
 
@@ -254,7 +256,7 @@ def _show(request: Request, edge: Edge, desk: Desk, status: int = 200) -> HTMLRe
         elsewhere=[problem for problem in desk.problems if problem not in here], diff=diff,
         errors=sum(problem.severity == "error" for problem in desk.problems),
         sample=desk.fields.get("facts") or bench.sample(desk.draft) if kind == "playbook" else "",
-        size=max(12, min(40, desk.text.count("\n") + 3)),
+        stands_by=STANDS, size=max(12, min(40, desk.text.count("\n") + 3)),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -17,6 +17,7 @@ from schemas.access import Principal
 from schemas.errors import ConflictError
 from store.audit import AuditRow, list_changes
 from store.database import Connection
+from store.people import list_people
 from store.reading_log import Direction, Passage, list_log, retry_request
 from web.access import reader
 from web.api_runs import Word
@@ -27,6 +28,7 @@ from web.edge import EdgeHere, EditorPoster, Reader
 from web.forms import answer_form
 from web.page_runs import read_day
 from web.rendering import render
+from web.session_words import PREFIX, tell_action, tell_object, tell_session
 
 router = APIRouter(include_in_schema=False)
 PAGE = 50
@@ -130,9 +132,14 @@ async def audit(
     async with edge.database.transaction() as connection:
         now = await edge.database.clock.read(connection)
         rows = await query.find(connection, limit=PAGE + 1, before=read_number_cursor(cursor))
+        names = {person.id: person.name for person in await list_people(connection)}
     last = rows[PAGE - 1] if len(rows) > PAGE else None
+    changes = [
+        (row, differ(row.before, tell_session(row.action, row.after)), _place(row), _name(row, names))
+        for row in rows[:PAGE]
+    ]
     return render(
-        request, "audit.html", changes=[(row, differ(row.before, row.after), _place(row)) for row in rows[:PAGE]],
+        request, "audit.html", changes=changes, tell_action=tell_action, sign_ins=PREFIX,
         **asdict(query), at=now, first_page=cursor is None, next_cursor=write_cursor(last.id) if last else None,
     )  # fmt: skip
 
@@ -171,6 +178,13 @@ def _place(row: AuditRow) -> str:
         return f"/customers/{quote(row.user_id, safe='')}"
     place = _PLACES.get(row.object_kind, "")
     return place.format(quote(row.object_id, safe=""))
+
+
+def _name(row: AuditRow, names: Mapping[str, str]) -> str:
+    """What people call that of which a row is; empty where its id is all there is."""
+    if row.object_kind == "person":
+        return names.get(row.object_id, "")
+    return row.user_id or tell_object(row.object_kind, row.object_id, row.after)
 
 
 def _end_of(written: str) -> datetime | None:

@@ -14,14 +14,14 @@ from schemas.errors import InputError
 from store.people import load_person, set_password
 from store.sessions import Session, list_sessions
 from web.access import poster, reader, session_of
-from web.client_address import address_of
 from web.edge import EdgeHere
 from web.forms import answer_form, read_form
 from web.local_accounts import WaitStill, check_account
 from web.passwords import SHORTEST, check_password, hash_password
 from web.problems import Forbidden
 from web.rendering import render
-from web.sign_in import let_in
+from web.sign_in import lead_in
+from web.sign_in_places import place_of
 
 router = APIRouter(include_in_schema=False)
 Me = Annotated[Principal, Depends(reader("self"))]
@@ -51,14 +51,27 @@ async def end_others(request: Request, edge: EdgeHere, me: MyForm) -> RedirectRe
     """Sign out everywhere else."""
     here = await _here(request)
     async with edge.database.transaction() as connection:
-        ended = await edge.sessions.end_all(connection, me.id, but=here.token_hash)
+        ended = await edge.sessions.end_all(connection, me, me.id, "ended_elsewhere", but=here.token_hash)
     return _back(f"Signed out of {ended} other browser{'' if ended == 1 else 's'}.")
+
+
+@router.post("/me/sessions/{key}/end")
+async def end_one(request: Request, edge: EdgeHere, me: MyForm, key: str) -> RedirectResponse:
+    """Sign out of one other browser."""
+    here = await _here(request)
+    if key == here.key:
+        return _back("That is this browser: it has a Sign out of its own.", refused=True)
+    async with edge.database.transaction() as connection:
+        ended = await edge.sessions.end_all(connection, me, me.id, "ended_elsewhere", key=key)
+    if not ended:
+        return _back("That browser was signed out already.", refused=True)
+    return _back("Signed out of that browser.")
 
 
 @router.post("/me/password")
 async def change_password(request: Request, edge: EdgeHere, me: MyForm) -> Response:
     """Another password, by whoever knows the present one; every browser but this one is signed out."""
-    await _here(request)
+    here = await _here(request)
     fields = await read_form(request)
     async with edge.database.transaction() as connection:
         person = await load_person(connection, me.id)
@@ -68,18 +81,16 @@ async def change_password(request: Request, edge: EdgeHere, me: MyForm) -> Respo
         return _back(f"{error.message} {error.remedy}", refused=True)
     if fields.get("password") != fields.get("again"):
         return _back("The two new passwords differ.", refused=True)
-    known = await check_account(
-        edge, person.email, fields.get("current", ""), address_of(request, edge.settings.proxies)
-    )
+    known = await check_account(edge, person.email, fields.get("current", ""), place_of(request, edge))
     if isinstance(known, WaitStill):
         return _back(f"Too many failed attempts. Try again at {known.until:%H:%M:%S} UTC.", refused=True)
     if known is None:
         return _back("That isn't your present password.", refused=True)
     hashed = await hash_password(written)
     async with edge.database.transaction() as connection:
-        await set_password(connection, me, me.id, hashed)
-        await edge.sessions.end_all(connection, me.id)
-    return await let_in(request, edge, me.id, f"/me?{urlencode({'told': 'Your password is changed.'})}")
+        await set_password(connection, me, me.id, hashed, but=here.token_hash)
+        token = await edge.sessions.renew(connection, here)
+    return lead_in(edge, token, f"/me?{urlencode({'told': 'Your password is changed.'})}")
 
 
 async def _here(request: Request) -> Session:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from schemas.health_model import SEGMENTS
 from scoring.onboarding import ONBOARDING_DAYS, Onboarding
-from store.milestones import load_milestones
+from store.live_milestones import load_milestones
 from store.reading_onboarding import (
     OnboardingRow,
     count_onboarding,

@@ -42,7 +42,7 @@ KEPT = OverviewFilter({"status": (CURRENT,)})
 EXPORTED = (
     "userId", "businessName", "subscriptionTier", "segment", "csm", "monthlyRevenue", "healthScore", "scoreChange",
     "healthTrend", "riskLevel", "churnProbability", "ltvAtRisk", "lastLogin", "daysSinceLastLogin", "lastInteraction",
-    "openRuns", "urgentActions",
+    "openRuns", "urgentActions", "renewalDate",
 )  # fmt: skip
 
 
@@ -160,5 +160,5 @@ def _cells(one: ListedCustomer, now: datetime) -> Sequence[object]:
         row.user_id, row.name, row.plan, row.segment, row.csm, row.monthly_price, row.health_score, row.score_change,
         row.health_trend, row.risk_level, row.churn_probability, row.ltv_at_risk, row.last_login,
         days_since(row.last_login, now), row.last_interaction_at, row.open_runs,
-        "; ".join(urgent.description for urgent in one.urgent),
+        "; ".join(urgent.description for urgent in one.urgent), row.renewal_date,
     )  # fmt: skip

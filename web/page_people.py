@@ -121,6 +121,19 @@ async def reactivate(edge: EdgeHere, me: ManagerPoster, person_id: str) -> Redir
     return await _change(edge, me, person_id, active=True)
 
 
+@router.post("/people/{person_id}/sign-out")
+async def sign_out(edge: EdgeHere, me: ManagerPoster, person_id: str) -> RedirectResponse:
+    """Sign somebody out everywhere, whose device was lost; the account stays open."""
+    async with edge.database.transaction() as connection:
+        person = await load_person(connection, person_id)
+        ended = await edge.sessions.end_all(connection, me, person.id, "ended_by_admin")
+    if not ended:
+        return answer_form("/people", f"{person.name} is signed in nowhere.", refused=True)
+    return answer_form(
+        "/people", f"{person.name} is signed out of {ended} browser{'' if ended == 1 else 's'}."
+    )
+
+
 async def _change(
     edge: Edge, me: Principal, person_id: str, *, role: str | None = None, active: bool | None = None
 ) -> RedirectResponse:
@@ -129,7 +142,7 @@ async def _change(
             person = await load_person(connection, person_id)
             if role is not None:
                 await change_role(connection, me, person, cast(Role, role))
-                told = f"{person.name} has the role {role} now."
+                told = f"{person.name} has the role {role} now, and signs in again."
             if active is not None:
                 await set_active(connection, me, person, active)
                 told = f"The account of {person.name} is {'open again' if active else 'closed'}."

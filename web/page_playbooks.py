@@ -39,9 +39,10 @@ from store.reading_runs import list_runs
 from web.audit import acting
 from web.bars import bar_chart
 from web.edge import Edge, EdgeHere, EditorPoster, reader_of
-from web.flow import make_flow, walk_nodes
+from web.flow import make_flow
+from web.flow_boxes import walk_nodes
 from web.forms import answer_form, read_form
-from web.playbook_frame import load_frame
+from web.playbook_frame import STANDS, load_frame
 from web.rendering import render
 from web.workbench import kind_of
 
@@ -172,7 +173,7 @@ async def versions(
             }
     return render(
         request, "playbook_versions.html", tab="versions", versions=rows, history=history, compared=compared,
-        can_roll_back=edge.roll_back is not None, **frame,
+        can_roll_back=edge.roll_back is not None, stands_by=STANDS, **frame,
     )  # fmt: skip
 
 
@@ -190,11 +191,14 @@ async def roll_back(request: Request, edge: EdgeHere, poster: EditorPoster, name
             done = await edge.roll_back(name, version, poster.name, None)
     except HoldfastError as error:
         return answer_form(f"/playbooks/{name}/versions", f"{error.message} {error.remedy}", refused=True)
-    told = (
-        f"Version {done['version']} is live again, was {done['was']}."
-        if done["changed"]
-        else "It was live already."
-    )
+    async with edge.database.transaction() as connection:
+        [now] = [row for row in await list_versions(connection, name) if row.live]
+    stands = "live" if now.status in ("live", "") else f"published again, as {now.status}"
+    told = f"It was {stands} already."
+    if done["changed"]:
+        told = (
+            f"Version {done['version']} is {'live again' if stands == 'live' else stands}, was {done['was']}."
+        )
     if done.get("kept"):
         told += f" No file was written: {done['kept']}."
     return answer_form(f"/playbooks/{name}/versions", told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
@@ -33,9 +34,10 @@ from web.drawing import explain_draws
 from web.edge import EdgeHere, Poster, Reader
 from web.executions import Verb
 from web.forms import answer_form, read_form
+from web.hindrances import find_hindrances
 from web.rendering import render
 from web.shared_pages import share_page
-from web.temporal_state import TemporalWatch
+from web.temporal_state import TemporalState
 from web.timelines import make_timeline, read_meanings
 
 router = APIRouter(include_in_schema=False)
@@ -99,14 +101,17 @@ async def run(request: Request, edge: EdgeHere, me: Reader, run_id: str, trace: 
             found, await list_steps(connection, found.id),
             await list_messages(connection, run_id=found.id, limit=500), tasks, waits, page.changes, meanings,
         )  # fmt: skip
-    standing = await _standing(edge, watch_of(request), found)
+    state = await watch_of(request).look() if found.state == "running" else None
+    standing, hindrances = await asyncio.gather(
+        _standing(edge, state, found), find_hindrances(edge.executions, state, found, now)
+    )
     raw, refused = await _trace(edge, found) if trace else ("", "")
     return render(
         request, "run.html", run=found, timeline=timeline, decision=entry[0] if entry else None,
         draws=explain_draws(page.playbook, found.variants, page.exposures, found.user_id, found.id),
         waits=waits, meanings=meanings, open_tasks=[task for task in tasks if task.state == "open"],
-        execution=execution, interruption=page.interruption, standing=standing, at=now, raw=raw, refused=refused,
-        zone=zone,
+        execution=execution, interruption=page.interruption, standing=standing, hindrances=hindrances, at=now, raw=raw,
+        refused=refused, zone=zone,
         temporal_url=edge.settings.link_workflow(found.workflow_id, found.execution_id)
         if found.arm != "held_out" else None,
     )  # fmt: skip
@@ -123,9 +128,9 @@ class Standing:
     at: datetime
 
 
-async def _standing(edge: EdgeHere, watch: TemporalWatch, run: RunRow) -> Standing | None:
+async def _standing(edge: EdgeHere, state: TemporalState | None, run: RunRow) -> Standing | None:
     """Where the run stands now, if a worker can be asked and answers at once: timers are on record nowhere else."""
-    if run.state != "running" or not (await watch.look()).pollers.get(RUN_QUEUE):
+    if state is None or not state.pollers.get(RUN_QUEUE):
         return None
     try:
         told = await edge.executions.trace(run, AT_ONCE_SECONDS)

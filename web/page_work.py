@@ -98,6 +98,7 @@ async def tasks(
         return {
             "items": [_item(edge, row, known.get(row.user_id), now) for row in rows if row.state == "open"],
             "closed": [row for row in rows if row.state != "open"],
+            "most": ROWS,
             "counts": counts,
             "view": chosen,
             "assignee": assignee or "",

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 _LIST = re.compile(r"(\w+)\[(\d+)\]")
-_INSERTED = re.compile(r"\{\{-?\s*(.+?)\s*-?\}\}", re.DOTALL)
+_INSERTED = re.compile(r"\{\{-?((?:(?!\{\{|\}\}).)+)\}\}", re.DOTALL)
 _NAMED = re.compile(r"[a-z_]+(?:\.[a-z_0-9]+)+")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)")
 _BROWSERS = (
@@ -43,7 +43,7 @@ def tell_template(written: str) -> str:
 
     def name(found: re.Match[str]) -> str:
         inserted = _NAMED.search(found[1])
-        words = inserted[0].rpartition(".")[2] if inserted else found[1].split("|")[0].strip()
+        words = inserted[0].rpartition(".")[2] if inserted else found[1].split("|")[0].strip(" \n\t-")
         return f"⟨{words.replace('_', ' ')}⟩"
 
     return _INSERTED.sub(name, written)

@@ -18,6 +18,15 @@ from store.reading_playbooks import list_figures
 from web.edge import Edge
 from web.workbench import Draft
 
+# What each status comes to for customers and runs; `live` needs no words.
+STANDS: Mapping[str, str] = {
+    "draft": "A draft: nobody enters. It can be simulated, planned and played over the past.",
+    "shadow": "In the shadow: it notes who would enter and what would be sent, and does nothing.",
+    "paused": "Paused: nobody enters, and those inside stand still. Once it is live again they go on, but for what is "
+    "overdue by more than its `max_overdue` then.",
+    "retired": "Retired: nobody enters any more; those inside finish.",
+}
+
 
 async def load_frame(edge: Edge, request: Request, name: str) -> dict[str, Any]:
     """What every page of a playbook has: its row, its last publication, its file and the problems of that.
@@ -55,6 +64,7 @@ async def load_frame(edge: Edge, request: Request, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "figures": rows[0] if rows else None,
+        "stands": STANDS.get(rows[0].status, "") if rows else "Not published: nobody enters.",
         "draft": draft,
         "title": rows[0].title if rows else draft.title if draft else name,
         "last": history[0] if history else None,

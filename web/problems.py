@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -12,17 +12,22 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from schemas.errors import ConflictError, HoldfastError, NotFoundError, UnavailableError
+from schemas.errors import ConflictError, HoldfastError, InputError, NotFoundError, UnavailableError
+from store.audit import current_request
 from store.faults import is_away
 from web.keys import NoKeyError, NotSignedInError
 from web.preconditions import PreconditionError
 from web.segment_body import BodyTooLargeError
+from web.unforeseen_errors import UnforeseenErrors
 
 logger = logging.getLogger("holdfast.web")
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+# Where what could be read and can't be used is told from what couldn't be read: elsewhere both are 400.
+API = "/api/"
+# The page that a problem's `type` leads to; each code has one.
+PAGES = "/problems"
 # Where the links in messages lead to: pages in no operator's dress, open to whoever has the link.
 FOR_CUSTOMERS = ("/u/", "/preferences/", "/book/", "/calendar/")
 
@@ -35,13 +40,16 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """An RFC 9457 problem. `code` is stable; `remedy` says what to do."""
+    """An RFC 9457 problem. `code` is stable, and `type` a page about it; `instance` names the request, as does its
+    X-Request-Id; `remedy` says what to do.
+    """
 
     success: bool = False
-    type: str = "about:blank"
+    type: str = Field(examples=["/problems/HF200"])
     title: str
     status: int
     detail: str
+    instance: str = ""
     code: str = Field(examples=["HF200"])
     remedy: str = ""
     errors: list[FieldProblem] = []
@@ -52,6 +60,23 @@ class Forbidden(HoldfastError):  # noqa: N818 - a refusal, named as HTTP names i
 
     code = "HF160"
     remedy = "Open the page under its own address and try again."
+
+
+class MediaTypeError(HoldfastError):
+    """The body is of a kind that isn't read here; `headers` say which is."""
+
+    code = "HF146"
+    remedy = "Send JSON with `Content-Type: application/json`."
+
+    def __init__(self, message: str, headers: Mapping[str, str], *, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.headers = headers
+
+
+class UnreadableError(InputError):
+    """The body can't be read as JSON, or not in one way only."""
+
+    remedy = "Send one JSON value in UTF-8."
 
 
 class TooManyError(HoldfastError):
@@ -65,6 +90,13 @@ class TooManyError(HoldfastError):
         self.headers = headers
 
 
+class TooManyStreamsError(TooManyError):
+    """More streams are open than one may have at once."""
+
+    code = "HF171"
+    remedy = "End one that nobody reads any more, or ask without a stream now and then."
+
+
 _STATUS: Sequence[tuple[type[HoldfastError], int]] = (
     (NoKeyError, 401),
     (Forbidden, 403),
@@ -72,6 +104,7 @@ _STATUS: Sequence[tuple[type[HoldfastError], int]] = (
     (ConflictError, 409),
     (PreconditionError, 412),
     (BodyTooLargeError, 413),
+    (MediaTypeError, 415),
     (TooManyError, 429),
     (UnavailableError, 503),
 )
@@ -84,6 +117,11 @@ _FRAMEWORK: Mapping[int, tuple[str, str]] = {
 }
 
 
+def write_pointer(place: Sequence[object]) -> str:
+    """A JSON pointer (RFC 6901) to that place."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
+
+
 def explain(error: Exception) -> Problem:
     """The problem that `error` means for the caller; what nobody foresaw is logged, its inside not told."""
     if isinstance(error, HoldfastError):
@@ -94,7 +132,7 @@ def explain(error: Exception) -> Problem:
         return _problem(error.status_code, str(error.detail), code, remedy)
     if isinstance(error, RequestValidationError):
         errors = [
-            FieldProblem(pointer="/" + "/".join(str(part) for part in fault["loc"]), detail=str(fault["msg"]))
+            FieldProblem(pointer=write_pointer(fault["loc"]), detail=str(fault["msg"]))
             for fault in error.errors()
         ]
         told = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in errors)
@@ -113,10 +151,31 @@ def explain(error: Exception) -> Problem:
     )
 
 
+def explain_at(path: str, error: Exception) -> Problem:
+    """The same for whoever asked for `path`: 422 under /api for what could be read and can't be used."""
+    problem = explain(error)
+    if problem.status != HTTPStatus.BAD_REQUEST or not path.startswith(API) or _is_unreadable(error):
+        return problem
+    return with_status(problem, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+def _is_unreadable(error: Exception) -> bool:
+    """Whether the request couldn't even be read, rather than not be used."""
+    if isinstance(error, RequestValidationError):
+        return any(fault["type"] == "json_invalid" for fault in error.errors())
+    return isinstance(error, HTTPException | UnreadableError)
+
+
 def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """The problem as JSON. 401 says how to show a key, 503 when to come back."""
-    body = problem.model_dump_json(exclude=None if problem.errors else {"errors"})
+    left_out = {name for name in ("errors", "instance") if not getattr(problem, name)}
+    body = problem.model_dump_json(exclude=left_out)
     return Response(body, problem.status, {**_headers(problem), **(headers or {})}, MEDIA_TYPE)
+
+
+def with_status(problem: Problem, status: int) -> Problem:
+    """The problem under another status, and its title."""
+    return problem.model_copy(update={"status": int(status), "title": title_of(status)})
 
 
 def install(
@@ -130,7 +189,7 @@ def install(
     """
 
     async def answer(request: Request, error: Exception) -> Response:
-        problem = explain(error)
+        problem = explain_at(request.url.path, error)
         if problem.status == HTTPStatus.NOT_FOUND and (onward := _without_slash(request, error)):
             return RedirectResponse(onward, status_code=308)
         if isinstance(error, NotSignedInError) and is_for_people(request):
@@ -151,37 +210,6 @@ def install(
         app.add_exception_handler(kind, answer)
     # Before all other layers are added: within all of them.
     app.add_middleware(UnforeseenErrors, answer=answer)
-
-
-class UnforeseenErrors:
-    """Answers what nobody foresaw within the layers that name, guard and count answers.
-
-    The framework's own handler stands outside of them: its answer would have no headers, and the log no request's name.
-    """
-
-    def __init__(self, app: ASGIApp, answer: Callable[[Request, Exception], Awaitable[Response]]) -> None:
-        self._app = app
-        self._answer = answer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on; an answer that has begun can't be another any more."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        begun = False
-
-        async def note(message: Message) -> None:
-            nonlocal begun
-            begun = begun or message["type"] == "http.response.start"
-            await send(message)
-
-        try:
-            await self._app(scope, receive, note)
-        except Exception as error:
-            if begun:
-                raise
-            response = await self._answer(Request(scope, receive), error)
-            await response(scope, receive, send)
 
 
 def is_for_people(request: Request) -> bool:
@@ -209,7 +237,7 @@ def _without_slash(request: Request, error: Exception) -> str:
 def _here(request: Request) -> str:
     """Where somebody who signs in first wants to be: the page they asked for, or from which they sent a form."""
     if request.method in ("GET", "HEAD"):
-        return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return quote(request.scope["path"]) + (f"?{request.url.query}" if request.url.query else "")
     came_from = urlsplit(request.headers.get("referer", ""))
     return came_from.path if came_from.path and came_from.netloc == request.headers.get("host") else "/"
 
@@ -228,5 +256,19 @@ def _headers(problem: Problem) -> dict[str, str]:
 def _problem(
     status: int, detail: str, code: str, remedy: str, errors: Sequence[FieldProblem] = ()
 ) -> Problem:
-    title = HTTPStatus(status).phrase
-    return Problem(title=title, status=status, detail=detail, code=code, remedy=remedy, errors=list(errors))
+    return Problem(
+        type=f"{PAGES}/{code}",
+        title=title_of(status),
+        status=status,
+        detail=detail,
+        instance=f"urn:holdfast:request:{named}" if (named := current_request.get()) else "",
+        code=code,
+        remedy=remedy,
+        errors=list(errors),
+    )
+
+
+def title_of(status: int) -> str:
+    """What HTTP calls this status."""
+    # The framework's Python may still call them by their older names.
+    return {413: "Content Too Large", 422: "Unprocessable Content"}.get(status, HTTPStatus(status).phrase)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_ADDRESS = re.compile(r"[^\s<>\"',;:]+@[^\s<>\"',;:]+")
+# From the beginning of a word alone: looked for at each of its letters, the @ of a long one would take minutes.
+_ADDRESS = re.compile(r"(?<![^\s<>\"',;:])[^\s<>\"',;:]+@[^\s<>\"',;:]+")
 _NUMBER = re.compile(r"(?<![\w-])\+\d[\d ()./-]{5,}\d")
 # What holds somebody's words or address under any of these names, in any spelling.
 _PERSONAL = re.compile(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -44,7 +44,7 @@ TONES: Mapping[str, str] = {
 # Words of the record that say too little where they stand alone.
 _SAID: Mapping[str, str] = {
     "condition": "trigger doesn't hold", "again_rule": "too soon again", "group": "another of its group",
-    "entries": "entry limit",
+    "entries": "entry limit", "no_match": "no longer matches",
 }  # fmt: skip
 
 # Where the navigation leads, by group; and what else belongs to an entry.
@@ -264,15 +264,19 @@ def write_page(
     itself with another query, `now`, and what the last action told (`flash`) or why it was refused.
     """
     query = {key: request.query_params.getlist(key) for key in request.query_params}
+    # A link in a mail says nothing in our name: only our own forms lead to where something is told.
+    is_ours = request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
+    query_told: Mapping[str, str] = request.query_params if is_ours else {}
     given: dict[str, Any] = {
         "path": request.url.path,
         "me": me,
         "csrf": csrf,
         "may": lambda permission: me is not None and me.may(permission),
-        "link": linker(request.url.path, query),
+        # Of the path as it was meant: customers' ids may hold ?, # and %.
+        "link": linker(quote(request.scope["path"]), query),
         "navigation": _navigation(request.url.path, me),
         "now": datetime.now(UTC),
-        "flash": request.query_params.get("told", "")[:LONGEST_TOLD],
-        "flash_refused": request.query_params.get("refused", "")[:LONGEST_TOLD],
+        "flash": query_told.get("told", "")[:LONGEST_TOLD],
+        "flash_refused": query_told.get("refused", "")[:LONGEST_TOLD],
     }
     return _templates.get_template(template).render({**given, **values})

@@ -62,7 +62,6 @@ async def schedule_call(
         if choose_free((who,), wish.starts_at, {who: [Busy(*one) for one in taken]}) is None:
             raise ConflictError(f"{who} has another call then.", remedy="Choose another time or person.")
     due_at = due_after(wish.starts_at) if wish.starts_at else working_due(now, DUE_SECONDS, policy)
-    name = customer.profile.get("business_name") or customer.profile.get("first_name") or customer.external_id
     call = await open_task(
         connection,
         Task(
@@ -72,7 +71,7 @@ async def schedule_call(
             step="scheduled",
             occurrence=0,
             kind="call",
-            title=f"Call {name}",
+            title=f"Call {customer.called}",
             about=wish.about,
             assignee=who,
             escalated_to=None,

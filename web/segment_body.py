@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -15,6 +15,8 @@ from schemas.errors import EventError, InputError
 
 LARGEST_BODY_BYTES = 500 * 1024
 LARGEST_CALL_BYTES = 32 * 1024
+# So many of the shortest calls that mean anything don't fit into a body.
+MOST_CALLS = 20_000
 
 
 class BodyTooLargeError(InputError):
@@ -45,7 +47,9 @@ class _Single(msgspec.Struct):
 _envelope = msgspec.json.Decoder(_Envelope)
 _single = msgspec.json.Decoder(_Single)
 _text = msgspec.json.Decoder(str)
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]', re.DOTALL)
+# A text that nobody ends reaches to the end of the body, and is looked through once.
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|(?P<unended>\\?\Z))|[{}\[\],:]', re.DOTALL)
+_MARK = re.compile(rb"[{}\[\],:]")
 _WRITE_KEY = re.compile(rb'("writeKey"\s*:\s*")([^"\\]*)')
 _OPENING = {b"}": b"{", b"]": b"["}
 _SEND = 'Send {"batch": [call, …]}.'
@@ -84,7 +88,7 @@ def read_batch(body: bytes) -> Body:
     """The calls of a `/v1/batch` body.
 
     JSON that is broken inside one call is cut at the commas between calls, so that the others can be read.
-    Raises EventError when there is no `batch` to be found.
+    Raises EventError when there is no `batch` to be found, BodyTooLargeError where it has too many.
     """
     try:
         envelope = _envelope.decode(body)
@@ -92,6 +96,7 @@ def read_batch(body: bytes) -> Body:
         raise EventError(f"The body isn't a batch: {error}.", remedy=_SEND) from None
     except _UNREADABLE:
         return _split(body)
+    _check_number(envelope.batch)
     return Body([bytes(call) for call in envelope.batch], _instant(envelope.sentAt))
 
 
@@ -127,7 +132,7 @@ def _split(body: bytes) -> Body:
     calls: list[bytes] = []
     members: dict[bytes, bytes] = {}
     key, start = b"", -1
-    for token in _TOKEN.finditer(body):
+    for token in _find_tokens(body):
         mark = token.group()
         in_batch = key == b'"batch"' and opened[1:2] == [b"["]
         if mark in b"{[":
@@ -163,10 +168,25 @@ def _split(body: bytes) -> Body:
         calls.append(body[start:])  # the body ends inside the batch: what is left is one broken call
     elif not calls:
         raise EventError("The body is not JSON with a batch in it.", remedy=_SEND)
+    _check_number(calls)
     return Body(
         [call for call in map(bytes.strip, calls) if call],
         _instant(msgspec.Raw(members.get(b'"sentAt"', b"null"))),
     )
+
+
+def _check_number(calls: Sequence[object]) -> None:
+    if len(calls) > MOST_CALLS:
+        raise BodyTooLargeError(f"A batch has at most {MOST_CALLS:,} calls.")
+
+
+def _find_tokens(body: bytes) -> Iterator[re.Match[bytes]]:
+    """Texts, brackets, commas and colons in their order; of a quote that nobody closes nothing is a text."""
+    for token in _TOKEN.finditer(body):
+        if token["unended"] is not None:
+            yield from _MARK.finditer(body, token.start() + 1)
+            return
+        yield token
 
 
 def _instant(raw: msgspec.Raw) -> datetime | None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from schemas.access import Principal
 from store.database import Connection, Database
 from store.sessions import (
     LONGEST,
+    Ending,
     Session,
+    Way,
     end_session,
     end_sessions,
     hash_token,
     load_session,
+    renew_session,
     start_session,
 )
 
@@ -40,9 +46,13 @@ class Sessions:
         self._remembered: dict[str, tuple[float, Session]] = {}
 
     async def find(self, request: Request, *, fresh: bool) -> Session | None:
-        """The session that the request's cookie names, if it is good still."""
+        """The session that the request's cookie names, if it is good still.
+
+        What a page asks for by itself doesn't count as use: one that nobody looks at any more becomes idle, too.
+        """
         token = request.cookies.get(self.cookie)
-        return None if not token else await self.find_hash(hash_token(token), fresh=fresh)
+        use = "x-live" not in request.headers and request.headers.get("accept") != "text/event-stream"
+        return None if not token else await self.find_hash(hash_token(token), fresh=fresh, use=use)
 
     async def find_hash(self, token_hash: str, *, fresh: bool, use: bool = True) -> Session | None:
         """The same, by the hash of the token; not `use`: it doesn't count as used, so that it may become idle."""
@@ -61,30 +71,55 @@ class Sessions:
         self._remembered[token_hash] = (asked_at, session)
         return session
 
-    async def start(self, connection: Connection, request: Request, person_id: str) -> str:
-        """A new session's token; the one that this browser had before ends."""
-        await self.end(connection, request)
+    async def start(
+        self, connection: Connection, request: Request, actor: Principal, way: Way, place: Mapping[str, Any]
+    ) -> str:
+        """The token of a new session of `actor`'s; the one that this browser had before ends."""
+        await self.end(connection, request, actor, "signed_in_anew")
         token = secrets.token_urlsafe(TOKEN_BYTES)
         await start_session(
             connection,
-            person_id,
+            actor,
             token_hash=hash_token(token),
             csrf=secrets.token_urlsafe(TOKEN_BYTES),
             agent=request.headers.get("user-agent", ""),
+            way=way,
+            place=place,
             now=await self._database.clock.read(connection),
         )
         return token
 
-    async def end(self, connection: Connection, request: Request) -> None:
+    async def renew(self, connection: Connection, session: Session) -> str:
+        """Another token for the same session."""
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        await renew_session(
+            connection,
+            session.token_hash,
+            token_hash=hash_token(token),
+            csrf=secrets.token_urlsafe(TOKEN_BYTES),
+        )
+        self.forget()
+        return token
+
+    async def end(self, connection: Connection, request: Request, actor: Principal, why: Ending) -> None:
         """End the session of this browser, if it has one."""
         token = request.cookies.get(self.cookie)
         if token:
-            await end_session(connection, hash_token(token))
+            await end_session(connection, actor, hash_token(token), why)
             self.forget()
 
-    async def end_all(self, connection: Connection, person_id: str, *, but: str | None = None) -> int:
-        """End a person's sessions, all or all `but` one; how many those were."""
-        ended = await end_sessions(connection, person_id, but=but)
+    async def end_all(
+        self,
+        connection: Connection,
+        actor: Principal,
+        person_id: str,
+        why: Ending,
+        *,
+        but: str | None = None,
+        key: str | None = None,
+    ) -> int:
+        """End a person's sessions, all, all `but` one, or the one called `key`; how many those were."""
+        ended = await end_sessions(connection, actor, person_id, why, but=but, key=key)
         self.forget()
         return ended
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from schemas.access import Principal
 from schemas.errors import InputError
-from store.reading_rows import ChangeRow
+from store.reading_changes import ChangeRow
+from web.access import principal_of
 from web.api_runs import Customer
-from web.changes import RELOAD, About
+from web.changes import RELOAD
 from web.edge import Edge, EdgeHere, reader_of
+from web.limits import Limits
+from web.listeners import About
 from web.permissions import check_own, own_named
 from web.segment_body import read_instant
 from web.watched_stream import check_listener, while_let_in
@@ -53,13 +57,13 @@ async def stream(
     `health_changed`, `churn_scored` and `milestone`, a JSON object each. Of the last three `state` is the new level or
     the milestone's type, and those that came in between aren't sent again. Customers hear of themselves alone, and of
     what reached them: `delivery`, `reward`, `health_changed`. What can't be told one by one is told by `reload`:
-    read anew what is shown; its `state` says why.
+    read anew what is shown; its `state` says why. 429 (HF171) for whoever has too many open already.
     """
     if caller.may("read"):
-        return _answer(request, edge, About(customer), last_event_id)
+        return await _answer(request, edge, About(customer), last_event_id)
     check_own(caller, customer or caller.customer, "read")
     assert caller.customer is not None
-    return _answer(request, edge, About(caller.customer), last_event_id, to_customer=True)
+    return await _answer(request, edge, About(caller.customer), last_event_id, to_customer=True)
 
 
 @pages.get("/changes", dependencies=[Depends(reader_of)])
@@ -78,10 +82,10 @@ async def changes(
     """
     check_listener(request)
     about = About(customer or None, run or None, playbook or None, page=True)
-    return _answer(request, edge, about, last_event_id, to_page=True)
+    return await _answer(request, edge, about, last_event_id, to_page=True)
 
 
-def _answer(
+async def _answer(
     request: Request,
     edge: Edge,
     about: About,
@@ -97,11 +101,24 @@ def _answer(
         except ValueError:
             raise InputError("Last-Event-ID is no id of ours.", remedy="Leave it out.") from None
     said = _write(edge, about, since, to_customer=to_customer, to_page=to_page)
-    return StreamingResponse(
-        while_let_in(request, said),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
-    )
+    limits: Limits = request.app.state.limits
+    return _Stream(while_let_in(request, said), limits.begin_stream(await principal_of(request)))
+
+
+class _Stream(StreamingResponse):
+    """An answer that goes on; `ended` is called when it is over, also where nobody waited for its first word."""
+
+    def __init__(self, said: AsyncIterator[bytes], ended: Callable[[], None]) -> None:
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        super().__init__(said, media_type="text/event-stream", headers=headers)
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Say it all."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ended()
 
 
 async def _write(
@@ -114,7 +131,7 @@ async def _write(
             yield b"event: listening\ndata: {}\n\n" if to_page else b": still here\n\n"
             to_page = False
         elif change is not None:
-            data = msgspec.json.encode(change.model_dump(mode="json"))
+            data = msgspec.json.encode(change)
             at = change.at.astimezone(UTC).isoformat()
             yield b"id: %b\nevent: %b\ndata: %b\n\n" % (at.encode(), change.kind.encode(), data)
 
@@ -124,4 +141,4 @@ def _for_customer(change: ChangeRow) -> ChangeRow | None:
     states = FOR_CUSTOMERS.get(change.kind, ())
     if states is not None and change.state not in states:
         return None
-    return change.model_copy(update={"run_id": "", "playbook": ""})
+    return msgspec.structs.replace(change, run_id="", playbook="")

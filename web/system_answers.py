@@ -29,10 +29,13 @@ class QueueState(Row):
 
 
 class WorkersState(Row):
-    """How many ask a task queue of Temporal for work; null where it couldn't be asked."""
+    """How many ask a task queue of Temporal for work; null where it couldn't be asked. Temporal remembers one that is
+    stopped for five minutes: `heardAt` is when the last of them asked.
+    """
 
     queue: str
     pollers: int | None
+    heard_at: datetime | None
 
 
 class ProviderRow(Row):

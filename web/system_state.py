@@ -69,7 +69,10 @@ def describe_system(
         why=whole.why,
         parts=[Part(name=name, status=one.status, why=one.why) for name, one in verdicts.items()],
         queues=queues,
-        workers=[WorkersState(queue=name, pollers=temporal.pollers.get(name)) for name in QUEUES],
+        workers=[
+            WorkersState(queue=name, pollers=temporal.pollers.get(name), heard_at=temporal.heard_at.get(name))
+            for name in QUEUES
+        ],
         providers=[
             ProviderRow.model_validate(
                 {name: value for name, value in asdict(one).items() if name != "settings"}
@@ -137,7 +140,7 @@ def _judge_parts(
     return {
         "database": _database(revision, wanted),
         "temporal": Verdict("healthy" if temporal.ok else "critical", f"{temporal.detail.rstrip('.')}."),
-        "workers": _workers(temporal),
+        "workers": judge_workers(temporal, reading.at),
         "queues": _queues(queues),
         "model accuracy": _model(reading),
         "intervention success, 24 h": judge_success(reading.success.succeeded, reading.success.measured),
@@ -155,10 +158,19 @@ def _database(revision: str, wanted: str) -> Verdict:
     )
 
 
-def _workers(temporal: TemporalState) -> Verdict:
+def judge_workers(temporal: TemporalState, now: datetime) -> Verdict:
+    """Whether somebody asks for work on every queue."""
     if not temporal.ok:
         return Verdict("unknown", "Temporal would know.")
     idle = [name for name in QUEUES if not temporal.pollers.get(name)]
+    # The batch worker does one thing at a time, for minutes, and asks for nothing meanwhile.
+    silent = {name: gap for name in QUEUES if name != BATCH_QUEUE and (gap := temporal.silent_for(name, now))}
+    if not idle and silent:
+        longest = max(silent.values()).total_seconds()
+        return Verdict(
+            "warning",
+            f"Nobody has asked for work on {', '.join(silent)} for {longest:.0f} s: no worker runs, or all are full.",
+        )
     if not idle:
         return Verdict("healthy", f"Somebody works on {', '.join(QUEUES)}.")
     told = f"Nobody works on {', '.join(idle)}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -23,6 +23,8 @@ QUEUES = (RUN_QUEUE, SEND_QUEUE, BATCH_QUEUE)
 # What a page shows may be so old; however many look, Temporal is asked no more often.
 FRESH_SECONDS = 5.0
 ANSWER_SECONDS = 2.0
+# Who waits for work asks anew every minute; who is stopped is remembered for five.
+SILENT_AFTER = timedelta(seconds=90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,22 @@ class Routine:
 
 @dataclass(frozen=True, slots=True)
 class TemporalState:
-    """What Temporal said. `pollers`: how many ask each queue for work; None of them where it couldn't be asked."""
+    """What Temporal said. `pollers`: how many ask each queue for work; None of them where it couldn't be asked.
+
+    Temporal forgets one that is gone after five minutes, so `heard_at` says when the last of them asked.
+    """
 
     ok: bool
     detail: str
     pollers: Mapping[str, int]
     routines: Sequence[Routine]
+    heard_at: Mapping[str, datetime] = field(default_factory=dict)
+
+    def silent_for(self, queue: str, now: datetime) -> timedelta:
+        """For how long nobody has asked this queue for work; nothing while that is no longer than usual."""
+        heard = self.heard_at.get(queue)
+        silent = now - heard if heard is not None else timedelta()
+        return silent if silent > SILENT_AFTER else timedelta()
 
 
 class TemporalWatch:
@@ -68,17 +80,20 @@ class TemporalWatch:
             async with asyncio.timeout(ANSWER_SECONDS):
                 where = await self._executions.check()
                 client = await self._executions.connect()
-                pollers = dict(
-                    zip(QUEUES, await asyncio.gather(*(_count(client, name) for name in QUEUES)), strict=True)
-                )
-                return TemporalState(True, f"Answers at {where}", pollers, await _list_routines(client))
+                asked = await asyncio.gather(*(_list_asked(client, name) for name in QUEUES))
+                found = dict(zip(QUEUES, asked, strict=True))
+                return TemporalState(
+                    True, f"Answers at {where}", {name: len(moments) for name, moments in found.items()},
+                    await _list_routines(client), {name: max(moments) for name, moments in found.items() if moments},
+                )  # fmt: skip
         except HoldfastError as error:
             return TemporalState(False, error.message, {}, ())
         except (RPCError, TimeoutError) as error:
             return TemporalState(False, f"Temporal doesn't answer: {type(error).__name__}.", {}, ())
 
 
-async def _count(client: Client, queue: str) -> int:
+async def _list_asked(client: Client, queue: str) -> list[datetime]:
+    """When each of those who ask a queue for work did so last."""
     answer = await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
             namespace=client.namespace,
@@ -86,7 +101,7 @@ async def _count(client: Client, queue: str) -> int:
             task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
         )
     )
-    return len(answer.pollers)
+    return [one.last_access_time.ToDatetime(UTC) for one in answer.pollers]
 
 
 async def _list_routines(client: Client) -> Sequence[Routine]:

@@ -9,7 +9,8 @@ from datetime import datetime
 from schemas.plan import CompiledPlaybook
 from store.audit import AuditRow
 from store.reading_rows import MessageRow, RunRow, StepRow, TaskRow, WaitRow
-from web.flow import make_flow, walk_nodes
+from web.flow import make_flow
+from web.flow_boxes import walk_nodes
 
 # What people did to a run, as the audit log names it.
 _COMMANDS = {

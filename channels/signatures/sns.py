@@ -23,7 +23,8 @@ from cryptography.x509 import load_pem_x509_certificate
 from channels.signatures.refusal import SignatureError, WrongSignatureError, check_time, decode
 
 RETRIED_FOR = timedelta(days=1)
-_HOST = re.compile(r"sns\.[a-z0-9-]{3,30}\.amazonaws\.com(\.cn)?")
+# Of a region alone: sns.s3-us-west-2.amazonaws.com is a bucket, with whatever its owner puts into it.
+_HOST = re.compile(r"sns\.[a-z]{2}(-[a-z]{2,12}){1,3}-[0-9]{1,2}\.amazonaws\.com(\.cn)?")
 _CERTIFICATE = re.compile(r"/SimpleNotificationService-[0-9A-Za-z]{1,64}\.pem")
 _NOTIFICATION = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 _CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")

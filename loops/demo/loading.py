@@ -33,11 +33,8 @@ def load_demo(database_url: str) -> None:
 
 
 async def _load(database_url: str) -> None:
-    database = Database(database_url, connections=2)
-    try:
+    async with Database(database_url, connections=2) as database:
         await load_population(database, lambda line: click.echo(line, err=True))
-    finally:
-        await database.close()
 
 
 async def load_population(

@@ -10,7 +10,8 @@ from activities.texts import render_arguments
 from channels.rendering import RenderError, render_line
 from loops.simulation.entry import ask_entry
 from loops.simulation.happening import Happening
-from loops.simulation.run import SimulatedRun, Task, place_of
+from loops.simulation.run import SimulatedRun, place_of
+from loops.simulation.work import Task
 from rules.assigning import Assignment, Share, choose_member, escalates_to, team_asked
 from rules.tasks import outcomes_of, set_deadlines
 from schemas.assignee import read_assignee
@@ -28,8 +29,8 @@ def tell(run: SimulatedRun, call: StepCall, outcome: str, **more: Any) -> StepRe
 def assign(run: SimulatedRun, call: StepCall) -> StepResult:
     """Put work on a list; once, however often it is asked for."""
     step, now, place = run.act(call), call.at, place_of(call)
-    if place in run.tasks:
-        known = run.tasks[place]
+    if place in run.work.tasks:
+        known = run.work.tasks[place]
         return known.opened.model_copy(update={"outcome": known.outcome or "open", "at": now})
     try:
         context = run.context(now)
@@ -41,17 +42,17 @@ def assign(run: SimulatedRun, call: StepCall) -> StepResult:
     asked = team_asked(read_assignee(step.args.get("assign")), str(owner) if owner else None, policy)
     if not isinstance(asked, Assignment):
         # What others have isn't played: the team starts with nothing to do, and this run's work is all there is.
-        share = Share(run.turns.get(asked.team, ""), run.count_open_work())
+        share = Share(run.work.turns.get(asked.team, ""), run.work.count_open())
         asked = choose_member(asked, policy.teams[asked.team], share)
         if asked.turn and asked.team:
-            run.turns[asked.team] = asked.turn
+            run.work.turns[asked.team] = asked.turn
     deadlines = set_deadlines(step, now, policy)
     opened = StepResult(
         outcome="open", at=now, until=deadlines.due_at, escalate_at=deadlines.escalate_at,
         give_up_at=deadlines.give_up_at,
         escalate_to=escalates_to((step.args.get("escalate") or {}).get("to"), asked.team, policy),
     )  # fmt: skip
-    run.tasks[place] = Task(step.word, title, outcomes_of(step), opened, asked.assignee)
+    run.work.tasks[place] = Task(step.word, title, outcomes_of(step), opened, asked.assignee)
     run.outputs.setdefault(call.step, {})["assignee"] = asked.assignee
     run.tell(
         now, place, step.word, "open", title=title, about=about,

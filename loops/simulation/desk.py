@@ -62,7 +62,7 @@ class Desk:
         """Nobody completed it in time."""
 
         def escalate(run: SimulatedRun) -> StepResult:
-            task = run.tasks.get(place_of(call))
+            task = run.work.tasks.get(place_of(call))
             if task is not None:
                 # It is escalated once, also if the run has to ask again what became of it.
                 task.opened = task.opened.model_copy(update={"escalate_at": None})
@@ -79,7 +79,7 @@ class Desk:
         """Nobody completed it at all."""
 
         def close(run: SimulatedRun) -> StepResult:
-            task = run.tasks[place_of(call)]
+            task = run.work.tasks[place_of(call)]
             if task.outcome is None:
                 task.outcome = call.outcome or "overdue"
                 run.tell(call.at, place_of(call), task.kind, task.outcome, title=task.title)

@@ -9,7 +9,8 @@ from typing import Any
 from activities.messages import WHATSAPP, compose, parts_of
 from activities.routing import DueMessage, decide_route, open_tickets, topic_of
 from channels.rendering import RenderError
-from loops.simulation.run import Line, Place, SimulatedRun, place_of
+from loops.simulation.run import Line, SimulatedRun, place_of
+from loops.simulation.work import Place
 from rules.best_time import ACTIVITY_DAYS
 from rules.consent import MESSAGE_CHANNELS
 from rules.silence import REPLY_EVENT, Contact

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +16,7 @@ from activities.waiting import satisfied
 from loops.simulation.clock import RunClock
 from loops.simulation.happening import Happening
 from loops.simulation.subject import Subject
+from loops.simulation.work import Place, Work
 from rules.assignment import arms
 from rules.instants import earliest
 from rules.reference import explain
@@ -24,7 +24,7 @@ from rules.waits import end_of_wait
 from schemas.nesting import arms_of
 from schemas.plan import Act, CompiledPlaybook, Elapsed, Split, Wait, WaitFor
 from schemas.policy import Policy
-from schemas.run import InboxEntry, Interruption, RunEnd, RunInput, StepCall, StepResult
+from schemas.run import InboxEntry, Interruption, RunEnd, RunInput, StepCall
 from schemas.sent import Sent
 from schemas.step_type import StepTypes
 from store.message_history import NO_TALK
@@ -32,7 +32,6 @@ from store.runs import NAMESPACE, Run
 from store.waits import OpenWait
 
 Line = dict[str, Any]
-Place = tuple[str, int]
 
 # What stands still for good may be looked at again and again by the day; so often is enough to say so.
 _LOOKS = 5000
@@ -47,18 +46,6 @@ class Setting:
     policy: Policy
     playbooks: Mapping[str, CompiledPlaybook]
     step_types: StepTypes
-
-
-@dataclass
-class Task:
-    """Work on a person's list; `outcome` is None while it waits for them."""
-
-    kind: str
-    title: str
-    outcomes: Sequence[str]
-    opened: StepResult
-    assignee: str = ""
-    outcome: str | None = None
 
 
 @dataclass
@@ -80,9 +67,7 @@ class SimulatedRun:
     dates: dict[Place, tuple[datetime, datetime]] = field(default_factory=dict)
     # Where the run stands until, as it was told last.
     ends: dict[Place, datetime] = field(default_factory=dict)
-    tasks: dict[Place, Task] = field(default_factory=dict)
-    # Who of a team got this run's work last.
-    turns: dict[str, str] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
     held: dict[Place, Line] = field(default_factory=dict)
     # When somebody talked to the customer on the phone.
     talks: list[datetime] = field(default_factory=list)
@@ -192,19 +177,14 @@ class SimulatedRun:
         ]
         return earliest(explain(condition, facts).changes_at for condition in conditions)
 
-    def count_open_work(self) -> dict[str, int]:
-        """How much of this run's work each person has open."""
-        return Counter(task.assignee for task in self.tasks.values() if task.outcome is None)
-
     def _complete(self, deed: Happening) -> bool:
         """A person says how the work went; a line says why where that can't be."""
-        still_open = [place for place, task in self.tasks.items() if task.outcome is None]
-        place = next((one for one in still_open if deed.step in (None, one[0])), None)
+        place = self.work.find_open(deed.step)
         if place is None:
-            there = ", ".join(sorted({step for step, _ in still_open})) or "none"
+            there = ", ".join(sorted({step for step, _ in self.work.still_open})) or "none"
             self.tell(deed.at, (deed.step or "run", 0), "complete", "refused", detail=f"open is {there}")
             return False
-        task = self.tasks[place]
+        task = self.work.tasks[place]
         if deed.outcome not in task.outcomes:
             known = ", ".join(task.outcomes)
             self.tell(deed.at, place, "complete", "refused", detail=f"{deed.outcome} is none of {known}")
@@ -265,9 +245,8 @@ class SimulatedRun:
         self.hear_workflow()
         self.lines.extend(self.held.values())
         self.held.clear()
-        for place, task in self.tasks.items():
-            if task.outcome is None:
-                self.tell(now, place, task.kind, "cancelled", title=task.title)
+        for place, task in self.work.still_open.items():
+            self.tell(now, place, task.kind, "cancelled", title=task.title)
         self.waits.clear()
         self.dates.clear()
         self.end = end

@@ -57,6 +57,8 @@ sessions = Table(
     Column("seen_at", instant(), nullable=False),
     Column("expires_at", instant(), nullable=False),
     Column("agent", Text, nullable=False, server_default=""),
+    # How its owner was let in: password, link, identity_provider; empty where that wasn't noted.
+    Column("way", Text, nullable=False, server_default=""),
     Index("sessions_person_id_idx", "person_id"),
     Index("sessions_expires_at_idx", "expires_at"),
 )

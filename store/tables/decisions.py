@@ -85,6 +85,8 @@ entry_requests = Table(
     Column("asked_by", Text, nullable=False, server_default=""),
     # Those that were asked for together.
     Column("batch", UUID(as_uuid=False)),
+    # What the preview of a batch said would be decided.
+    Column("expected", Text),
     one_of("priority", "priority", "low", "medium", "high", "critical"),
     Index("entry_requests_batch_idx", "batch", postgresql_where=text("batch IS NOT NULL")),
     Index("entry_requests_open_idx", "customer_id", postgresql_where=text("decided_at IS NULL")),

@@ -47,7 +47,7 @@ async def test_from_the_overview_to_why_to_a_start_to_a_stop_to_a_call_to_a_no(
     await assert_accessible(page)
     await shot(page, "customer-start")
     await page.get_by_role("button", name="Start it").click()
-    await expect(page.get_by_text("rescue was started.")).to_be_visible()
+    await expect(page.get_by_text("Helping was started.")).to_be_visible()
     runs = page.get_by_role("region", name="In playbooks now")
     await expect(runs).to_contain_text("she rang")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from playwright.async_api import Page, Request, expect
+from collections.abc import Awaitable, Callable
+
+from playwright.async_api import Page, Request, Route, expect
 
 from schemas.link_token import LinkKey, LinkToken
 from tests.integration.plans import ada
@@ -53,3 +55,45 @@ async def test_a_no_said_elsewhere_shows_on_the_open_page_and_what_others_do_doe
     await expect(page.get_by_role("region", name="History of consent")).to_contain_text("preferences page")
     assert asked
     assert await page.evaluate("() => window.stayed")
+
+
+async def test_a_page_that_gets_no_stream_says_so_and_is_read_anew_now_and_then(
+    house: House, web: RunningWeb, page: Page
+) -> None:
+    await ada(house)
+    full = True
+
+    async def answer(route: Route) -> None:
+        if full:
+            await route.fulfill(status=429, headers={"Retry-After": "30"}, body="")
+        else:
+            await route.continue_()
+
+    await page.route("**/changes?*", answer)
+    await page.route("**/changes", answer)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "x-live" in request.headers else None)
+    await page.clock.install()
+    await page.goto(f"{web.address}/customers/ada")
+
+    async def let_pass_until(seen: Callable[[], Awaitable[bool]], seconds: int) -> None:
+        """The page's clock goes on second by second, and answers get their time to come."""
+        for _ in range(seconds):
+            if await seen():
+                return
+            await page.clock.run_for(1_000)
+            await page.wait_for_load_state("networkidle")
+        raise AssertionError(await page.get_by_role("status").all_inner_texts())
+
+    async def tells(words: str) -> bool:
+        return await page.get_by_role("status").filter(has_text=words).count() > 0
+
+    async def is_asked_for() -> bool:
+        return bool(asked)
+
+    await let_pass_until(lambda: tells("Every 30 s"), 60)
+    for _ in range(2):
+        asked.clear()
+        await let_pass_until(is_asked_for, 100)
+    full = False
+    await let_pass_until(lambda: tells("Live"), 100)

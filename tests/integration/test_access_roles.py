@@ -41,6 +41,8 @@ OPEN = {
     "/sign-in/oidc": "where one signs in",
     "/sign-in/oidc/callback": "where one signs in",
     "/welcome/{token}": "the one-time link is the key",
+    "/problems": "what codes mean, nothing of anybody",
+    "/problems/{code}": "what a code means, nothing of anybody",
 }
 # Customers name themselves in the body, or in what the path leads to; looked at below.
 NAMED = {"/api/push-tokens", "/api/push-tokens/forget", "/api/messages/{id}/seen", "/api/stream"}

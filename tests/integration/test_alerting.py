@@ -153,6 +153,30 @@ async def test_a_channel_whose_only_provider_is_parked_is_critical_at_once(watch
     assert body["data"]["detail"]["providers"] == ["smtp"]
 
 
+async def test_a_channel_is_not_told_to_be_well_because_its_provider_is_about_to_be_tried(
+    watch: Watch,
+) -> None:
+    rest = timedelta(minutes=5)
+    async with watch.database.transaction() as connection:
+        row = {
+            "channel": "email",
+            "provider": "smtp",
+            "state": "resting",
+            "since": START,
+            "until": START + rest,
+        }
+        await connection.execute(insert(tables.providers).values(row))
+    watch.clock.now = START + rest
+    assert await watch.judge() == {"channel_down:email": "critical"}
+    # It failed again: it rests on. Then nobody has anything for it any more.
+    await watch.change("UPDATE providers SET until = :until", until=START + 2 * rest)
+    watch.clock.now = START + 2 * rest + timedelta(minutes=1)
+    assert await watch.judge() == {"channel_down:email": "critical"}
+    watch.clock.now = START + 2 * rest + timedelta(minutes=3)
+    assert await watch.judge() == {}
+    assert [one["resolved_at"] is not None for one in await watch.alerts()] == [True]
+
+
 async def test_what_a_receiver_gets_is_signed_and_says_what_is_wrong(watch: Watch) -> None:
     await watch.raise_one()
     await watch.tell()

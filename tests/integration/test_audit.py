@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from cli.main import holdfast
 from schemas.access import Principal
+from schemas.errors import ConflictError, UnavailableError
 from schemas.run import Command
 from store.audit import list_changes, record_change
 from store.reading_rows import RunRow
@@ -46,8 +48,6 @@ SILENT = {
     "OPTIONS /codec/{verb}": "changes nothing",
     "POST /codec/decode": "changes nothing",
     "POST /codec/encode": "refuses everybody",
-    "POST /sign-in": "sessions are listed where they can be ended",
-    "POST /sign-out": "sessions are listed where they can be ended",
 }
 # What is looked at by the tests of those who built it, with the action that it leaves.
 ELSEWHERE = {
@@ -57,7 +57,9 @@ ELSEWHERE = {
     "PUT /api/playbooks/{name}", "POST /playbooks/{name}/publish", "POST /playbooks/{home}/{name}/publish",
     "POST /api/playbooks/{name}/rollback", "POST /playbooks/{name}/rollback", "POST /api/customers/{userId}/erasure",
     "POST /api/people", "POST /api/people/{id}/role", "POST /api/people/{id}/link", "POST /api/people/{id}/{verb}",
-    "POST /api/keys", "DELETE /api/keys/{name}", "POST /welcome/{token}", "POST /me/password", "POST /people",
+    "POST /api/keys", "DELETE /api/keys/{name}", "POST /sign-in", "POST /sign-out",
+    "POST /me/sessions/{key}/end", "POST /people/{person_id}/sign-out", "POST /welcome/{token}", "POST /me/password",
+    "POST /people",
     "POST /people/keys", "POST /people/keys/{name}/remove", "POST /people/{person_id}/link",
     "POST /people/{person_id}/role", "POST /people/{person_id}/deactivate", "POST /people/{person_id}/reactivate",
     "POST /me/sessions/end", "POST /bulk/start", "POST /views", "POST /views/{view_id}/delete",
@@ -87,6 +89,9 @@ LOUD: Mapping[str, tuple[str, Any, str]] = {
     "POST /api/events/corrections": (
         "/api/events/corrections", {"source": "api", "messageId": "i1", "reason": "typo", "properties": {}},
         "event.corrected"),
+    "POST /customers/{user_id}/correction": (
+        "/customers/ada%2F1/correction",
+        {"event": "event/api/i1", "what": "never", "reason": "a test"}, "event.corrected"),
     "POST /api/customer-success/interventions/trigger": (
         "/api/customer-success/interventions/trigger",
         {"customerId": "ada/1", "playbook": "rescue-open", "reason": "she rang", "customization": {"message": "Hello"}},
@@ -203,7 +208,7 @@ async def test_what_is_refused_leaves_no_trace_in_the_log(web: RunningWeb) -> No
         (f"/api/tasks/{ids['task']}/release", None),
         ("/api/events/corrections", {"source": "api", "messageId": "none", "reason": "x", "retract": True}),
     ):
-        assert (await web.client.post(path, json=body)).status_code in (400, 404, 409)
+        assert (await web.client.post(path, json=body)).status_code in (422, 404, 409)
     assert len(await log(web)) == before
 
 
@@ -308,3 +313,35 @@ async def test_the_command_line_is_written_down_by_the_name_of_who_is_logged_in(
         ("system", "system:grace", "grace")
     }
     assert "ada@example.com" not in str(rows)
+
+
+async def test_an_order_at_the_command_line_that_nobody_answers_is_written_down_too(
+    web: RunningWeb, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await furnish(web)
+    monkeypatch.setenv("HOLDFAST_DATABASE_URL", database_url)
+    monkeypatch.setattr("getpass.getuser", lambda: "grace")
+
+    async def hear_nothing(*_: object) -> str:
+        raise UnavailableError("No worker answered in time.")
+
+    async def interrupted(*_: object) -> str:
+        # As Ctrl-C has it.
+        raise asyncio.CancelledError
+
+    async def refuse(*_: object) -> str:
+        raise ConflictError("It is paused already.")
+
+    for answer, verb in ((hear_nothing, "stop"), (interrupted, "pause"), (refuse, "resume")):
+        monkeypatch.setattr(Executions, "command", answer)
+        words = [verb, ids["open"], "--reason", "she rang"]
+        with contextlib.suppress(asyncio.CancelledError):
+            done = await asyncio.to_thread(CliRunner().invoke, holdfast, words)
+            assert done.exit_code != 0, done.output
+    rows = await log(web)
+    assert [(row["action"], row["object_id"], row["actor_id"]) for row in rows] == [
+        ("run.stopped", ids["open"], "system:grace"), ("run.paused", ids["open"], "system:grace"),
+    ]  # fmt: skip
+    assert all(row["after"]["answered"] is False for row in rows)
+    assert rows[0]["after"]["outcome"] == "stopped"
+    assert rows[0]["before"]["state"] == "running"

@@ -222,9 +222,9 @@ async def live_through_it(dev: Dev) -> None:
     trigger = "/api/customer-success/interventions/trigger"
     await dev.refuse(trigger, 409, userId=who, playbook="care", reason=PERSON["note"])
     complete = f"/api/tasks/{task}/complete"
-    await dev.refuse(complete, 400, outcome="sung", by="grace", notes=wrong)
+    await dev.refuse(complete, 422, outcome="sung", by="grace", notes=wrong)
     await dev.refuse(
-        "/api/customer-success/interventions/trigger?", 400, userId=[wrong], reason={"said": wrong}
+        "/api/customer-success/interventions/trigger?", 422, userId=[wrong], reason={"said": wrong}
     )
     await dev.refuse("/codec/decode", 400, payloads=[{"metadata": {"encoding": wrong}, "data": f"{wrong}!"}])
     # Somebody says why, to the run itself: that stands in its history, sealed.

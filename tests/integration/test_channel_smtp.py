@@ -103,7 +103,7 @@ async def test_each_fault_has_its_class(fault: str, klass: str, accepted: int) -
 
 
 async def test_silence_after_the_message_is_unknown_and_ends_at_the_deadline() -> None:
-    async with connect("hang_after_dot", deadline_seconds=0.3) as (server, channel):
+    async with connect("hang_after_dot", deadline_seconds=1.0) as (server, channel):
         with pytest.raises(ChannelError) as raised:
             await channel.send(make_mail())
         assert (raised.value.klass, server.count("d-1")) == ("unknown", 1)

@@ -87,7 +87,7 @@ async def test_a_message_is_taken_once_with_its_delivery_in_the_callback() -> No
 )
 async def test_each_fault_has_its_class_and_is_posted_once(fault: str, klass: str, accepted: int) -> None:
     endless = fault.startswith(("hang", "drip"))
-    async with connect(fault, deadline_seconds=0.5 if endless else 10.0) as (server, channel):
+    async with connect(fault, deadline_seconds=1.0 if endless else 10.0) as (server, channel):
         with pytest.raises(ChannelError) as raised:
             await channel.send(make_sms())
         assert raised.value.klass == klass
@@ -154,7 +154,7 @@ async def test_what_twilio_would_refuse_is_not_posted(message: OutgoingMessage, 
 @pytest.mark.parametrize("fault", ["cut_after", "garbled_after", "500_after", "hang_after"])
 async def test_a_message_that_was_taken_is_found(fault: str) -> None:
     since = datetime.now(UTC)
-    async with connect(fault, deadline_seconds=0.5) as (server, channel):
+    async with connect(fault, deadline_seconds=2.0 if fault == "hang_after" else 10.0) as (server, channel):
         with pytest.raises(ChannelError):
             await channel.send(make_sms())
         assert await channel.look_up(make_sms(), since) == Receipt("twilio", server.accepted[0].sid)

@@ -53,7 +53,8 @@ async def test_the_page_lists_counts_and_says_what_to_do(web: RunningWeb, browse
     row = page.split('href="/customers/a"')[1].split("</tr>")[0]
     assert "health score" in row
     # A rule is told by its signal, never by the side on which the customer is.
-    assert "days since last login" in row
+    assert "days since last login: 0" in row
+    assert "health score: not known" in row
     assert "&gt; 14" not in row
     assert "team size" not in row
     assert "Call now" in row

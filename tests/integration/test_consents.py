@@ -187,6 +187,10 @@ async def test_what_was_said_before_stands_only_until_the_next_word(web: Running
     # Nobody can have said it tomorrow.
     told = (await web.client.put(PATH, json=words(False, "2999-01-01T00:00:00Z"))).json()
     assert datetime.fromisoformat(told["consents"][0]["at"]) <= datetime.now(UTC)
+    # A yes of such a day is a slip; a no is one all the same.
+    refused = await web.client.put(PATH, json=words(True, "2999-01-01T00:00:00Z"))
+    assert refused.status_code == 422
+    assert told["consents"][0]["granted"] is False
 
 
 @pytest.mark.parametrize(
@@ -206,7 +210,7 @@ async def test_a_word_that_cannot_be_meant_is_refused_and_nothing_is_noted(
 ) -> None:
     good = {"channel": "sms", "granted": True}
     answer = await web.client.put(PATH, json={"consents": [word, good]})
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert any(error["pointer"].startswith(f"/body{pointer}") for error in answer.json()["errors"]), (
         answer.text
     )

@@ -92,13 +92,13 @@ async def test_of_an_identify_call_the_audit_says_what_its_traits_were(web: Runn
     ("body", "status", "told"),
     [
         ({"retract": True, "messageId": "m2"}, 404, "m2"),
-        ({}, 400, "not both and not neither"),
-        ({"retract": True, "properties": {}}, 400, "not both and not neither"),
-        ({"at": "2199-01-01T00:00:00Z"}, 400, "lies ahead"),
-        ({"at": "2026-03-01T00:00:00"}, 400, "at"),
-        ({"properties": {"a": "\x00"}}, 400, "can't be stored"),
-        ({"properties": [1]}, 400, "properties"),
-        ({"retract": True, "reason": ""}, 400, "reason"),
+        ({}, 422, "not both and not neither"),
+        ({"retract": True, "properties": {}}, 422, "not both and not neither"),
+        ({"at": "2199-01-01T00:00:00Z"}, 422, "lies ahead"),
+        ({"at": "2026-03-01T00:00:00"}, 422, "at"),
+        ({"properties": {"a": "\x00"}}, 422, "can't be stored"),
+        ({"properties": [1]}, 422, "properties"),
+        ({"retract": True, "reason": ""}, 422, "reason"),
     ],
 )
 async def test_what_cant_be_recorded_is_refused_with_the_reason(

@@ -178,6 +178,60 @@ async def test_scoring_now_is_written_down(web: RunningWeb, browser: httpx.Async
     await furnish(web)
     assert told(await browser.post(f"{ADA}/score", data={})).startswith("Scored: health ")
     assert await web.count("customer_health") == 1
+    # Where every factor was full three days ago, each loss since is told, and what can't be compared isn't.
+    await web.change(
+        "INSERT INTO customer_health (customer_id, day, health_score, risk_level, factors, model, calculated_at) "
+        "SELECT customer_id, day - 3, 100, 'healthy', array_fill(1::real, ARRAY[cardinality(factors)]), model, now() "
+        "FROM customer_health"
+    )
+    moved = (await browser.get(f"{ADA}?days=7")).text.split("What moved it since")[1].split("</p>")[0]
+    assert re.search(r"−\d+(\.\d)?</span> login frequency", moved)
+    assert "which changed by −" in moved
+    await web.change("UPDATE customer_health SET model = 'another' WHERE health_score = 100")
+    assert "What moved it since" not in (await browser.get(f"{ADA}?days=7")).text
+
+
+async def test_an_event_is_corrected_on_the_page_of_whom_it_is_about(
+    web: RunningWeb, browser: httpx.AsyncClient
+) -> None:
+    await furnish(web)
+    await web.change(
+        "INSERT INTO events (day, source, message_id, customer_id, name, at, received_at, properties) "
+        "SELECT (now() - interval '1 day')::date, 'shop/eu', 'p/1', id, 'payment_failed', now() - interval '1 day', "
+        "now(), CAST(:sent AS jsonb) FROM customers WHERE external_id = 'ada/1'",
+        sent='{"amount": 490}',
+    )
+    key = "event/shop/eu/p/1"
+    line = (await browser.get(f"{ADA}?kind=event")).text
+    [link] = [
+        one for one in re.findall(r'href="([^"]+tab=correct[^"]+)"', line) if "p%2F1" in one or "p/1" in one
+    ]
+    form = (await browser.get(link.replace("&amp;", "&"))).text
+    assert "&#34;amount&#34;: 490" in form
+    said = {"event": key, "what": "other", "properties": '{"amount": 490}', "at": "", "reason": "mistyped"}
+    path = f"{ADA}/correction"
+    for wrong, why in (
+        ({}, "Nothing is otherwise"), ({"properties": "{"}, "can't be read"), ({"properties": "[]"}, "are no object"),
+        ({"what": "never", "reason": " "}, "needs a reason"), ({"at": "soon"}, "can't be read"),
+        ({"event": "event/shop/eu/p/2"}, "no such event"),
+        ({"at": "2999-01-01T00:00"}, "lies ahead"),
+    ):  # fmt: skip
+        answer = await browser.post(path, data=said | wrong)
+        assert why in refused(answer)
+        assert "tab=correct" in answer.headers["location"]
+    assert await web.count("corrections") == 0
+    assert "is corrected" in told(await browser.post(path, data=said | {"properties": '{"amount": 49}'}))
+    assert "never happened" in told(
+        await browser.post(path, data=said | {"what": "never", "reason": "a test"})
+    )
+    line = (await browser.get(f"{ADA}?kind=event")).text
+    assert re.search(r'retracted</span> <span class="muted"><time[^>]*>[^<]*</time> by pages: a test', line)
+    # It comes back by saying what it was like.
+    assert "is corrected" in told(await browser.post(path, data=said | {"properties": '{"amount": 49}'}))
+    rows = await web.rows("SELECT properties, author, reason FROM corrections ORDER BY id")
+    assert [row["properties"] for row in rows] == [{"amount": 49}, None, {"amount": 49}]
+    assert rows[0]["author"] == "pages"
+    assert (await browser.get(f"{ADA}?tab=correct&event=event/nothing")).status_code == 404
 
 
 async def test_export_and_erasure_are_for_who_may_manage_and_erasure_wants_the_id_typed(
@@ -253,7 +307,7 @@ async def test_a_playbook_is_started_after_a_preview_and_its_run_is_commanded_he
         assert "Nothing stands in the way" in preview
         assert "Your list\nis in." in preview
         assert (await web.count("runs"), await web.count("entry_requests")) == before
-        assert told(await browser.post(f"{ADA}/start", data=wish)) == "rescue was started."
+        assert told(await browser.post(f"{ADA}/start", data=wish)) == "Helping was started."
         [run] = await web.rows("SELECT id::text, trigger FROM runs WHERE playbook = 'rescue'")
         assert run["trigger"]["reason"] == "she rang"
         assert run["trigger"]["customization"] == {"message": "Your list\nis in."}

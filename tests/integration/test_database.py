@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from store.asking import fetch
+from store.asking import _driver_of, fetch, perform
 from store.database import Database, Waker
 from tests.integration.running_engine import eventually
 
@@ -75,6 +75,17 @@ async def test_what_is_closed_opens_nothing_any_more(database_url: str) -> None:
     with pytest.raises(OperationalError, match="done with the database"):
         async with database.single():
             pass
+
+
+async def test_what_is_given_back_after_the_close_is_closed_too(database_url: str) -> None:
+    """Requests that a server cut off at its end are still giving theirs back then."""
+    database = Database(database_url, connections=3)
+    async with database.transaction() as one, database.single() as two, database.reading() as three:
+        await perform(one, "SELECT pg_sleep(0)", {})
+        await database.close()
+        used = [_driver_of(one), _driver_of(two), three]
+        assert not any(driver.closed for driver in used)
+    assert all(driver.closed for driver in used)
 
 
 def drop_connections(database_url: str) -> None:

@@ -144,7 +144,7 @@ async def test_what_is_sent_is_checked_against_the_goal_at_the_last_moment(house
     goal = Goal(
         name="pro", when=AllOf(items=(Compare(signal="plan", op="eq", value="pro"),)), within_seconds=DAY
     )
-    await house.engine.publish(playbook(Wait(id="pause", spec=Elapsed(seconds=2)), email("greet"), goal=goal))
+    await house.engine.publish(playbook(Wait(id="pause", spec=Elapsed(seconds=5)), email("greet"), goal=goal))
     await ada(house)
     await house.engine.send("ada", "help_wanted")
     await house.engine.until("SELECT 1 FROM runs WHERE state = 'running'")

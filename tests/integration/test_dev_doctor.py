@@ -46,6 +46,7 @@ def test_with_everything_down_each_part_has_its_remedy(tmp_path: Path) -> None:
     for part in ("secrets", "web", "database", "temporal", "playbooks", "providers"):
         assert not findings[part]["ok"], part
         assert findings[part]["remedy"], part
+        assert "holdfast doctor" not in str(findings[part]["remedy"]), part
     assert "hunter2" not in json.dumps(findings)
 
 

@@ -141,7 +141,7 @@ async def test_a_policy_that_takes_a_team_away_is_told_where_it_is_missed(
 async def test_a_file_outside_of_the_directory_is_refused(web: RunningWeb) -> None:
     for file in ("../secret.yaml", "/etc/passwd", "tests/x.yaml", "x.yml", "templates/../x.yaml"):
         answer = await web.client.post("/api/playbooks/check", json={"file": file, "source": "x"})
-        assert answer.status_code == 400, file
+        assert answer.status_code == 422, file
 
 
 async def test_words_and_signals_are_suggested_at_the_caret(web: RunningWeb) -> None:
@@ -201,11 +201,11 @@ async def test_what_cannot_be_played_says_why(web: RunningWeb, directory: Path) 
         answer = await web.client.post(
             f"/api/playbooks/{NAME}/simulate", json={"source": text_of(directory), **body}
         )
-        assert answer.status_code in (400, 404), answer.text
+        assert answer.status_code in (404, 422), answer.text
         assert word in answer.json()["detail"]
         assert "/tmp" not in answer.text
     answer = await web.client.post(f"/api/playbooks/{NAME}/simulate", json={"source": "x: [", "facts": FACTS})
-    assert answer.status_code == 400
+    assert answer.status_code == 422
 
 
 async def test_a_plan_is_the_one_of_the_command_line(
@@ -280,7 +280,7 @@ async def test_a_file_that_was_saved_elsewhere_is_not_overwritten(web: RunningWe
 async def test_a_text_with_errors_changes_nothing(web: RunningWeb, directory: Path) -> None:
     base = await opened(web)
     answer = await put(web, NAME, base["source"].replace("status: live", "status: alive"), base["basedOn"])
-    assert answer.status_code == 400
+    assert answer.status_code == 422
     assert "PB" in answer.json()["detail"]
     assert text_of(directory) == base["source"]
     assert await web.count("publications") == 0

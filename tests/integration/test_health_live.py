@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from cli.score import command
-from loops.publishing import publish_directory, publish_files, read_directory, read_paths
+from loops.playbook_files import read_directory, read_paths
+from loops.publishing import publish_directory, publish_files
 from schemas.catalogue import load_catalogue
 from schemas.facts import Event
 from schemas.shipped_health import SHIPPED_HEALTH

@@ -13,20 +13,10 @@ import pytest
 from loops.rollback import roll_back
 from schemas.catalogue import load_catalogue
 from schemas.errors import InputError
+from tests.integration.playbook_texts import CARE
 from tests.integration.web_edge import RunningWeb, run_web
 from web.preconditions import PreconditionError, read_preconditions
 
-CARE = """playbook: care
-title: A word now and then
-owner: cs-ops
-status: live
-goal:
-  event: {name: login}
-  within: 7d
-steps:
-  - id: word
-    in_app: {title: "Hello", text: "We are here."}
-"""
 WARMER = CARE.replace("We are here.", "We are here for you.")
 WARMEST = CARE.replace("We are here.", "We are always here for you.")
 
@@ -132,7 +122,7 @@ async def test_whats_no_etag_is_told_and_changes_nothing(web: RunningWeb, tmp_pa
     await put(web, CARE)
     tag = await tag_of(web)
     answer = await put(web, WARMER, If_Match=tag.strip('"'))
-    assert (answer.status_code, answer.json()["code"]) == (400, "HF100")
+    assert (answer.status_code, answer.json()["code"]) == (422, "HF100")
     assert "quotes" in answer.json()["remedy"]
     refused(await put(web, WARMER, If_Match=f"W/{tag}"), "without W/")
     assert (tmp_path / "care.yaml").read_text() == CARE

@@ -87,7 +87,7 @@ async def test_what_makes_no_sense_is_refused_with_the_field(
     database_url: str, body: dict[str, Any], told: str
 ) -> None:
     async with run_web(database_url) as web:
-        problem = await post(web, 400, **body)
+        problem = await post(web, 422, **body)
         assert told in problem["detail"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -141,7 +142,7 @@ async def test_a_body_that_is_too_large_is_refused_whoever_sends_it(
             assert answer.json()["remedy"]
     # One that may just be is read: it is no object.
     fits = await web.client.post(path, content=b" " * (most - 2) + b"[]", headers=headers)
-    assert (fits.status_code, fits.json()["code"]) == (400, "HF100")
+    assert (fits.status_code, fits.json()["code"]) == (422, "HF100")
 
 
 async def test_a_body_that_cant_be_read_is_what_was_given_and_no_part_that_is_away(web: RunningWeb) -> None:
@@ -175,6 +176,87 @@ async def test_what_is_there_already_isnt_sent_again(web: RunningWeb) -> None:
     assert "etag" in (await web.client.get("/api/tasks")).headers
     assert "etag" not in (await web.client.get("/api/runs/none")).headers
     assert "etag" not in (await web.client.post(f"/api/messages/{ids['note']}/seen")).headers
+
+
+async def test_what_is_worked_out_anew_and_comes_to_the_same_isnt_sent_again(web: RunningWeb) -> None:
+    await furnish(web)
+    traits = {"createdAt": "2025-01-01T00:00:00Z", "monthly_price": 49, "subscription_status": "active"}
+    await web.client.post("/v1/identify", json={"userId": "ada/1", "messageId": "i2", "traits": traits})
+    success = "/api/customer-success"
+    paths = [
+        "/api/customers/ada%2F1",
+        "/api/customers/ada%2F1/consents",
+        "/api/customers/ada%2F1/features",
+        "/api/customers",
+        f"{success}/health-score/ada%2F1?includeBreakdown=true",
+        f"{success}/churn-predictions/ada%2F1",
+        f"{success}/churn-predictions",
+        f"{success}/onboarding/ada%2F1",
+        f"{success}/onboarding",
+    ]
+    for path in paths:
+        first = await web.client.get(path)
+
+        again = await web.client.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b""), (path, first.text)
+        assert again.headers["etag"] == first.headers["etag"]
+    score, prediction = paths[4], paths[5]
+    health, churn = (await web.client.get(score)), (await web.client.get(prediction))
+    assert health.headers["etag"].startswith('W/"')
+    assert churn.json()["prediction"]["calculatedAt"]
+    traits = {**traits, "monthly_price": 99, "subscription_status": "past_due"}
+    await web.client.post("/v1/identify", json={"userId": "ada/1", "messageId": "i3", "traits": traits})
+    for path, before in ((score, health), (prediction, churn)):
+        changed = await web.client.get(path, headers={"If-None-Match": before.headers["etag"]})
+        assert changed.status_code == 200, path
+
+
+async def test_every_list_goes_on_where_its_page_ends(web: RunningWeb) -> None:
+    await furnish(web)
+    for number in range(3):
+        await web.client.post("/api/keys", json={"name": f"key-{number}"})
+        person = {"email": f"p{number}@example.com", "name": f"P{number}", "role": "csm"}
+        await web.client.post("/api/people", json=person)
+        said = {"consents": [{"channel": "email", "granted": bool(number % 2)}], "source": f"form {number}"}
+        await web.client.put("/api/customers/ada%2F1/consents", json=said)
+        used = {"userId": "ada/1", "event": "feature_used", "properties": {"feature": f"own_{number}"}}
+        await web.client.post("/v1/track", json={**used, "messageId": f"f{number}"})
+    await web.change(
+        "INSERT INTO providers (channel, provider, state, since) VALUES ('email', 'smtp', 'ok', now()), "
+        "('sms', 'twilio', 'ok', now()), ('voice', 'twilio', 'ok', now())"
+    )
+    await web.change(
+        "INSERT INTO file_problems (file, problems, at) SELECT 'f' || n || '.yaml', '[]', now() "
+        "FROM generate_series(1, 3) n"
+    )
+    await web.change(
+        "INSERT INTO publications (name, kind, version, status, author, note, at, source) "
+        "SELECT 'policy', 'policy', 'v' || n, 'live', 'ops', '', now(), '' FROM generate_series(1, 3) n"
+    )
+    for path, names in (
+        ("/api/keys", ("keys",)),
+        ("/api/people", ("people",)),
+        ("/api/providers", ("providers",)),
+        ("/api/playbooks/problems", ("files",)),
+        ("/api/playbooks", ("playbooks", "fileProblems")),
+        ("/api/playbooks/policy/versions", ("publications",)),
+        ("/api/customers/ada%2F1/consents", ("history",)),
+        ("/api/customers/ada%2F1/features", ("features",)),
+    ):
+        whole = (await web.client.get(path)).json()
+        assert whole["nextCursor"] is None, path
+        found: dict[str, list[Any]] = {name: [] for name in names}
+        cursor: str | None = None
+        for _ in range(10):
+            query = {"limit": 2, **({"cursor": cursor} if cursor else {})}
+            page = (await web.client.get(path, params=query)).json()
+            for name in names:
+                assert len(page[name]) <= 2, path
+                found[name] += page[name]
+            if (cursor := page["nextCursor"]) is None:
+                break
+        assert found == {name: whole[name] for name in names}, path
+        assert any(len(rows) >= 3 for rows in found.values()), path
 
 
 async def test_every_answer_says_by_which_name_it_is_called(web: RunningWeb) -> None:

@@ -23,7 +23,7 @@ from schemas.run import RunEnd
 from store import runs
 from store.alerts import load_open_alerts
 from store.customers import lock_customers
-from store.population_reading import StoredRuns
+from store.population_standings import StoredRuns
 from tests.integration.evaluation_desk import Desk, open_desk, read
 
 HELPING, CARING = [

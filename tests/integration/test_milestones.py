@@ -16,7 +16,8 @@ from activities.registry import find_step_types
 from activities.steps import StepOpening
 from activities.versions import Versions
 from loops.candidates import Candidates
-from loops.publishing import publish_files, read_directory
+from loops.playbook_files import read_directory
+from loops.publishing import publish_files
 from schemas.catalogue import load_catalogue
 from schemas.incoming import IncomingEvent
 from schemas.language import Language
@@ -27,7 +28,7 @@ from schemas.yaml_source import load_yaml
 from scoring.moving import make_mover
 from store.database import Database
 from store.intake import take_in
-from store.milestones import load_milestones, publish_milestones
+from store.live_milestones import load_milestones, publish_milestones
 from tests.integration.evaluation_desk import START, Desk, open_desk, when
 from tests.integration.web_edge import RunningWeb, run_web
 
@@ -219,11 +220,11 @@ async def test_the_product_tells_of_a_milestone_once(web: RunningWeb) -> None:
 async def test_what_cannot_be_told_is_refused_with_what_can(web: RunningWeb) -> None:
     assert (await tell(web, userId="nobody", milestoneType="first_form")).status_code == 404
     unknown = await tell(web, userId="ada", milestoneType="first_from")
-    assert unknown.status_code == 400
+    assert unknown.status_code == 422
     remedy = unknown.json()["remedy"]
     assert remedy == "Did you mean first_form? Known are: first_form, ten_clients, expert, praised."
     bad = await tell(web, userId="ada", milestoneType="first_form", metadata={"satisfactionRating": 9})
-    assert bad.status_code == 400
+    assert bad.status_code == 422
 
 
 async def test_onboarding_is_read_by_customer_and_as_a_list_off_track_first(web: RunningWeb) -> None:

@@ -19,6 +19,7 @@ from schemas.catalogue import load_catalogue
 from schemas.run import Command
 from store.publications import list_versions
 from store.reading_rows import RunRow
+from tests.integration.playbook_texts import CARE
 from tests.integration.test_audit import decide
 from tests.integration.web_edge import RunningWeb, furnish, run_web
 from web.description import TAGS
@@ -27,17 +28,6 @@ from web.executions import Executions
 # Set, the examples are made anew: HOLDFAST_RECORD_EXAMPLES=1 pytest tests/integration/test_openapi.py
 RECORD = os.environ.get("HOLDFAST_RECORD_EXAMPLES")
 KEPT_IN = Path(__file__).parents[2] / "web/examples.json"
-CARE = """playbook: care
-title: A word now and then
-owner: cs-ops
-status: live
-goal:
-  event: {name: login}
-  within: 7d
-steps:
-  - id: word
-    in_app: {title: "Hello", text: "We are here."}
-"""
 MORE = CARE.replace("We are here.", "We are here for you.")
 FACTS = {"customer": "supplier-1", "signals": {"health_score": 35}, "now": "2026-03-02T09:00:00Z"}
 CUSTOMER = "/api/customers/supplier-1"
@@ -182,7 +172,10 @@ async def test_every_operation_says_who_may_what_goes_wrong_and_what_it_is_like(
         if name not in ("getHealthz", "getLivez", "getReadyz"):
             assert one["x-permission"], name
             assert one["x-roles"], name
-            assert {"400", "401", "403", "503"} <= set(one["responses"]), name
+            unusable = "400" if name.startswith("postV1") else "422"
+            assert {unusable, "401", "403", "503"} <= set(one["responses"]), name
+            if "requestBody" in one and not name.startswith("postV1"):
+                assert {"400", "413", "415"} <= set(one["responses"]), name
         if name in STREAMED:
             assert one["responses"]["200"]["content"]["text/event-stream"]["itemSchema"], name
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import uuid
 from collections.abc import AsyncIterator
@@ -112,7 +113,10 @@ async def test_without_temporal_commands_and_the_trace_say_so_on_the_page(
 ) -> None:
     ids = await furnish(web)
     await web.change("UPDATE runs SET execution_id = 'e1' WHERE ended_at IS NULL")
-    assert "can&#39;t be reached" in await page(browser, f"/runs/{ids['open']}?trace=1")
+    shown = await page(browser, f"/runs/{ids['open']}?trace=1")
+    assert "couldn&#39;t be asked: Temporal at" in shown
+    kept = shown[shown.index("What keeps it from going on") :]
+    assert "can&#39;t be reached. Nothing of the run is lost; it goes on once Temporal is back." in kept
     assert "can&#39;t be reached" in await post(browser, f"/runs/{ids['open']}/pause", reason="later")
     assert "Until when" in await post(browser, f"/runs/{ids['open']}/snooze")
     assert "can&#39;t be read" in await post(browser, f"/runs/{ids['open']}/snooze", until="soon")
@@ -223,6 +227,29 @@ async def test_an_alert_is_acknowledged_once_and_says_by_whom(
     assert [one["id"] for one in rest["alerts"]] == [first]
     rows = await web.rows("SELECT object_id FROM audit_log WHERE action = 'alert.acknowledged' ORDER BY id")
     assert [row["object_id"] for row in rows] == [str(first), str(second)]
+
+
+async def test_an_alert_leads_to_the_runs_it_names_and_says_that_its_webhook_does_not_take_it(
+    web: RunningWeb, browser: httpx.AsyncClient
+) -> None:
+    ids = await furnish(web)
+    [run] = await web.rows("SELECT workflow_id FROM runs WHERE id = CAST(:id AS uuid)", id=ids["open"])
+    named = {run["workflow_id"]: "WorkflowWorkerUnhandledFailure", "population/2026-03-01": "unknown"}
+    stuck = await alert(web, "runs:stuck", "critical")
+    await alert(web, "queue:hooks")
+    text = await page(browser, "/alerts")
+    assert f'href="/runs/{ids["open"]}"' not in text
+    assert "hasn't taken" not in text
+    assert 'href="/log?direction=out"' in text
+    await web.change(
+        "UPDATE alerts SET detail = CAST(:detail AS jsonb), tell_attempts = 3, tell_next_at = now() + interval '20 seconds' "
+        "WHERE id = :id",
+        id=stuck, detail=json.dumps({"workflows": named}),
+    )  # fmt: skip
+    text = await page(browser, "/alerts")
+    assert f'<a href="/runs/{ids["open"]}">rescue-open: &lt;b&gt;Ada &amp; Co&lt;/b&gt;</a>' in text
+    assert "WorkflowWorkerUnhandledFailure" in text
+    assert "The alert webhook hasn't taken this, tried 3 times; again" in text
 
 
 async def test_providers_and_parked_marketing_are_resumed_by_whoever_may(database_url: str) -> None:

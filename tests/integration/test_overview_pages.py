@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
+from uuid import uuid4
 
 import httpx
 
 from schemas.plan import Elapsed, Wait
 from schemas.policy import Policy
-from tests.integration.open_pages import browser_of
+from tests.integration.open_pages import browser_of, page
 from tests.integration.plans import DAY, email, playbook
 from tests.integration.running_engine import House
 from tests.integration.web_edge import KEY, RunningWeb, furnish, run_web
@@ -70,7 +71,7 @@ async def test_what_cannot_be_listed_is_refused_with_the_reason(web: RunningWeb)
         f"search={'x' * 201}",
     ):  # fmt: skip
         answer = await web.client.get(f"/api/customers?{query}")
-        assert answer.status_code == 400, query
+        assert answer.status_code == 422, query
         assert answer.json()["detail"]
     async with httpx.AsyncClient(trust_env=False) as stranger:
         assert (await stranger.get(f"{web.address}/api/customers")).status_code == 401
@@ -93,6 +94,17 @@ async def test_the_page_filters_sorts_and_counts(web: RunningWeb, browser: httpx
     assert "No customer is like that" in (await browser.get("/customers?search=nobody")).text
     for wrong in ("/customers?sort=luck", "/customers?columns=luck", "/customers?cursor=x"):
         assert (await browser.get(wrong)).status_code == 400
+    for user_id, renewed in (("b", "2031-03-01"), ("c", "2031-02-01")):
+        await web.change(
+            "UPDATE signals SET renewal_date = CAST(:renewed AS date) WHERE customer_id = "
+            "(SELECT id FROM customers WHERE external_id = :id)",
+            renewed=renewed, id=user_id,
+        )  # fmt: skip
+    # Whose renewal comes first; nobody knows when that of the last is.
+    renewing = (await browser.get("/customers?sort=renewal&columns=renewal")).text
+    assert renewing.index("Business c") < renewing.index("Business b") < renewing.index("Business a")
+    assert "Feb 1, 2031" in renewing
+    assert "renews <time" in (await browser.get("/customers")).text
     columns = (await browser.get("/customers?columns=csm&columns=runs")).text
     assert ">CSM</th>" in columns
     assert ">Churn" not in columns.split("<thead>")[1]
@@ -234,6 +246,11 @@ async def test_somebody_elses_view_is_shown_when_shared_and_theirs_to_change(
     assert "no+name" in empty.headers["location"]
 
 
+def fields_of(preview: str) -> dict[str, str]:
+    """What the form of a preview carries."""
+    return {name: re.findall(f'name="{name}" value="([^"]*)"', preview)[0] for name in ("batch", "seen")}
+
+
 async def test_many_are_started_after_a_preview_that_says_who_stays_out_and_why(
     house: House, database_url: str, temporal: str
 ) -> None:
@@ -271,21 +288,65 @@ async def test_many_are_started_after_a_preview_that_says_who_stays_out_and_why(
             await web.count("decisions"),
             await web.count("entry_requests"),
         ) == before
-        [batch] = re.findall(r'name="batch" value="([^"]+)"', preview.text)
-        started = await browser.post("/bulk/start", data=chosen | {"batch": batch, "reason": "spring check"})
-        assert started.headers["location"] == f"/bulk/{batch}"
-        result = await browser.get(started.headers["location"])
-        assert "2 of 4 entered" in result.text
-        assert "spring check" in result.text
-        assert "are in this playbook now" in result.text
-        # The same form once more asks for nobody again.
-        await browser.post("/bulk/start", data=chosen | {"batch": batch})
+        shown = fields_of(preview.text)
+        # One more came since, and nothing is started before that was seen.
+        await add(web, ("f", "critical", 25, 0.8))
+        stale = await browser.post("/bulk/start", data=chosen | shown | {"reason": "spring check"})
+        assert stale.status_code == 200
+        assert "Nothing was started" in stale.text
+        assert "1 more matches now" in stale.text
+        assert 'value="spring check"' in stale.text
+        assert await web.count("entry_requests") == before[2]
+        # Another agreed to mails since: whoever was said to stay out isn't started, either.
+        shown = fields_of(stale.text)
+        for name in ("c", "f"):
+            await web.change(
+                "INSERT INTO consents (customer_id, channel, granted, source, at) "
+                "SELECT id, 'email', true, 'form', now() FROM customers WHERE external_id = :id",
+                id=name,
+            )
+        stale = await browser.post("/bulk/start", data=chosen | shown)
+        assert "2 of whom you saw that they wouldn't enter would enter now" in stale.text
+        assert await web.count("entry_requests") == before[2]
+        # Of those who were seen, two aren't critical any more: the others are started, and these are told of.
+        shown = fields_of(stale.text)
+        for name in ("c", "f"):
+            await web.change(
+                "UPDATE signals SET risk_level = 'healthy' WHERE customer_id = "
+                "(SELECT id FROM customers WHERE external_id = :id)",
+                id=name,
+            )
+        started = await browser.post("/bulk/start", data=chosen | shown | {"reason": "spring check"})
+        assert started.headers["location"] == f"/bulk/{shown['batch']}"
+        result = (await browser.get(started.headers["location"])).text
+        assert "2 of 5 entered" in result
+        assert "spring check" in result
+        assert "The preview said that 4 would enter." in result
+        assert "2 of those it showed weren&#39;t asked in" in result
+        assert "are in this playbook now" in result
+        assert result.count("no longer matches") == 2
+        # The same form once more asks for nobody again, whoever matches by now; and the result is found again.
+        await add(web, ("g", "critical", 25, 0.8))
+        again = await browser.post("/bulk/start", data=chosen | shown)
+        assert again.headers["location"] == started.headers["location"]
+        assert f'href="/bulk/{shown["batch"]}"' in await page(browser, "/bulk")
         runs = await web.rows(
             "SELECT c.external_id FROM runs r JOIN customers c ON c.id = r.customer_id ORDER BY c.external_id"
         )
         assert [row["external_id"] for row in runs] == ["a", "b", "d"]
         [logged] = await web.rows("SELECT object_id, after FROM audit_log WHERE action = 'entries.asked'")
-        assert (logged["object_id"], logged["after"]["customers"]) == ("rescue", 4)
+        assert (logged["object_id"], logged["after"]["customers"], logged["after"]["gone"]) == (
+            "rescue",
+            3,
+            2,
+        )
+        await web.change("UPDATE signals SET risk_level = 'healthy'")
+        none = await browser.post("/bulk/start", data=chosen | shown | {"batch": str(uuid4())})
+        assert "Nobody would enter" in none.text
+        assert "5 don&#39;t match any more" in none.text
+        await web.change(
+            "DELETE FROM consents WHERE customer_id = (SELECT id FROM customers WHERE external_id = 'c')"
+        )
         picked = await browser.post("/bulk", data={"playbook": "rescue", "pick": ["c", "nobody"]})
         assert "Nobody would enter" in picked.text
 
@@ -303,6 +364,9 @@ async def test_a_bulk_start_that_cannot_be_is_refused_with_the_reason(
         assert answer.status_code in (400, 404)
         assert told in answer.text
     assert (await browser.post("/bulk/start", data={"playbook": "x", "batch": "none"})).status_code == 400
+    cut = {"playbook": "x", "batch": str(uuid4()), "seen": "entered.AAAA"}
+    assert (await browser.post("/bulk/start", data=cut)).status_code == 400
+    assert "started a playbook for several customers at once yet" in await page(browser, "/bulk")
     assert (await browser.get("/bulk/none")).status_code == 404
     foreign = await browser.post(
         "/bulk", data={"playbook": "x", "pick": "y"}, headers={"Origin": "http://evil.example"}

@@ -63,8 +63,8 @@ async def test_a_service_may_tell_the_run_itself_how_the_call_went(house: House)
 
 
 async def test_a_wait_can_be_put_off(house: House) -> None:
-    handle = await begin(house, Wait(id="pause", spec=Elapsed(seconds=2)), email("later"))
-    until = datetime.now(UTC) + timedelta(seconds=5)
+    handle = await begin(house, Wait(id="pause", spec=Elapsed(seconds=5)), email("later"))
+    until = datetime.now(UTC) + timedelta(seconds=6)
     await handle.execute_update("snooze", Command(by="ops", until=until))
     with pytest.raises(WorkflowUpdateFailedError):
         await handle.execute_update("snooze", Command(by="ops", until=datetime.now(UTC) - timedelta(days=1)))

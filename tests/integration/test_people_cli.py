@@ -45,8 +45,10 @@ async def test_the_first_account_is_made_at_the_terminal_and_its_link_lets_in_on
         assert answer.status_code == 303
         assert (await browser.get("/people")).status_code == 200
     actions = await web.rows("SELECT action, actor_kind, actor_id FROM audit_log ORDER BY id")
-    assert [row["action"] for row in actions] == ["person.added", "person.link_made", "person.password_set"]
-    assert [row["actor_kind"] for row in actions] == ["system", "system", "person"]
+    assert [row["action"] for row in actions] == [
+        "person.added", "person.link_made", "person.password_set", "session.started",
+    ]  # fmt: skip
+    assert [row["actor_kind"] for row in actions] == ["system", "system", "person", "person"]
     text = str(await web.rows("SELECT before, after FROM audit_log"))
     assert token not in text
     assert "ada@example.com" not in text
@@ -72,6 +74,30 @@ async def test_accounts_are_listed_changed_closed_and_given_new_links(
         await holdfast("people", "link", "grace@example.com")
         link = capfd.readouterr().out.strip().splitlines()[-1]
         assert (await grace.get(link.removeprefix(web.address))).status_code == 200
+
+
+async def test_when_nobody_can_get_in_the_terminal_is_the_way_back(
+    web: RunningWeb, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with signed_in(web, "admin", "ada@example.com") as ada:
+        await holdfast("people", "sign-out", "ada@example.com")
+        assert "signed out of 1 browser" in capfd.readouterr().out
+        await asyncio.sleep(1.1)
+        assert not await ada.is_in()
+        # Closed, of another role, without a password, and made to wait.
+        await web.change("UPDATE people SET active = false, role = 'csm', password_hash = NULL")
+        for _ in range(7):
+            await ada.sign_in("ada@example.com", "wrong password!")
+        assert (await ada.sign_in("ada@example.com")).status_code == 429
+        await holdfast("people", "reactivate", "ada@example.com")
+        await holdfast("people", "role", "ada@example.com", "admin")
+        await holdfast("people", "link", "ada@example.com")
+        link = capfd.readouterr().out.strip().splitlines()[-1].removeprefix(web.address)
+        assert (await ada.post(link, name="Ada", password=NEW, again=NEW)).status_code == 303
+        assert (await ada.get("/people")).status_code == 200
+    [row] = await web.rows("SELECT actor_id, after FROM audit_log WHERE action = 'session.ended'")
+    assert row["after"] == {"sessions": 1, "why": "ended_by_admin"}
+    assert row["actor_id"].startswith("system:")
 
 
 async def test_the_last_admin_stays(web: RunningWeb, capfd: pytest.CaptureFixture[str]) -> None:

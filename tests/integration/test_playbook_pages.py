@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from loops.publishing import publish_files, read_directory
+from loops.playbook_files import read_directory
+from loops.publishing import publish_files
 from loops.rollback import roll_back
 from schemas.catalogue import load_catalogue
 from store.database import Database
@@ -309,6 +310,15 @@ async def test_a_backtest_goes_on_beside_everything_else_and_shows_what_it_found
         customers="50",
     )
     assert "The first day comes after the last." in refused
+    for asked in (
+        'name="first" value="2026-05-31"',
+        'name="last" value="2026-03-01"',
+        'name="customers" value="50"',
+    ):
+        assert asked in refused
+    ages = {"first": "0001-01-01", "last": "9999-12-31", "customers": "50"}
+    refused = await send(browser, f"/playbooks/{NAME}/backtest", csrf=csrf, **ages)
+    assert "more than five years" in refused
     for number in range(5):
         await web.client.post(
             "/v1/identify",
@@ -333,6 +343,10 @@ async def test_a_backtest_goes_on_beside_everything_else_and_shows_what_it_found
         await asyncio.sleep(0.2)
     assert "How well the trigger tells" in text, text
     assert "What this can't tell" in text
+    [shown] = re.findall(r"\?show=([0-9a-f]{12})&amp;", text)
+    over = await send(browser, f"/playbooks/{NAME}/backtest", csrf=csrf, cancel=shown)
+    assert "It was over already (done): nothing was cancelled." in over
+    assert "How well the trigger tells" in over
 
 
 async def test_a_backtest_of_a_process_that_has_ended_is_told_to_be_gone_and_its_period_stays(

@@ -337,6 +337,8 @@ def test_a_plan_counts_who_would_enter_and_what_that_means_for_channels_and_peop
     [change] = [change for change in desk.plan()["changes"] if change["name"] == "one"]
     # A call needs no address, so that Eve enters, too.
     assert change["entrants"] == {"entered": 4}
+    assert sorted(one["customer"] for one in change["entering"]) == ["ada", "ben", "cai", "eve"]
+    assert {"customer": "eve", "name": "Eve"} in change["entering"]
     assert change["load"] == {
         "first_day": {"email": 4},
         "whole_run": {"call": 4, "email": 4},
@@ -345,6 +347,7 @@ def test_a_plan_counts_who_would_enter_and_what_that_means_for_channels_and_peop
     path.write_text(path.read_text().replace("  again:", "  at_most: 3 per day\n  again:"))
     [change] = [change for change in desk.plan("one")["changes"] if change["name"] == "one"]
     assert change["entrants"] == {"entered": 3, "waiting": 1}
+    assert len(change["entering"]) == 3
     assert change["load"]["whole_run"] == {"call": 3, "email": 3}
     assert desk.rows("SELECT * FROM runs") == desk.rows("SELECT * FROM decisions") == []
 

@@ -177,14 +177,14 @@ async def test_apps_and_browsers_are_registered_over_http(web: RunningWeb) -> No
     ("body", "status"),
     [
         ({"userId": "nobody", "token": "App:1"}, 404),
-        ({"userId": "ada"}, 400),
-        ({"userId": "ada", "token": "two tokens"}, 400),
+        ({"userId": "ada"}, 422),
+        ({"userId": "ada", "token": "two tokens"}, 422),
         (
             {"userId": "ada", "token": "a", "subscription": {"endpoint": "https://x.example", "keys": KEYS}},
-            400,
+            422,
         ),
-        ({"userId": "ada", "subscription": {"endpoint": "file:///etc/passwd", "keys": KEYS}}, 400),
-        ({"userId": "ada", "subscription": {"endpoint": "https://x.example", "keys": {}}}, 400),
+        ({"userId": "ada", "subscription": {"endpoint": "file:///etc/passwd", "keys": KEYS}}, 422),
+        ({"userId": "ada", "subscription": {"endpoint": "https://x.example", "keys": {}}}, 422),
     ],
 )
 async def test_what_is_no_token_is_refused(body: dict[str, object], status: int, web: RunningWeb) -> None:

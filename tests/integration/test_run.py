@@ -191,7 +191,7 @@ async def test_if_experiment_and_stop_decide_the_course(house: House) -> None:
 async def test_pause_resume_stop_and_the_trace(house: House) -> None:
     await house.engine.publish(
         playbook(
-            Wait(id="pause", spec=Elapsed(seconds=2)),
+            Wait(id="pause", spec=Elapsed(seconds=5)),
             email("more"),
             Wait(id="long", spec=Elapsed(seconds=DAY)),
         )

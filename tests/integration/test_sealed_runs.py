@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,18 @@ from loops.embedded_temporal import EmbeddedTemporal
 from loops.ports import choose_port
 from loops.stuck_runs import ALERT, StuckRuns, find_stuck
 from schemas.log_lines import LogLines
+from schemas.run import RUN_QUEUE
 from schemas.settings import Settings
 from store.alerts import load_open_alerts
 from store.database import Database
+from store.reading_rows import RunRow
+from store.reading_runs import read_run
 from tests.integration.canary import find
 from tests.integration.plans import call, email, playbook
-from tests.integration.running_engine import CONVERTER, eventually, run_engine
+from tests.integration.running_engine import CONVERTER, SECRET, eventually, run_engine
+from web.executions import Executions
+from web.hindrances import Hindrance, find_hindrances
+from web.temporal_state import TemporalState
 from workflows.payloads import key_of, make_data_converter
 from workflows.playbook_run import PlaybookRun
 
@@ -47,6 +53,21 @@ SOUGHT = {"name": "Kanarienvogel7f3a", "mail": "kanarie.mail.51d8@example.com", 
 
 def converter(keys: str) -> Any:
     return make_data_converter(Settings.read({"HOLDFAST_SECRET_KEY": keys}))
+
+
+async def look_for_hindrances(address: str, run: RunRow, workers: int = 1) -> Sequence[Hindrance]:
+    """What the page of a run says keeps it from going on, where so many workers ask for work."""
+    executions = Executions(Settings.read({"TEMPORAL_ADDRESS": address, "HOLDFAST_SECRET_KEY": SECRET}))
+    state = TemporalState(True, "Answers", {RUN_QUEUE: workers}, ())
+    return await find_hindrances(executions, state, run, datetime.now(UTC))
+
+
+def a_run(workflow_id: str, execution_id: str | None) -> RunRow:
+    """A run under way by that workflow."""
+    empty = dict.fromkeys(RunRow.model_fields)
+    return RunRow.model_construct(
+        **empty | {"state": "running", "workflow_id": workflow_id, "execution_id": execution_id}
+    )
 
 
 class Tripping:
@@ -89,6 +110,15 @@ async def test_a_run_is_unreadable_without_the_key_and_replays_with_it(
         assert (failure.message, failure.stack_trace) == ("Encoded failure", "")
         assert key_of(failure.encoded_attributes) == key_of((await CONVERTER.encode([1]))[0])
         assert str(await CONVERTER.decode_failure(failure)) == f"RuntimeError: {SOUGHT['mail']} is none"
+        # Its page says so, without a worker's help, in the words of the failure.
+        async with engine.database.transaction() as connection:
+            shown = await read_run(connection, str((await engine.rows("SELECT id FROM runs"))[0]["id"]))
+        [kept] = await look_for_hindrances(temporal, shown)
+        assert (
+            f"Delivery.send failed 1 time and is tried again by itself. Last: RuntimeError: {SOUGHT['mail']}"
+            in kept.what
+        )
+        assert kept.next_at is not None
         history = await handle.fetch_history()
         trace = await handle.query("trace")
         described = await handle.describe()
@@ -280,6 +310,17 @@ async def test_a_workflow_that_cannot_go_on_is_made_known_until_it_can(
         handle = await client.start_workflow("Broken", id="broken", task_queue="broken", task_timeout=TRIED)
         [stuck] = await eventually(lambda: find_stuck(client))
         assert (stuck.workflow_id, stuck.cause) == ("broken", "WorkflowWorkerUnhandledFailure")
+        shown = a_run("broken", handle.first_execution_run_id)
+        [kept] = await eventually(
+            lambda: look_for_hindrances(impatient_temporal, shown),
+            lambda found: bool(found and "code" in found[0].what),
+        )
+        assert "Its workflow's own code failed or took too long" in kept.what
+        assert [one.what for one in await look_for_hindrances(impatient_temporal, shown, workers=0)][
+            0
+        ].startswith("No worker asks")
+        [lost] = await look_for_hindrances(impatient_temporal, a_run("nowhere", stuck.workflow_id))
+        assert "no workflow of it any more" in lost.what
         await look_again()
         await look_again()
         told = "1 workflow(s) can't go on: broken (WorkflowWorkerUnhandledFailure); a worker's log says why"

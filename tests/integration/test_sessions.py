@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -186,6 +188,63 @@ async def test_ones_own_browsers_are_listed_and_the_others_ended(web: RunningWeb
         assert not await phone.is_in()
 
 
+async def test_one_browser_is_signed_out_from_another_and_nobody_elses(web: RunningWeb) -> None:
+    await hire(web, "ada@example.com")
+    async with (
+        open_browser(web, "Laptop") as laptop,
+        open_browser(web, "Phone") as phone,
+        open_browser(web, "Tablet") as tablet,
+        signed_in(web, "csm", "eve@example.com") as eve,
+    ):
+        for one in (laptop, phone, tablet):
+            await one.sign_in("ada@example.com")
+        page = (await laptop.get("/me")).text
+        [key] = re.findall(r'/me/sessions/([0-9a-f]{16})/end"[^>]*>.{,200}?Sign out of Phone"', page)
+        # It is the owner's to end, by its own page.
+        stranger = await eve.send(f"/me/sessions/{key}/end")
+        assert "refused=" in stranger.headers["location"]
+        assert (await laptop.post(f"/me/sessions/{key}/end")).status_code == 403
+        assert await phone.is_in()
+        ended = await laptop.send(f"/me/sessions/{key}/end")
+        assert "told=Signed+out+of+that+browser" in ended.headers["location"]
+        assert not await phone.is_in()
+        assert await tablet.is_in()
+        assert "refused=That+browser" in (await laptop.send(f"/me/sessions/{key}/end")).headers["location"]
+        own = hashlib.sha256(str(laptop.token).encode()).hexdigest()[:16]
+        assert "refused=That+is+this" in (await laptop.send(f"/me/sessions/{own}/end")).headers["location"]
+        assert await laptop.is_in()
+
+
+async def test_another_role_takes_effect_by_signing_in_again(web: RunningWeb) -> None:
+    async with signed_in(web) as admin, signed_in(web, "csm", "grace@example.com") as grace:
+        [row] = await web.rows("SELECT id::text AS id FROM people WHERE role = 'csm'")
+        await admin.send(f"/people/{row['id']}/role", role="ops")
+        assert not await grace.is_in()
+        before = grace.token
+        await grace.sign_in("grace@example.com")
+        assert grace.token != before
+        assert (await grace.get("/audit")).status_code == 200
+        # The same role once more changes nothing.
+        await admin.send(f"/people/{row['id']}/role", role="ops")
+        assert await grace.is_in()
+
+
+async def test_a_page_that_keeps_itself_current_doesnt_keep_its_session_from_becoming_idle(
+    web: RunningWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.sessions.Sessions.READ_AGAIN_SECONDS", 0.0)
+    async with signed_in(web) as browser:
+        await web.change("UPDATE sessions SET seen_at = now() - interval '2 hours'")
+        unused = "SELECT count(*) AS n FROM sessions WHERE seen_at < now() - interval '1 hour'"
+        assert (await browser.get("/runs", **{"X-Live": "1"})).status_code == 200
+        listening = {"Accept": "text/event-stream"}
+        async with browser.client.stream("GET", "/changes", headers=listening) as stream:
+            assert stream.status_code == 200
+        assert (await web.rows(unused))[0]["n"] == 1
+        assert (await browser.get("/runs")).status_code == 200
+        assert (await web.rows(unused))[0]["n"] == 0
+
+
 async def test_changing_the_password_needs_the_present_one_and_signs_out_everywhere_else(
     web: RunningWeb,
 ) -> None:
@@ -225,6 +284,40 @@ async def test_a_live_connection_ends_with_its_session(
         # A page's script is told so without the browser's own window for names and passwords.
         scripted = await browser.client.get("/changes", headers={"Sec-Fetch-Mode": "cors"})
         assert (scripted.status_code, scripted.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+async def test_whoever_may_come_in_no_longer_hears_nothing_more(
+    web: RunningWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched_stream, "LOOK_EVERY_SECONDS", 0.2)
+    endings = {
+        "grace": ("/deactivate", {}),
+        "bob": ("/role", {"role": "csm"}),
+        "carol": ("/sign-out", {}),
+    }
+    async with signed_in(web) as admin, contextlib.AsyncExitStack() as stack:
+        streams = {}
+        for name in endings:
+            one = await stack.enter_async_context(signed_in(web, "ops", f"{name}@example.com"))
+            stream = await stack.enter_async_context(one.client.stream("GET", "/api/stream"))
+            streams[name] = stream.aiter_bytes()
+            assert b"retry" in await anext(streams[name])
+        people = {row["name"]: row["id"] for row in await web.rows("SELECT name, id::text AS id FROM people")}
+        for name, (verb, fields) in endings.items():
+            answer = await admin.send(f"/people/{people[name.title()]}{verb}", **fields)
+            assert "told=" in answer.headers["location"], answer.headers["location"]
+            async with asyncio.timeout(60):
+                async for _ in streams[name]:
+                    pass
+        why = await web.rows(
+            "SELECT actor_name, object_id, after FROM audit_log WHERE action = 'session.ended' ORDER BY id"
+        )
+        assert [(row["object_id"], row["after"]["why"]) for row in why] == [
+            (people["Grace"], "account_closed"), (people["Bob"], "new_role"), (people["Carol"], "ended_by_admin"),
+        ]  # fmt: skip
+        assert len({row["actor_name"] for row in why}) == 1
+        again = await admin.send(f"/people/{people['Carol']}/sign-out")
+        assert "refused=Carol+is+signed+in+nowhere" in again.headers["location"]
 
 
 async def test_no_other_sites_page_listens(web: RunningWeb) -> None:

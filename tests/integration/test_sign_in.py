@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
 from argon2 import PasswordHasher
 
+from store.database import Database
+from store.refused_sign_ins import MOST_UNKNOWN, is_told
 from store.sessions import hash_token
+from store.sign_in_failures import Subject, begin_attempt, of_account, of_address
 from store.sign_in_links import add_link
 from tests.integration.browsing import ACTOR, PASSWORD, Browser, hire, open_browser, signed_in
-from tests.integration.web_edge import RunningWeb, run_web
+from tests.integration.web_edge import SECRET, RunningWeb, run_web
+from web.passwords import verify_password
 
 NEW = "three quiet rivers"
 
@@ -42,6 +47,12 @@ async def make_link(web: RunningWeb, person_id: str, *, lasts: float = 1, sets_p
             expires_at=datetime.now(UTC) + timedelta(hours=lasts), sets_password=sets_password,
         )  # fmt: skip
     return f"/welcome/{token}"
+
+
+async def audited(web: RunningWeb) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """What the audit says of sessions: who, what, of whom, and what is noted."""
+    rows = await web.rows("SELECT * FROM audit_log WHERE action LIKE 'session.%' ORDER BY id")
+    return [(row["actor_name"], row["action"], row["object_id"], row["after"]) for row in rows]
 
 
 async def let_time_pass(web: RunningWeb) -> None:
@@ -351,3 +362,183 @@ async def test_pages_of_signing_in_have_the_strict_policy(database_url: str) -> 
             assert cookie.startswith("__Host-holdfast=")
             assert all(part in cookie for part in ("Secure", "HttpOnly", "SameSite=lax", "Path=/"))
             assert "Domain" not in cookie
+
+
+async def test_the_audit_says_who_came_in_how_and_from_which_network_and_who_went(web: RunningWeb) -> None:
+    firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+    ada, grace = await hire(web), await hire(web, "grace@example.com", password=None)
+    link = await make_link(web, grace.id)
+    async with open_browser(web, firefox) as one, open_browser(web, "curl/8 (my-laptop)") as other:
+        await one.sign_in("ada@example.com")
+        await other.post(link, name="Grace", password=NEW, again=NEW)
+        await one.send("/sign-out")
+        # Somebody else sits down at a browser in which Grace is signed in.
+        await other.sign_in("ada@example.com")
+    place = {"network": "127.0.0.0/24", "browser": "Firefox on Linux"}
+    rows = await audited(web)
+    assert [(who, what, whom) for who, what, whom, _ in rows] == [
+        ("Ada", "session.started", ada.id), ("Grace", "session.started", grace.id), ("Ada", "session.ended", ada.id),
+        ("Ada", "session.ended", grace.id), ("Ada", "session.started", ada.id),
+    ]  # fmt: skip
+    first, by_link, out, anew, _ = [after for *_, after in rows]
+    assert {**place, "way": "password"}.items() <= first.items()
+    assert (by_link["way"], by_link["browser"]) == ("link", "another program")
+    assert (out, anew) == (
+        {"sessions": 1, "why": "signed_out"}, {"sessions": 1, "why": "signed_in_anew"},
+    )  # fmt: skip
+    # Where two came from the same address shows; the address itself doesn't.
+    assert first["address_hash"] == by_link["address_hash"]
+    assert "127.0.0.1" not in str(rows)
+    assert "my-laptop" not in str(rows)
+
+
+async def test_failures_stand_in_the_audit_when_they_begin_and_when_they_have_to_wait(
+    web: RunningWeb, browser: Browser
+) -> None:
+    ada = await hire(web)
+    # Into the wrong field, as people do.
+    secret = "my own pass phrase"
+    for _ in range(8):
+        await browser.sign_in("ada@example.com", "wrong password!")
+        await browser.sign_in(secret, "ada@example.com")
+    rows = await audited(web)
+    assert {who for who, *_ in rows} == {"nobody signed in"}
+    assert {what for _, what, *_ in rows} == {"session.refused"}
+    hers = [after for _, _, whom, after in rows if whom == ada.id]
+    assert [(after["failures"], after["has_to_wait"]) for after in hers] == [(1, False), (6, True)]
+    theirs = [row for row in await web.rows("SELECT * FROM audit_log") if row["object_kind"] == "sign_in"]
+    assert [row["after"]["failures"] for row in theirs] == [1, 6]
+    # Nor can anybody who sees the table try out whose failures they are.
+    counted = [row["subject_hash"] for row in await web.rows("SELECT subject_hash FROM sign_in_failures")]
+    assert len(counted) == 3
+    assert not {of_account(secret).hashed, of_address("127.0.0.1").hashed} & set(counted)
+    assert of_account(secret, SECRET).hashed in counted
+    # The same name is known again, and isn't told.
+    [named] = {row["object_id"] for row in theirs}
+    everything = str(await web.rows("SELECT * FROM audit_log")) + str(rows)
+    assert secret not in everything
+    assert "wrong password" not in everything
+    assert hash_token(secret)[:12] not in everything
+    assert len(named) == 16
+
+
+async def test_names_that_nobody_has_dont_fill_the_audit(
+    web: RunningWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await hire(web)
+    monkeypatch.setattr("store.sign_in_failures.wait_after", lambda failures, free: timedelta(0))
+    async with open_browser(web) as browser:
+        for number in range(MOST_UNKNOWN + 3):
+            assert (await browser.sign_in(f"guess{number}@example.com", "wrong password!")).status_code == 403
+        # An account that there is shows all the same.
+        await browser.sign_in("ada@example.com", "wrong password!")
+    rows = await web.rows(
+        "SELECT object_kind, after FROM audit_log WHERE action = 'session.refused' ORDER BY id"
+    )
+    assert [row["object_kind"] for row in rows] == ["sign_in"] * MOST_UNKNOWN + ["person"]
+    assert "more_in_this_hour" in rows[-2]["after"]
+
+
+def test_an_attack_that_never_rests_is_told_about_once_a_day() -> None:
+    # A quarter of an hour apart, which is as often as anybody may by then.
+    told = [failures for failures in range(1, 1001) if is_told(failures, 5)]
+    assert told == [1, 6, *range(100, 1001, 100)]
+
+
+async def test_the_audit_page_says_it_in_words_and_shows_sign_ins_alone(web: RunningWeb) -> None:
+    async with signed_in(web, email="ada@example.com") as ada:
+        async with open_browser(web) as stranger:
+            await stranger.sign_in("ada@example.com", "wrong password!")
+            await stranger.sign_in("<b>nobody</b>", "wrong password!")
+        page = await ada.get("/audit?action=session.")
+        for words in ("signed in", "wasn&#39;t let in", "127.0.0.0/24", "a name that nobody has", "password"):
+            assert words in page.text, words
+        assert "person.added" not in page.text
+        assert "<b>nobody" not in page.text
+        people = (await ada.get("/people")).text
+        [row] = await web.rows("SELECT id::text AS id FROM people")
+        assert f"/audit?object_kind=person&amp;object_id={row['id']}&amp;action=session." in people
+        exported = await ada.get("/audit.csv?action=session.")
+        assert "session.refused" in exported.text
+
+
+async def test_links_that_nobody_has_are_tried_as_often_as_passwords_and_then_wait(
+    web: RunningWeb, browser: Browser
+) -> None:
+    ada = await hire(web, password=None)
+    link = await make_link(web, ada.id)
+    # One that is good counts for nothing.
+    for _ in range(25):
+        assert (await browser.get(link)).status_code == 200
+    answers = [(await browser.get(f"/welcome/guess-{number}")).status_code for number in range(20)]
+    assert answers == [404] * 20
+    fields = {"name": "Eve", "password": NEW, "again": NEW}
+    assert (await browser.post("/welcome/guess", **fields)).status_code == 404
+    for answer in (await browser.get("/welcome/guess"), await browser.post("/welcome/guess", **fields)):
+        assert answer.status_code == 429
+        assert 0 < int(answer.headers["Retry-After"]) <= 30
+        assert "Try again in" in answer.text
+    # A link that is good waits as well, and is good still; the password's own door isn't touched.
+    assert (await browser.get(link)).status_code == 429
+    await hire(web, "grace@example.com")
+    assert (await browser.sign_in("grace@example.com")).status_code == 303
+    await let_time_pass(web)
+    assert (await browser.post(link, name="Ada", password=NEW, again=NEW)).status_code == 303
+    told = [after["failures"] for _, what, _, after in await audited(web) if what == "session.refused"]
+    assert told == [1, 21]
+
+
+async def test_a_link_that_is_tried_again_stands_with_whose_it_was(web: RunningWeb) -> None:
+    ada = await hire(web, password=None)
+    link = await make_link(web, ada.id)
+    async with open_browser(web) as one, open_browser(web) as another:
+        await one.post(link, name="Ada", password=NEW, again=NEW)
+        assert (await another.get(link)).status_code == 404
+    *_, (_, what, whom, after) = await audited(web)
+    assert (what, whom, after["way"]) == ("session.refused", ada.id, "link")
+
+
+async def test_a_new_password_makes_older_links_worthless(web: RunningWeb) -> None:
+    async with signed_in(web, email="ada@example.com") as ada:
+        [row] = await web.rows("SELECT id::text AS id FROM people")
+        link = await make_link(web, row["id"])
+        await ada.send("/me/password", current=PASSWORD, password=NEW, again=NEW)
+        async with open_browser(web) as thief:
+            assert (await thief.get(link)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "meanwhile", ["active = false", "password_hash = 'another'"], ids=["closed", "another password"]
+)
+async def test_what_changes_while_a_password_is_compared_lets_nobody_in(
+    web: RunningWeb, browser: Browser, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    await hire(web)
+
+    async def slowly(kept: str | None, password: str) -> bool:
+        good = await verify_password(kept, password)
+        await web.change(f"UPDATE people SET {meanwhile}")
+        return good
+
+    monkeypatch.setattr("web.local_accounts.verify_password", slowly)
+    assert (await browser.sign_in("ada@example.com")).status_code == 403
+    assert await web.count("sessions") == 0
+
+
+async def test_slips_of_a_busy_house_fade_and_those_of_an_account_dont(database_url: str) -> None:
+    database = Database(database_url, connections=1)
+    begun = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+    async def try_again(subject: Subject, minutes: float) -> int:
+        async with database.transaction() as connection:
+            return (await begin_attempt(connection, [subject], begun + timedelta(minutes=minutes))).failures
+
+    try:
+        house, account = of_address("203.0.113.7"), of_account("ada@example.com")
+        assert [await try_again(house, minute) for minute in (0, 1, 2, 3)] == [1, 2, 3, 4]
+        # One of them is forgotten by now, and what has passed of the next quarter isn't lost.
+        assert [await try_again(house, minute) for minute in (16, 29, 31, 60, 180)] == [4, 5, 5, 4, 1]
+        assert [await try_again(account, minute) for minute in (0, 60, 120)] == [1, 2, 3]
+        assert await try_again(house, 60 * 30) == 1
+    finally:
+        await database.close()

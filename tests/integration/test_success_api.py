@@ -296,14 +296,14 @@ async def test_the_list_is_narrowed(product: Product) -> None:
     [
         (f"{HEALTH}/nobody", 404),
         (f"{CHURN}/nobody", 404),
-        (f"{HEALTH}/nobody?timeRange=8d", 400),
-        (f"{HEALTH}/nobody?includeBreakdown=perhaps", 400),
-        (f"{CHURN}?riskLevel=huge", 400),
-        (f"{CHURN}?minProbability=2", 400),
-        (f"{CHURN}?limit=0", 400),
-        (f"{CHURN}?cursor=none-of-ours", 400),
-        (f"{CHURN}?cursor=bmFufG5hbnwwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDA", 400),
-        (f"{HEALTH}/%00", 400),
+        (f"{HEALTH}/nobody?timeRange=8d", 422),
+        (f"{HEALTH}/nobody?includeBreakdown=perhaps", 422),
+        (f"{CHURN}?riskLevel=huge", 422),
+        (f"{CHURN}?minProbability=2", 422),
+        (f"{CHURN}?limit=0", 422),
+        (f"{CHURN}?cursor=none-of-ours", 422),
+        (f"{CHURN}?cursor=bmFufG5hbnwwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDA", 422),
+        (f"{HEALTH}/%00", 422),
     ],
 )
 async def test_what_cant_be_answered_is_a_problem(product: Product, path: str, status: int) -> None:
@@ -378,9 +378,11 @@ async def test_no_raw_value_of_any_feature_leaves_whatever_is_asked(product: Pro
     everything = [
         await product.get(f"{HEALTH}/ada", timeRange="90d", includeBreakdown=True),
         await product.get(CHURN),
-        await product.get(CHURN, includeFeatures=True, raw=True, include="features"),
-        await product.get(f"{CHURN}/ada", includeExplanation=True, includeFeatures=True, raw=1),
+        await product.get(CHURN, 422, includeFeatures=True, raw=True, include="features"),
+        await product.get(f"{CHURN}/ada", includeExplanation=True),
+        await product.get(f"{CHURN}/ada", 422, includeExplanation=True, includeFeatures=True, raw=1),
         (await product.web.client.post(f"{HEALTH}/ada", json={"raw": True})).json(),
+        (await product.web.client.post(f"{HEALTH}/ada")).json(),
     ]
     assert everything[3]["prediction"]["source"] == serving
     for leaf in leaves(everything):

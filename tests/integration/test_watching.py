@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from loops.embedded_temporal import plain_environ
-from loops.publishing import read_directory
+from loops.playbook_files import read_directory
 from loops.rollback import roll_back
 from loops.watching import Watcher
 from schemas.catalogue import load_catalogue

@@ -129,7 +129,7 @@ async def test_a_task_is_completed_and_its_run_hears_of_it(web: RunningWeb) -> N
         "ada/1",
     )
     assert (await get(web, "/api/tasks", assignee="nobody"))["tasks"] == []
-    wrong = await post(web, f"/api/tasks/{ids['task']}/complete", 400, {"outcome": "ate_lunch"})
+    wrong = await post(web, f"/api/tasks/{ids['task']}/complete", 422, {"outcome": "ate_lunch"})
     assert "reached, no_answer, declined" in wrong["remedy"]
     body = {"outcome": "reached", "notes": "She comes back.", "by": "grace"}
     for _ in range(2):
@@ -180,14 +180,14 @@ async def test_outbox_decisions_and_dead_letters_are_listed_newest_first(web: Ru
         ("/api/nothing", 404),
         ("/v1/nothing", 404),
         ("/v1/track", 405),
-        ("/api/runs?limit=0", 400),
-        ("/api/runs?limit=many", 400),
-        ("/api/runs?state=asleep", 400),
-        ("/api/runs?cursor=!!!", 400),
-        ("/api/runs?cursor=YWJj", 400),
-        ("/api/runs?playbook=%00", 400),
-        ("/api/decisions?cursor=MXwy", 400),
-        ("/api/dead-letters?cursor=OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk", 400),
+        ("/api/runs?limit=0", 422),
+        ("/api/runs?limit=many", 422),
+        ("/api/runs?state=asleep", 422),
+        ("/api/runs?cursor=!!!", 422),
+        ("/api/runs?cursor=YWJj", 422),
+        ("/api/runs?playbook=%00", 422),
+        ("/api/decisions?cursor=MXwy", 422),
+        ("/api/dead-letters?cursor=OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk", 422),
     ],
 )
 async def test_what_cant_be_answered_is_a_problem_with_a_remedy(
@@ -214,7 +214,7 @@ async def test_what_cant_be_answered_is_a_problem_with_a_remedy(
 async def test_a_wrong_body_is_a_problem_that_points_at_the_field(
     web: RunningWeb, path: str, body: Any
 ) -> None:
-    problem = await post(web, path, 400, body)
+    problem = await post(web, path, 422, body)
     assert problem["errors"]
     assert all(error["pointer"].startswith("/body") for error in problem["errors"])
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
-from urllib.parse import quote
+from html import unescape
+from urllib.parse import quote, unquote
 
 import httpx
 import pytest
@@ -173,6 +175,27 @@ async def test_open_pages_answer_only_under_a_name_of_this_machine(
     assert (await browser.get("/", headers={"Host": f"localhost:{port}"})).status_code == 200
     assert (await browser.get("/", headers={"Host": f"evil.example:{port}"})).status_code == 403
     assert (await browser.get("/changes", headers={"Host": "evil.example"})).status_code == 403
+    # A tunnel or a proxy on this machine: whoever asks is elsewhere.
+    for name in ("X-Forwarded-For", "X-Forwarded-Proto", "Forwarded", "Via"):
+        assert (await browser.get("/", headers={name: "x"})).status_code == 403
+
+
+async def test_only_our_own_pages_lead_to_where_something_is_told(browser: httpx.AsyncClient) -> None:
+    for site, shown in (("same-origin", True), ("cross-site", False), ("none", False), ("same-site", False)):
+        for name in ("told", "refused"):
+            answer = await browser.get(f"/customers?{name}=Call+us+at+once", headers={"Sec-Fetch-Site": site})
+            assert ("Call us at once" in answer.text) is shown, (site, name)
+
+
+async def test_links_of_a_page_lead_to_it_whatever_its_customer_is_called(
+    web: RunningWeb, browser: httpx.AsyncClient
+) -> None:
+    name = "a?b#c%2Fd/../%00"
+    await web.client.post("/v1/identify", json={"userId": name, "traits": {"firstName": "Ada"}})
+    text = await page(browser, f"/customers/{quote(name, safe='')}")
+    links = [unescape(link) for link in re.findall(r'href="(/customers/[^"]+)"', text)]
+    assert [link for link in links if "days=" in link]
+    assert {unquote(link.partition("?")[0]) for link in links} == {f"/customers/{name}"}
 
 
 async def test_open_pages_are_open_on_this_machine_only(web: RunningWeb) -> None:

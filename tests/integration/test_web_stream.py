@@ -130,7 +130,7 @@ async def test_who_comes_back_hears_what_was_missed(web: RunningWeb) -> None:
             if event["data"]["state"] == "lost":
                 break
     answer = await web.client.get("/api/stream", headers={"Last-Event-ID": "yesterday"})
-    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
 
 
 async def test_who_comes_back_hears_what_was_committed_late_too(web: RunningWeb) -> None:
@@ -170,13 +170,52 @@ async def test_a_stream_ends_when_its_token_runs_out(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("web.watched_stream.LOOK_EVERY_SECONDS", 0.1)
-    monkeypatch.setattr("web.user_tokens.LEEWAY_SECONDS", 0)
     secret = "a-secret-of-at-least-64-characters-so-that-every-hmac-is-content!"
     async with run_web(database_url, HOLDFAST_TOKEN_SECRET=secret) as web:
-        claims = {"sub": "ada/1", "aud": "holdfast", "exp": datetime.now(UTC) + timedelta(seconds=2)}
+        claims = {"sub": "ada/1", "aud": "holdfast", "exp": datetime.now(UTC) + timedelta(hours=1)}
         headers = {"Authorization": f"Bearer {jwt.encode(claims, secret, 'HS256')}"}
         async with open_stream(web, **headers) as stream:
+            # As if two hours had passed.
+            monkeypatch.setattr("web.user_tokens.LEEWAY_SECONDS", -7200)
             assert await asyncio.wait_for(stream.until("nothing"), 30) == {"end": True}
+
+
+async def test_a_key_and_a_person_have_so_many_streams_and_no_more(database_url: str) -> None:
+    given = {"HOLDFAST_STREAMS_PER_KEY": "2", "HOLDFAST_STREAMS_PER_PERSON": "1"}
+    secret = "a-secret-of-at-least-64-characters-so-that-every-hmac-is-content!"
+    async with run_web(database_url, HOLDFAST_TOKEN_SECRET=secret, **given) as web:
+        await furnish(web)
+        claims = {"sub": "ada/1", "aud": "holdfast", "exp": datetime.now(UTC) + timedelta(hours=1)}
+        hers = {"Authorization": f"Bearer {jwt.encode(claims, secret, 'HS256')}"}
+        async with open_stream(web), contextlib.AsyncExitStack() as stack:
+            last = await stack.enter_async_context(open_stream(web))
+            # Of the API's and the pages' streams alike.
+            for path in ("/api/stream", "/changes"):
+                refused = await web.client.get(path)
+                problem = refused.json()
+                assert (refused.status_code, problem["code"]) == (429, "HF171")
+                assert problem["detail"] == "api has 2 streams open already."
+                assert int(refused.headers["Retry-After"]) > 0
+            async with open_stream(web, **hers):
+                assert (await web.client.get("/api/stream", headers=hers)).status_code == 429
+            # What nobody reads any more makes room, however it ended.
+            await last.response.aclose()
+            async with asyncio.timeout(30):
+                while True:
+                    if await _is_free(web):
+                        break
+                    await asyncio.sleep(0.05)
+        # A stream that can't even begin takes no place.
+        for _ in range(3):
+            wrong = await web.client.get("/api/stream", headers={"Last-Event-ID": "yesterday"})
+            assert wrong.status_code in (400, 422)
+        assert await _is_free(web)
+
+
+async def _is_free(web: RunningWeb) -> bool:
+    """Whether one more stream is to be had."""
+    async with web.client.stream("GET", "/api/stream") as response:
+        return response.status_code == 200
 
 
 async def test_a_stream_ends_when_the_server_stops(database_url: str) -> None:

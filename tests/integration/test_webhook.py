@@ -131,6 +131,11 @@ async def test_where_nobody_listens_nothing_was_sent(receiver: ReceiverStandIn) 
         ("http://169.254.169.254/latest", "169.254.169.254,169.254.169.254:80", "private_address"),
         ("http://0.0.0.0:{port}/x", "0.0.0.0:{port}", "private_address"),
         ("http://127.0.0.1/x", "127.0.0.1", "private_address"),
+        # Translated, tunnelled and old ways to write an address of IPv4 as one of IPv6.
+        ("http://[64:ff9b::a9fe:a9fe]/latest", "[64:ff9b::a9fe:a9fe]", "private_address"),
+        ("http://[2002:a9fe:a9fe::1]/latest", "[2002:a9fe:a9fe::1]", "private_address"),
+        ("http://[::169.254.169.254]/latest", "[::169.254.169.254],[::a9fe:a9fe]", "private_address"),
+        ("http://[64:ff9b::7f00:1]:{port}/x", "[64:ff9b::7f00:1]", "host_not_allowed"),
         ("https://10.0.0.1/x", "10.0.0.1", "private_address"),
     ],
 )

@@ -83,7 +83,7 @@ async def test_work_is_taken_given_back_handed_on_and_moved(web: RunningWeb) -> 
     later = await post(web, f"{task}/reschedule", dueAt=(begins + DAY).isoformat())
     assert later["task"]["startsAt"] is None
     for wrong in ({}, {"startsAt": "2020-01-01T09:00:00Z"}, {"startsAt": "2030-01-01T09:00:00"}):
-        await post(web, f"{task}/reschedule", 400, **wrong)
+        await post(web, f"{task}/reschedule", 422, **wrong)
     await post(web, f"{task}/complete", outcome="reached")
     for verb in ("take", "release"):
         await post(web, f"{task}/{verb}", 409)
@@ -93,8 +93,8 @@ async def test_work_is_taken_given_back_handed_on_and_moved(web: RunningWeb) -> 
 async def test_completing_notes_rating_minutes_and_what_follows(web: RunningWeb) -> None:
     task = f"/api/tasks/{(await furnish(web))['task']}"
     again = (datetime.now(UTC) + 7 * DAY).replace(microsecond=0)
-    await post(web, f"{task}/complete", 400, outcome="reached", satisfactionRating=6)
-    await post(web, f"{task}/complete", 400, outcome="reached", followUpAt="2020-01-01T09:00:00Z")
+    await post(web, f"{task}/complete", 422, outcome="reached", satisfactionRating=6)
+    await post(web, f"{task}/complete", 422, outcome="reached", followUpAt="2020-01-01T09:00:00Z")
     body: dict[str, Any] = {
         "outcome": "reached",
         "satisfactionRating": 4,

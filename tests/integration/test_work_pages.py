@@ -56,6 +56,12 @@ async def test_whoever_is_signed_in_sees_their_own_work_and_what_nobody_has(web:
         assert tuple(row.values()) == (ANNA, ANNA, 5)
         again = await browser.send(f"{path}/complete", outcome="declined")
         assert "This+call+is+closed" in again.headers["location"]
+        # Twice the same is once; what somebody else noted meanwhile isn't lost without a word.
+        same = await browser.send(f"{path}/complete", outcome="reached", notes="All is well.")
+        assert "told=Noted" in same.headers["location"]
+        slower = await browser.send(f"{path}/complete", outcome="reached", notes="They want a demo.")
+        assert "refused=This+call+is+closed" in slower.headers["location"]
+        assert "Somebody+else+was+faster" in slower.headers["location"]
 
 
 async def test_customer_facts_and_the_booking_link_are_there_to_unfold(web: RunningWeb) -> None:
@@ -90,6 +96,7 @@ async def test_the_team_page_adds_up_what_everybody_did_and_has(web: RunningWeb)
         "FROM (SELECT DISTINCT customer_id, (closed_at AT TIME ZONE 'UTC')::date AS d "
         "FROM tasks WHERE state = 'done') t"
     )
+    await web.change("UPDATE customers SET csm = :anna", anna=ANNA)
     async with signed_in(web, "csm", ANNA) as browser:
         page = (await browser.get("/team?period=7d&sort=name")).text
         cells = {
@@ -102,6 +109,13 @@ async def test_the_team_page_adds_up_what_everybody_did_and_has(web: RunningWeb)
         assert list(cells) == [ANNA, BEN]
         # Accounts, open, overdue, interactions, rating, hours, improved, stayed, upgrades, value.
         assert cells[ANNA][1:5] == ["0", "0", "3", "3.5  of 2"]
+        # Whoever has cancelled is on nobody's account, nor on the list that the number leads to.
+        assert cells[ANNA][0] == str(await web.count("customers"))
+        await web.change("UPDATE signals SET subscription_status = 'cancelled' WHERE plan IS NOT NULL")
+        [gone] = await web.rows("SELECT count(*) AS n FROM signals WHERE subscription_status = 'cancelled'")
+        fewer = (await browser.get("/team?period=7d&sort=name")).text
+        assert gone["n"] > 0
+        assert f">{int(cells[ANNA][0]) - gone['n']}</a></td>" in fewer
         assert cells[ANNA][7:10] == ["1", "0", "$700"]
         assert cells[BEN][1:4] == ["1", "1", "0"]
         busiest = (await browser.get("/team?period=7d&sort=-load&team=cs")).text

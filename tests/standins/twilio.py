@@ -99,6 +99,9 @@ class TwilioStandIn(HttpStandIn):
         self.token = token
         self.accepted: list[AcceptedSms] = []
         self.requests: list[str] = []
+        # What the next message to a number meets, instead of the programme's; `held_before` waits for `go_on`.
+        self.faults_of: dict[str, str] = {}
+        self.go_on = asyncio.Event()
         self._delay_seconds = delay_seconds
         self._retry_after = retry_after
         # What approved templates say, by their sid, with {{1}} for a variable.
@@ -155,11 +158,13 @@ class TwilioStandIn(HttpStandIn):
         if refusal:
             yield _error(400, refusal)
             return
-        fault = self.programme.draw()
+        fault = self.faults_of.pop(form["To"], None) or self.programme.draw()
         if fault == "cut_before":
             raise ConnectionCut
         if fault == "hang_before":
             await asyncio.sleep(3600)
+        if fault == "held_before":
+            await self.go_on.wait()
         if fault == "delay":
             await asyncio.sleep(self._delay_seconds)
         if fault == "307":

@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import Request
 
 from schemas.errors import SettingError
-from web.client_address import address_of, read_proxies
+from web.client_address import address_of, network_of, read_proxies
 
 PROXIES = {"HOLDFAST_PROXIES": "10.0.0.0/8, ::1/128"}
 
@@ -36,3 +36,11 @@ def test_the_nearest_address_that_is_no_proxys_counts(
 def test_what_is_no_network_is_refused() -> None:
     with pytest.raises(SettingError, match="HOLDFAST_PROXIES"):
         read_proxies({"HOLDFAST_PROXIES": "everybody"})
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [("203.0.113.7", "203.0.113.0/24"), ("2001:db8:1:2::/64", "2001:db8:1::/48"), ("", "")],
+)
+def test_what_is_kept_of_an_address_is_too_wide_to_be_anybodys(address: str, network: str) -> None:
+    assert network_of(address) == network

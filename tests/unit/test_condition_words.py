@@ -30,7 +30,8 @@ from schemas.condition import (
 from schemas.facts import Facts
 from schemas.loader import load_playbooks
 from web.condition_words import tell_check, tell_condition, tell_durations, tell_place, tell_rule
-from web.flow import make_flow, walk_nodes
+from web.flow import make_flow
+from web.flow_boxes import walk_nodes
 
 ROOT = Path(__file__).parents[2]
 DAY = 86_400

@@ -16,11 +16,12 @@ from activities.registry import find_step_types
 from cli.schema import build_schemas
 from schemas.catalogue import load_catalogue
 from schemas.editor_schema import adapt_for_editors
-from schemas.file_schema import build_policy_schema, build_template_schema
 from schemas.playbook_schema import build_playbook_schema
 from schemas.playbook_test_schema import build_playbook_test_schema
+from schemas.policy_schema import build_policy_schema
 from schemas.shape import find_shape_faults
 from schemas.shape_check import find_errors, make_validator
+from schemas.template_schema import build_template_schema
 from schemas.yaml_source import read_bytes
 
 ROOT = Path(__file__).parents[2]

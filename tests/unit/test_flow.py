@@ -15,7 +15,8 @@ from schemas.nesting import walk
 from schemas.plan import CompiledPlaybook
 from schemas.step_lines import find_lines
 from store.reading_playbooks import StepFigures
-from web.flow import Line, Node, make_flow, walk_nodes
+from web.flow import make_flow
+from web.flow_boxes import Line, Node, walk_nodes
 
 ROOT = Path(__file__).parents[2]
 TEXT = """\

@@ -274,6 +274,8 @@ async def test_a_message_of_somebody_elses_topic_is_refused_however_well_it_is_s
         "https://sns.eu-west-1.amazonaws.com@evil.example/SimpleNotificationService-1.pem",
         "https://sns.eu-west-1.amazonaws.com:8443/SimpleNotificationService-1.pem",
         "https://bucket.s3.amazonaws.com/SimpleNotificationService-1.pem",
+        "https://sns.s3-us-west-2.amazonaws.com/SimpleNotificationService-1.pem",
+        "https://sns.s3-website-us-west-2.amazonaws.com/SimpleNotificationService-1.pem",
         "https://sns.eu-west-1.amazonaws.com/../x.pem",
         "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription",
         "https://[::1",
@@ -283,6 +285,14 @@ async def test_certificates_come_from_sns_alone(url: str) -> None:
     await refused(sign_sns({}, certificate_url=url))
     with pytest.raises(SignatureError):
         sns.check_address(url, certificate=True)
+
+
+@pytest.mark.parametrize(
+    "region", ["us-east-1.amazonaws.com", "us-gov-west-1.amazonaws.com", "cn-north-1.amazonaws.com.cn"]
+)
+def test_every_region_has_an_sns_of_its_own(region: str) -> None:
+    url = f"https://sns.{region}/SimpleNotificationService-0123abcd.pem"
+    assert sns.check_address(url, certificate=True) == url
 
 
 async def test_another_key_than_the_certificates_is_refused() -> None:

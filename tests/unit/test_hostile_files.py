@@ -412,7 +412,8 @@ def test_what_may_not_be_read_is_an_error() -> None:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         home.chmod(0o755)
-        write(home / "good.yaml", GOOD)
+        # Whatever the umask of whoever runs this.
+        write(home / "good.yaml", GOOD).chmod(0o644)
         write(home / "secret.yaml", GOOD).chmod(0)
         write(home / "templates" / "tips.yaml", "template: tips\n")
         (home / "templates").chmod(0)

@@ -17,14 +17,15 @@ from schemas.catalogue import load_catalogue
 from schemas.compiler import compile_playbook
 from schemas.duration import Duration
 from schemas.errors import SettingError
-from schemas.file_schema import build_policy_schema, build_template_schema
 from schemas.frozen import Frozen
 from schemas.language import Language
 from schemas.loader import load_playbooks
 from schemas.plan import Act
 from schemas.playbook_schema import build_playbook_schema
+from schemas.policy_schema import build_policy_schema
 from schemas.step_schema import CORE_STEPS
 from schemas.step_type import StepType
+from schemas.template_schema import build_template_schema
 from schemas.yaml_source import load_yaml, read_yaml
 
 ROOT = Path(__file__).parents[2]

@@ -10,12 +10,18 @@ from typing import Any
 
 import pytest
 import yaml
+from fastapi.routing import APIRoute
 
 from schemas.metrics import DESCRIBED, write_table
+from store.metrics import SEVERITIES
+from store.system_health import QUEUES
+from web import api_health as health
+from web import metrics
 
 ROOT = Path(__file__).parent.parent.parent
 DASHBOARD = json.loads((ROOT / "deploy/grafana/holdfast.json").read_text())
 RULES = yaml.safe_load((ROOT / "deploy/holdfast-rules.yml").read_text())
+PROMETHEUS = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())
 # Of Prometheus itself and of every process.
 FOREIGN = {"up", "process_resident_memory_bytes", "process_cpu_seconds_total"}
 FUNCTIONS = {
@@ -64,6 +70,46 @@ def test_every_expression_names_metrics_and_labels_that_exist(where: str, expres
     for listed in re.findall(r"\b(?:by|without)\s*\(([^)]*)\)", expression):
         labels |= {label.strip() for label in listed.split(",")}
     assert labels <= ours, where
+
+
+# What the labels that expressions ask by can be; `route` and `status` are asked by patterns.
+VALUES: dict[str, set[str]] = {
+    "severity": set(SEVERITIES),
+    "queue": set(QUEUES),
+    "state": {"accepted", "failed", "retrying", "unknown"},
+    "result": {"accepted", "taken", "failed"},
+    "route": {route.path for own in (health, metrics) for route in own.router.routes if isinstance(route, APIRoute)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("where", "expression"), list(expressions()))
+def test_every_expression_asks_for_values_that_labels_can_have(where: str, expression: str) -> None:
+    for label, how, value in re.findall(r'[{,]\s*(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"', expression):
+        if label == "job":
+            jobs = {job["job_name"] for job in PROMETHEUS["scrape_configs"]}
+            assert any(re.fullmatch(value, job) for job in jobs), where
+        elif label == "status":
+            assert re.fullmatch(value, "503"), where
+        else:
+            asked = set(value.split("|")) if "~" in how else {value}
+            assert asked <= VALUES[label], where
+
+
+def test_an_alert_fires_where_nobody_tells_what_it_is_about() -> None:
+    """`x == 0` of a series that is gone is nothing: whoever asks whether nothing is done asks by `unless`."""
+    for group in RULES["groups"]:
+        for rule in group["rules"]:
+            # A comment in a folded text would hide the rest of it.
+            assert "#" not in rule["expr"], rule["alert"]
+            assert not re.search(r"\brate\([^)]*\)+\s*==\s*0", rule["expr"]), rule["alert"]
+
+
+def test_shares_of_answers_leave_out_what_asks_for_health_all_the_time() -> None:
+    for where, expression in expressions():
+        if where in ("HoldfastApiErrors", "HoldfastApiSlow"):
+            named = re.findall(r'route!~"([^"]*)"', expression)
+            assert len(named) == expression.count("holdfast_http_request_duration_seconds"), where
+            assert {frozenset(one.split("|")) for one in named} == {frozenset(VALUES["route"])}, where
 
 
 def test_the_check_finds_what_does_not_exist() -> None:
@@ -116,6 +162,5 @@ def test_the_document_has_the_table_of_all_metrics() -> None:
 
 
 def test_the_example_for_prometheus_loads_the_rules_that_are_there() -> None:
-    config = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())
-    assert [(ROOT / "deploy" / name).exists() for name in config["rule_files"]] == [True]
-    assert {job["job_name"] for job in config["scrape_configs"]} >= {"holdfast-web", "holdfast-worker"}
+    assert [(ROOT / "deploy" / name).exists() for name in PROMETHEUS["rule_files"]] == [True]
+    assert {job["job_name"] for job in PROMETHEUS["scrape_configs"]} >= {"holdfast-web", "holdfast-worker"}

@@ -17,7 +17,7 @@ from rules.generated import HOLDS, NOT_ASKED, compile_condition, compile_lines
 from rules.instants import TICK
 from rules.needs import needs_of
 from rules.reference import explain
-from schemas.condition import AllOf, AnyOf, Compare, Condition, NoneOf, Presence
+from schemas.condition import AllOf, AnyOf, Compare, Condition, Group, NoneOf, Presence
 from schemas.errors import SettingError
 from schemas.facts import Facts
 from schemas.settings import RULES_ENGINES, RulesEngine
@@ -142,7 +142,7 @@ def test_what_looks_back_and_ahead_stands_until_changes_at(leaf: Condition, know
 @given(conditions, facts())
 def test_every_line_is_explained_in_the_order_written(condition: Condition, known: Facts) -> None:
     def count(node: Condition) -> int:
-        return sum(map(count, node.items)) if isinstance(node, AllOf | AnyOf | NoneOf) else 1
+        return sum(map(count, node.items)) if isinstance(node, Group) else 1
 
     checks = explain(condition, known).checks
     assert len(checks) == count(condition)

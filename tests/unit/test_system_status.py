@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from rules.system_status import (
@@ -14,7 +16,11 @@ from rules.system_status import (
     judge_success,
     judge_whole,
 )
+from schemas.population_run import BATCH_QUEUE
+from schemas.run import RUN_QUEUE, SEND_QUEUE
 from store.system_health import QUEUES
+from web.system_state import judge_workers
+from web.temporal_state import TemporalState
 
 
 @pytest.mark.parametrize(
@@ -52,6 +58,24 @@ def test_a_parked_provider_is_critical_and_a_resting_one_a_warning() -> None:
     assert judge_integrations(0, 0, 3, 2).status == "warning"
     assert judge_integrations(1, 1, 3, 0).status == "critical"
     assert judge_integrations(0, 0, 0, 0).status == "unknown"
+
+
+def test_workers_that_fell_silent_are_told_before_temporal_forgets_them() -> None:
+    now = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+    def judge(pollers: int, seconds_ago: float, batch_ago: float = 5) -> Verdict:
+        heard = {RUN_QUEUE: seconds_ago, SEND_QUEUE: 30.0, BATCH_QUEUE: batch_ago}
+        moments = {name: now - timedelta(seconds=gap) for name, gap in heard.items()}
+        counts = {RUN_QUEUE: pollers, SEND_QUEUE: 1, BATCH_QUEUE: 1}
+        return judge_workers(TemporalState(True, "Answers", counts, (), moments), now)
+
+    assert judge(1, 60).status == "healthy"
+    silent = judge(1, 120)
+    assert (silent.status, "holdfast for 120 s" in silent.why) == ("warning", True)
+    # Who does one thing for long asks for nothing meanwhile.
+    assert judge(1, 60, batch_ago=280).status == "healthy"
+    assert judge(0, 400).status == "critical"
+    assert judge_workers(TemporalState(False, "away", {}, ()), now).status == "unknown"
 
 
 def whole(**statuses: Status) -> Verdict:

@@ -31,23 +31,44 @@ main.addEventListener("submit", (event) => {
 // Whoever goes back has no more to type here.
 window.addEventListener("popstate", () => clearTimeout(wait));
 
-// ---- choosing rows ----
+// ---- choosing rows: who was chosen stays so on the next page, and while one looks for others ----
 
-const boxes = () => [...document.querySelectorAll("input[name=pick]")];
+const bulk = document.getElementById("bulk");
+const chosen = new Set();
+const boxes = () => [...document.querySelectorAll("input[name=pick][type=checkbox]")];
 const tell = () => {
   const told = document.querySelector("[data-picked]");
   const all = document.querySelector("[data-pick-all]");
-  if (!told || !all) return;
-  const picked = boxes().filter((box) => box.checked).length;
-  told.textContent = picked ? `${picked} chosen, or` : "Choose rows, or";
-  all.checked = picked > 0 && picked === boxes().length;
+  if (!told || !bulk) return;
+  const shown = boxes();
+  const picked = shown.filter((box) => box.checked).length;
+  const elsewhere = chosen.size - picked;
+  told.textContent = !chosen.size ? "Choose rows, or" : `${chosen.size} chosen${elsewhere ? `, ${elsewhere} of them not shown here` : ""}, or`;
+  bulk.querySelector("[data-unpick]")?.toggleAttribute("hidden", !chosen.size);
+  if (!all) return;
+  all.checked = picked > 0 && picked === shown.length;
   all.indeterminate = picked > 0 && !all.checked;
 };
+const read = () => boxes().forEach((box) => (box.checked ? chosen.add(box.value) : chosen.delete(box.value)));
+const write = () => { boxes().forEach((box) => { box.checked = chosen.has(box.value); }); tell(); };
 main.addEventListener("change", (event) => {
   if (event.target.matches("[data-pick-all]")) boxes().forEach((box) => { box.checked = event.target.checked; });
+  else if (!event.target.matches("input[name=pick]")) return;
+  read();
   tell();
 });
-document.addEventListener("holdfast:swapped", tell);
+main.addEventListener("click", (event) => {
+  if (!event.target.closest("[data-unpick]")) return;
+  chosen.clear();
+  write();
+});
+bulk?.addEventListener("formdata", (event) => {
+  const there = new Set(boxes().map((box) => box.value));
+  for (const one of chosen) if (!there.has(one)) event.formData.append("pick", one);
+});
+document.addEventListener("holdfast:swapped", write);
+// A browser that comes back to this page brings back what was ticked on it.
+window.addEventListener("pageshow", () => { read(); tell(); });
 
 // "/" goes to the search, as in many lists.
 document.addEventListener("keydown", (event) => {

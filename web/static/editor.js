@@ -237,6 +237,13 @@ const check = async () => {
 };
 const checkSoon = () => { clearTimeout(timer); timer = setTimeout(check, CHECK_AFTER_MS); };
 
+/** What stands between backticks as code. */
+const ticked = (told) => told.split("`").map((part, index) => {
+  if (index % 2 === 0) return part;
+  const code = document.createElement("code");
+  code.textContent = part;
+  return code;
+});
 const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
 const showProblems = () => {
   const errors = problems.filter((one) => one.severity === "error").length;
@@ -248,7 +255,7 @@ const showProblems = () => {
     const box = document.createElement(one.here ? "button" : "p");
     if (one.here) { box.type = "button"; box.dataset.line = one.line; box.dataset.column = one.column; }
     box.className = one.severity;
-    const say = (name, told) => { const part = document.createElement("span"); part.className = name; part.textContent = told; box.append(part, " "); };
+    const say = (name, told) => { const part = document.createElement("span"); part.className = name; part.append(...ticked(told)); box.append(part, " "); };
     say("where", one.here ? `line ${one.line}:${one.column}` : `${one.file.split("/").pop()}:${one.line}:${one.column}`);
     say(`badge ${one.severity}`, one.severity);
     say("what", one.message);
@@ -528,11 +535,12 @@ const send = async (button) => {
     if (!page.getElementById("editor")) { tell(page.querySelector("main p")?.textContent ?? `The server answered ${answer.status}.`, "bad"); dialog?.close(); return; }
     swap(page);
     if (publishing) { basedOn.value = page.querySelector("[name=based_on]").value; dialog.close(); keep(); }
+    if ((action === "check" || publishing) && source === text) await check();
     const refused = page.querySelector("#outcome [role=alert], #outcome h2");
-    tell(refused ? refused.textContent : { find: "Found below.", check: "", simulate: "Simulated: what would happen is shown beside the text.", plan: "Planned: what would change is shown beside the text." }[action] ?? "", refused ? "bad" : "");
+    const told = { find: "Found below.", simulate: "Simulated: what would happen is shown beside the text.", plan: "Planned: what would change is shown beside the text." }[action];
+    if (refused) tell(refused.textContent, "bad"); else if (told) tell(told);
     if (refused) document.getElementById("outcome").scrollIntoView({ block: "nearest" });
     else if (action === "simulate" || action === "plan") document.getElementById("results").scrollIntoView({ block: "nearest" });
-    if (action === "check" || publishing) { if (source === text) await check(); }
   } catch {
     tell("The server can't be reached. Your text stays here; try again.", "bad");
   } finally {

@@ -20,6 +20,8 @@ const RELOAD = "reload";
 const ABOUT = ["customer", "run", "playbook"];
 // A page that hears of many changes is asked for about once a second.
 const LEAST_MS = 800;
+// A page that gets no stream, as too many are open, is asked for so often, and then tries to get one again.
+const POLL_MS = 30000;
 // Where many look at the same, not all ask at the same instant: a few readings are shared by all.
 const SPREAD_MS = 250;
 const main = document.querySelector("main[data-live]");
@@ -216,7 +218,11 @@ const connect = () => {
     const answer = await fetch("/changes", { headers: { Accept: "text/event-stream" }, redirect: "manual" }).catch(() => null);
     answer?.body?.cancel();
     if (answer && (answer.status === 401 || answer.type === "opaqueredirect")) signedOut();
-    else setTimeout(connect, 3000);
+    else if (answer?.status === 429) {
+      tell("Every 30 s: you have many pages open", false);
+      changed();
+      setTimeout(connect, POLL_MS);
+    } else setTimeout(connect, 3000);
   };
   const wanted = main.dataset.live ? main.dataset.live.split(/\s+/) : KINDS;
   for (const kind of [...wanted, PAGE, RELOAD]) {
@@ -312,14 +318,6 @@ export const post = (where, fields = {}) =>
 
 /** Loads the live parts anew, now. */
 export const refresh = () => { last = 0; clearTimeout(timer); timer = null; changed(); };
-
-// <button data-opens="id"> opens a dialog; <button data-closes> closes the one it is in.
-document.addEventListener("click", (event) => {
-  const opens = event.target.closest?.("[data-opens]");
-  if (opens) { event.preventDefault(); document.getElementById(opens.dataset.opens)?.showModal(); return; }
-  const closes = event.target.closest?.("[data-closes]");
-  if (closes) { event.preventDefault(); closes.closest("dialog")?.close(); }
-});
 
 // A form that was sent says so, and isn't sent twice.
 document.addEventListener("submit", (event) => {

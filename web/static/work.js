@@ -23,6 +23,25 @@ document.addEventListener("input", (event) => {
   else sessionStorage.removeItem(KEY + form.dataset.draft);
 });
 
+// Whoever was slower than somebody else finds here what they wrote: it isn't kept anywhere else.
+const leave = () => {
+  const refused = document.querySelector(".told.bad[data-flash]");
+  if (!refused) return;
+  const open = new Set(forms().map((form) => KEY + form.dataset.draft));
+  for (const key of Object.keys(sessionStorage)) {
+    if (!key.startsWith(KEY) || open.has(key)) continue;
+    const label = document.createElement("label");
+    const area = document.createElement("textarea");
+    label.textContent = "What you wrote of it, which isn't kept ";
+    area.readOnly = true;
+    area.rows = 3;
+    area.value = sessionStorage.getItem(key);
+    label.append(area);
+    refused.after(label);
+    sessionStorage.removeItem(key);
+  }
+};
+
 // Work that was closed is on the list no more, and what was typed of it has been taken.
 const forget = () => {
   if (location.search.includes("told=") || document.querySelector(".told")?.textContent.startsWith("Noted:")) {
@@ -64,4 +83,5 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("holdfast:swapped", restore);
 forget();
+leave();
 restore();

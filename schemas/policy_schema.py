@@ -1,11 +1,11 @@
-"""The JSON Schemas of `policy.yaml` and of a message template."""
+"""The JSON Schema of `policy.yaml`."""
 
 from __future__ import annotations
 
 from schemas.form import DAY_GROUPS, DURATION, PERCENT, RATE, WEEKDAYS, WINDOW
 from schemas.message_part import CHANNEL_PARTS, NAME_PATTERN
 from schemas.policy import INTERVENTION_TYPES
-from schemas.schema_part import DIALECT, Schema
+from schemas.schema_part import DIALECT, Schema, mapping, named
 
 
 def build_policy_schema() -> Schema:
@@ -29,7 +29,7 @@ def build_policy_schema() -> Schema:
                 "type": "boolean", "description": "Whether `critical: true` may leave in quiet hours too.",
             },
             "caps": {
-                **_mapping("Messages per customer in any such period.",
+                **mapping("Messages per customer in any such period.",
                            {"total": RATE.json_schema("Over all channels."),
                             **{channel: RATE.json_schema(f"By {channel} alone.") for channel in channels},
                             "topics": {
@@ -42,19 +42,19 @@ def build_policy_schema() -> Schema:
                 "examples": ["{total: 3 per 7d}"],
             },
             "entries": RATE.json_schema("Playbooks that a customer enters in any such period."),
-            "consent": _mapping(
+            "consent": mapping(
                 "Which channels need a yes; a no always wins.",
                 {
                     **{channel: {"enum": ["assumed", "required"],
                                  "description": "assumed: until withdrawn. required: only after a yes."}
                        for channel in channels},
                     "topics": {
-                        "type": "array", "minItems": 1, "items": _name("tips"),
+                        "type": "array", "minItems": 1, "items": named("A topic.", "tips"),
                         "description": "What customers can unsubscribe from one by one.",
                     },
                 },
             ),
-            "silence": _mapping(
+            "silence": mapping(
                 "When messages hold, as a person is in contact with the customer.",
                 {
                     "after_reply": DURATION.json_schema("So long after the customer wrote to us."),
@@ -69,7 +69,7 @@ def build_policy_schema() -> Schema:
                 },
             ),
             "unknown": {
-                **_mapping(
+                **mapping(
                     "What becomes of a message that may have been sent, where its provider can't be asked.",
                     {
                         name: {
@@ -85,7 +85,7 @@ def build_policy_schema() -> Schema:
                 "examples": ["{critical: again}"],
             },
             "keywords": {
-                **_mapping(
+                **mapping(
                     "Words and phrases that customers write to stop, start or ask for help, beside the usual ones.",
                     {name: _words_that_mean(name) for name in ("stop", "start", "help")},
                 ),
@@ -95,7 +95,7 @@ def build_policy_schema() -> Schema:
                 "Share of `message` steps without `channels` that try another than the best; none where left out."
             ),
             "holdout": PERCENT.json_schema("Share of all customers that no playbook ever treats."),
-            "working_hours": _mapping(
+            "working_hours": mapping(
                 "When the team works, in the default zone; due dates are moved there.",
                 {
                     "days": {
@@ -122,12 +122,11 @@ def build_policy_schema() -> Schema:
                 "additionalProperties": _team(),
                 "x-expects": "a mapping of team to {members: [anna@example.com, …]}",
             },
-            "health_model": {
-                **_name("segment-weighted"),
-                "description": "The health model that scores: segment-weighted (where left out), points, or a file of "
-                "`health/`.",
-            },
-            "churn": _mapping(
+            "health_model": named(
+                "The health model that scores: segment-weighted (where left out), points, or a file of `health/`.",
+                "segment-weighted",
+            ),
+            "churn": mapping(
                 "What churn is told for, and what customers are worth.",
                 {
                     "horizon": {
@@ -138,7 +137,7 @@ def build_policy_schema() -> Schema:
                         "type": "number", "minimum": 1, "maximum": 600, "examples": [18],
                         "description": "A customer's lifetime value in monthly prices; 18 where left out.",
                     },
-                    "prevention": _mapping(
+                    "prevention": mapping(
                         "What preventing a loss may cost.",
                         {
                             "share": PERCENT.json_schema("Of the value at risk; 10% where left out."),
@@ -155,10 +154,10 @@ def build_policy_schema() -> Schema:
                     },
                 },
             ),
-            "interventions": _mapping(
+            "interventions": mapping(
                 "The playbook that other systems mean by a type of intervention; email_sequence is email-sequence "
                 "where left out, and so on.",
-                {name: {**_name(name.replace("_", "-")), "description": f"The playbook that {name} means."}
+                {name: named(f"The playbook that {name} means.", name.replace("_", "-"))
                  for name in INTERVENTION_TYPES},
             ),
             "costs": {
@@ -170,62 +169,6 @@ def build_policy_schema() -> Schema:
                     "csm_minute": {"type": "number", "minimum": 0, "description": "What a minute of a CSM costs."},
                 },
                 "additionalProperties": False,
-            },
-        },
-    }  # fmt: skip
-
-
-def build_template_schema() -> Schema:
-    """The schema of one file in `playbooks/templates/`."""
-    channels: Schema = {
-        "email": {
-            "subject": _part("The subject line."),
-            "text": _part("The plain text; made from `html` where left out."),
-            "html": _part("The HTML; values are escaped."),
-        },
-        "sms": {"text": _part("The text.")},
-        "push": {"title": _part("The headline."), "text": _part("The text.")},
-        "in_app": {"title": _part("The headline."), "text": _part("The text.")},
-        "whatsapp": {
-            "content_sid": {"type": "string", "minLength": 1, "description": "The template at the provider."},
-            "variables": {
-                "type": "object", "additionalProperties": _part("A value for the provider's template."),
-                "description": "Its variables by name.",
-            },
-            "text": _part("What is written instead within 24 hours of the customer's own message."),
-        },
-        "voice": {"text": _part("What is read out on the phone.")},
-    }  # fmt: skip
-    return {
-        "$schema": DIALECT,
-        "title": "Holdfast template",
-        "description": "What a message says, by channel. Jinja2: {{ customer.first_name }}.",
-        "type": "object",
-        "x-expects": "a mapping that begins with `template:`",
-        "required": ["template"],
-        "additionalProperties": False,
-        "x-hints": {"name": "Write `template: NAME`.", "subject": "It stands under `email:`."},
-        "properties": {
-            "template": {**_name("best-invitations"), "description": "Its name, and its file's."},
-            "about": {"type": "string", "description": "What it is for, for those who read it."},
-            **{
-                channel: {**_mapping(f"What is sent by {channel}.", parts), "minProperties": 1}
-                for channel, parts in channels.items()
-            },
-        },
-        "$defs": {
-            "part": {
-                "x-expects": "text, or {text: …, default: …}",
-                "anyOf": [
-                    {"type": "string", "minLength": 1},
-                    {
-                        **_mapping("A text, and what is sent where a value is missing.", {
-                            "text": {"type": "string", "minLength": 1, "description": "The text."},
-                            "default": {"type": "string", "description": "Sent where a value is missing."},
-                        }),
-                        "required": ["text", "default"],
-                    },
-                ],
             },
         },
     }  # fmt: skip
@@ -246,7 +189,7 @@ def _team() -> Schema:
         "description": "As the trait `csm` names them; who is reminded by e-mail, by their address.",
     }  # fmt: skip
     return {
-        **_mapping("One team.", {
+        **mapping("One team.", {
             "members": {
                 "type": "array", "minItems": 1, "maxItems": 500, "uniqueItems": True, "items": person,
                 "description": "In the order in which they take turns.",
@@ -271,7 +214,7 @@ def _team() -> Schema:
 def _market_row() -> Schema:
     share: Schema = {"type": "number", "minimum": 0, "maximum": 1}
     return {
-        **_mapping("One trade in one month.", {
+        **mapping("One trade in one month.", {
             "vendor_type": {
                 "type": "string", "minLength": 1, "maxLength": 100, "examples": ["venue"],
                 "description": "Whose; every trade's where left out.",
@@ -285,18 +228,3 @@ def _market_row() -> Schema:
         }),
         "x-expects": "a row such as {vendor_type: venue, month: 11, seasonal_factors: 0.4}",
     }  # fmt: skip
-
-
-def _part(about: str) -> Schema:
-    return {"$ref": "#/$defs/part", "description": about}
-
-
-def _name(example: str) -> Schema:
-    return {
-        "type": "string", "pattern": NAME_PATTERN, "maxLength": 64, "examples": [example],
-        "x-expects": "lower-case words with dashes",
-    }  # fmt: skip
-
-
-def _mapping(about: str, properties: Schema) -> Schema:
-    return {"type": "object", "description": about, "additionalProperties": False, "properties": properties}
