@@ -7,7 +7,7 @@ those of `rules.reference`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 
@@ -20,11 +20,6 @@ from rules.likeness import without_places
 from schemas.condition import Change, Condition, Crossing, EventCount, Group
 
 ROWS_AT_ONCE = 32_768
-
-
-def compile_columns(condition: Condition) -> Callable[[Columns], Truths]:
-    """Compile one condition to a function of columns: per row 1 (true), 0 (false) or -1 (unknown)."""
-    return lambda columns: match_columns({"": condition}, columns)[""]
 
 
 def match_columns(

@@ -97,15 +97,18 @@ async def read_run(source: Source, run_id: str) -> RunRow:
     return rows[0]
 
 
-async def list_steps(source: Source, run_id: str) -> list[StepRow]:
-    """The run's trace, in order of time; that a reward was taken back is a second line of its step."""
+async def list_steps(source: Source, run_id: str, *, limit: int | None = None) -> list[StepRow]:
+    """The run's trace (at most its first `limit` lines), in order of time; that a reward was taken back is a second line
+    of its step.
+    """
     return await fetch_rows(
         source,
         StepRow,
         "SELECT step, occurrence, word, outcome, detail, at FROM run_steps WHERE run_id = CAST(%(run)s AS uuid) "
         "UNION ALL SELECT step, occurrence, 'reward', 'taken_back', feature, revoked_at FROM rewards "
-        "WHERE run_id = CAST(%(run)s AS uuid) AND revoked_at IS NOT NULL ORDER BY at, step, occurrence",
-        {"run": run_id},
+        "WHERE run_id = CAST(%(run)s AS uuid) AND revoked_at IS NOT NULL ORDER BY at, step, occurrence "
+        "LIMIT %(limit)s",
+        {"run": run_id, "limit": limit},
     )
 
 

@@ -64,7 +64,7 @@ class RunList(Answer):
 
 
 class RunDetail(Answer):
-    """One run with everything that belongs to it."""
+    """One run with what belongs to it: so many each of its trace, its messages and its tasks."""
 
     run: RunRow
     trace: list[StepRow]
@@ -72,6 +72,7 @@ class RunDetail(Answer):
     tasks: list[TaskRow]
     waits: list[WaitRow]
     temporal_url: str | None
+    next_cursor: str | None
 
 
 class Commanded(Answer):

@@ -89,7 +89,8 @@ async def features(
 @router.get("/customers/{userId:path}", summary="One customer")
 async def read(edge: EdgeHere, user_id: UserId, caller: Annotated[Principal, Own]) -> CustomerDetail:
     """Profile, current signals but those that a model learns from, consents, open runs, and where it stands with
-    playbooks. Customers are told neither of runs and standings nor of churn, which are the operators'.
+    playbooks; of open runs at most the 100 latest (`/api/runs` has all). Customers are told neither of runs and
+    standings nor of churn, which are the operators'.
     """
     staff = caller.may("read")
     async with edge.database.reading() as source:

@@ -15,7 +15,7 @@ from store.reading_tasks import list_tasks
 from web.answers import Commanded, RunDetail, RunList
 from web.asked import Asked
 from web.commands import command_run
-from web.cursors import read_moment_cursor, write_cursor
+from web.cursors import cut, read_moment_cursor, read_offset_cursor, write_cursor
 from web.edge import Actor, EdgeHere, caller_of
 from web.executions import Verb
 from web.moments import WrittenMoment
@@ -82,17 +82,30 @@ async def list_(
 
 
 @router.get("/{id}", summary="One run with its trace")
-async def read(edge: EdgeHere, id: RunId) -> RunDetail:  # noqa: A002
-    """The run, what each step came to, its messages, its tasks, and what it listens for."""
+async def read(
+    edge: EdgeHere,
+    id: RunId,  # noqa: A002
+    limit: Limit = MOST_AT_ONCE,
+    cursor: Word = None,
+) -> RunDetail:
+    """The run, what each step came to, its messages, its tasks, and what it listens for. One with many rounds goes on
+    with `cursor`.
+    """
+    told = read_offset_cursor(cursor)
+    until = told + limit + 1
     async with edge.database.reading() as source:
         run = await read_run(source, id)
+        trace, more_steps = cut(await list_steps(source, run.id, limit=until), told, limit)
+        sent, more_sent = cut(await list_messages(source, run_id=run.id, limit=until), told, limit)
+        tasks, more_tasks = cut(await list_tasks(source, run_id=run.id, limit=until), told, limit)
         return RunDetail(
             run=run,
-            trace=await list_steps(source, run.id),
-            deliveries=await list_messages(source, run_id=run.id, limit=500),
-            tasks=await list_tasks(source, run_id=run.id),
+            trace=trace,
+            deliveries=sent,
+            tasks=tasks,
             waits=await list_waits(source, run.id),
             temporal_url=edge.settings.link_workflow(run.workflow_id, run.execution_id),
+            next_cursor=more_steps or more_sent or more_tasks,
         )
 
 

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from annotated_types import MaxLen
 from pydantic import AliasChoices, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
@@ -29,19 +30,25 @@ class Asked(Row):
     def _no_others(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        fields = _fields_by_name(cls)
+        fields, longest = _fields_by_name(cls), _longest_by_field(cls)
         wrong: list[InitErrorDetails] = []
         by_field: dict[str, str] = {}
-        for name in given:
+        for name, value in given.items():
+            if len(wrong) == MOST_TOLD:
+                # To find what may be meant takes a while, and a body may hold a hundred thousand names.
+                break
             field = fields.get(name)
-            if field is None:
+            if isinstance(value, dict | list) and len(value) > (most := longest.get(field or "", len(value))):
+                # Told before each of them is looked at: of each that is wrong several things may be told.
+                wrong.append(_fault(name, f"It has {len(value):,} entries; there may be {most}."))
+            elif field is None:
                 wrong.append(_fault(name, _unknown(name, fields)))
             elif field in by_field:
                 wrong.append(_fault(name, f"It is the same as `{by_field[field]}`: give one of both."))
             else:
                 by_field[field] = name
         if wrong:
-            raise ValidationError.from_exception_data(cls.__name__, wrong[:MOST_TOLD])
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
         return given
 
 
@@ -54,6 +61,17 @@ def _fields_by_name(body: type[Asked]) -> Mapping[str, str]:
         names = aliases.choices if isinstance(aliases, AliasChoices) else [aliases or field]
         wire |= {str(name): field for name in names}
     return wire | {field: field for field in body.__pydantic_fields__}
+
+
+@functools.cache
+def _longest_by_field(body: type[Asked]) -> Mapping[str, int]:
+    """How many entries a field may have, where that is bounded."""
+    return {
+        field: bound.max_length
+        for field, told in body.__pydantic_fields__.items()
+        for bound in told.metadata
+        if isinstance(bound, MaxLen)
+    }
 
 
 def _unknown(name: str, fields: Mapping[str, str]) -> str:

@@ -28,8 +28,9 @@ LONGEST_SNOOZE = timedelta(days=366)
 async def command_run(
     edge: Edge, actor: Principal, run_id: str, verb: Verb, command: Command
 ) -> tuple[RunRow, str]:
-    """`give_order` for whoever came to this web process. Raises as that does, and InputError for what would be put off by
-    more than a year.
+    """`give_order` for whoever came to this web process.
+
+    Raises as that does, and InputError for what would be put off by more than a year.
     """
     if command.until is not None:
         latest = await edge.time.read() + LONGEST_SNOOZE

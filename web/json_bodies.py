@@ -6,11 +6,13 @@ the first, another the last, a third an empty one. Here each is told, with its p
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from email.message import Message as MimeHeaders
+from itertools import islice
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from web.access import principal_of
 from web.body_limits import PREFIX, TEXTS
 from web.problems import MediaTypeError, UnreadableError, explain_at, respond
 
@@ -28,6 +31,11 @@ WRITING = ("POST", "PUT", "PATCH")
 DEEPEST = 64
 # So many wrong places are told of at once.
 MOST_TOLD = 10
+# To read each of them takes some microseconds.
+MOST_PARTS = 200_000
+LARGEST_AT_ONCE_BYTES = 50_000
+# More of what can't be taken isn't looked for.
+MOST_ODD = 1000
 TAKES_NONE = "There is no such field: this takes no body."
 Place = tuple[str | int, ...]
 
@@ -43,9 +51,17 @@ class StrictBodies:
         if scope["type"] != "http" or scope["method"] not in WRITING or not scope["path"].startswith(PREFIX):
             await self._app(scope, receive, send)
             return
+        texts = scope["path"].startswith(TEXTS)
+        if not await _is_let_in(scope, texts=texts):
+            await self._app(scope, _without_body(receive), send)
+            return
         try:
-            body = await Request(scope, receive).body()
-            check_body(body, Headers(scope=scope), texts=scope["path"].startswith(TEXTS))
+            body, headers_sent = await Request(scope, receive).body(), Headers(scope=scope)
+            if len(body) > LARGEST_AT_ONCE_BYTES:
+                # The others go on meanwhile.
+                await asyncio.to_thread(check_body, body, headers_sent, texts=texts)
+            else:
+                check_body(body, headers_sent, texts=texts)
         except ClientDisconnect:
             return
         except (HTTPException, MediaTypeError, UnreadableError, RequestValidationError) as error:
@@ -62,6 +78,28 @@ class StrictBodies:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self._app(scope, again, send)
+
+
+async def _is_let_in(scope: Scope, *, texts: bool) -> bool:
+    """Whether anything of theirs is to be read: of whoever isn't known, or may not look at files, nothing is."""
+    try:
+        principal = await principal_of(Request(scope))
+    except Exception:  # noqa: BLE001 - whatever it is, it is found out once more, and told, further in
+        return False
+    return not texts or principal.may("read")
+
+
+def _without_body(receive: Receive) -> Receive:
+    begun = False
+
+    async def nothing() -> Message:
+        nonlocal begun
+        if begun:
+            return await receive()
+        begun = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    return nothing
 
 
 async def check_no_body(request: Request) -> None:
@@ -107,10 +145,13 @@ def check_body(body: bytes, headers: Headers, *, texts: bool = False) -> None:
     except UnicodeDecodeError as error:
         raise UnreadableError(f"The body isn't UTF-8, from byte {error.start} on.") from None
     # Anything else that could be wrong is written with one of these.
-    deep = body.count(b"{") + body.count(b"[") > DEEPEST
+    parts = body.count(b"{") + body.count(b"[")
+    if parts > MOST_PARTS:
+        raise UnreadableError(f"The body has more than {MOST_PARTS:,} objects and lists.")
+    deep = parts > DEEPEST
     value, odd = _read(written)
     if odd or deep or b"\\u" in body:
-        _refuse(list(_find_odd(value, texts=texts)))
+        _refuse(list(islice(_find_odd(value, texts=texts), MOST_TOLD)))
 
 
 class _Odd:
@@ -126,6 +167,8 @@ def _read(written: str) -> tuple[Any, bool]:
 
     def note(odd: _Odd) -> _Odd:
         found.append(odd)
+        if len(found) > MOST_ODD:
+            raise UnreadableError(f"{odd.told} So it is with more than {MOST_ODD} others in this body.")
         return odd
 
     def fields(pairs: list[tuple[str, Any]]) -> Any:
@@ -194,7 +237,7 @@ def _refuse(found: Sequence[tuple[Place, str, str]]) -> None:
         raise RequestValidationError(
             [
                 {"type": kind, "loc": ("body", *(_plain(part) for part in place)), "msg": told, "input": None}
-                for place, kind, told in found[:MOST_TOLD]
+                for place, kind, told in found
             ]
         )
 

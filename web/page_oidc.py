@@ -164,7 +164,7 @@ async def _link(
             raise _refusal(None, "Your account was made at this moment.", "Sign in again.") from error
     else:
         # Of two who come by one address at once, the second sees whose it is.
-        person = await load_person(connection, person.id)
+        person = await load_person(connection, person.id, lock=True)
     # Who came by a provider that isn't ours any more comes by this one now.
     if person.oidc_issuer == identity.issuer and person.oidc_subject != identity.subject:
         raise _refusal(

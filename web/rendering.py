@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from rules.zones import zone_or_default
 from schemas.access import Permission, Principal
 from web import charts
 from web.access import csrf_of
@@ -87,6 +88,20 @@ def _stamp(value: datetime | None, seconds: bool = False) -> Markup | str:
         at.isoformat(timespec="seconds"),
         f"{at:%Y-%m-%d %H:%M:%S} UTC",
         f"{at:%b} {at.day}{year}, {at:%H:%M:%S}" if seconds else f"{at:%b} {at.day}{year}, {at:%H:%M}",
+    )
+
+
+def _clock(value: datetime | None, zone: str) -> Markup | str:
+    """Tue Nov 24, 10:00 Europe/Berlin: an appointment by somebody's own clock."""
+    if value is None:
+        return NOTHING
+    at = value.astimezone(zone_or_default(zone, "UTC"))
+    year = "" if at.year == datetime.now(UTC).year else f", {at:%Y}"
+    return Markup('<time datetime="{}" title="{}">{}</time> <span class="small">{}</span>').format(
+        at.isoformat(timespec="seconds"),
+        f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        f"{at:%a %b} {at.day}{year}, {at:%H:%M}",
+        str(at.tzinfo).replace("_", " "),
     )
 
 
@@ -201,7 +216,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        moment=_moment, ago=_moment, stamp=_stamp, day=_day, plain=_plain, badge=_badge,
+        moment=_moment, ago=_moment, stamp=_stamp, day=_day, plain=_plain, badge=_badge, clock=_clock,
         count=count, money=money, dollars=dollars, money_short=money_short, percent=percent, signed=signed,
         ticked=_ticked, step_name=name_step, rule=tell_rule, template_text=tell_template, properties=tell_properties,
         browser_name=name_browser, worded=tell_value, breakable=_breakable, check_words=tell_check,

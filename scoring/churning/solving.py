@@ -18,11 +18,10 @@ _TOLERANCE = 1e-10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Solution:
-    """Intercept and coefficients, shape (columns,), on the log-odds scale, and the penalised deviance reached."""
+    """Intercept and coefficients, shape (columns,), on the log-odds scale."""
 
     intercept: float
     coefficients: Floats
-    objective: float
     steps: int
     converged: bool
 
@@ -62,7 +61,7 @@ def solve(
         move = -_solve_symmetric(curvature, gradient)
         decrement = -float(gradient @ move)
         if decrement <= _TOLERANCE * (1.0 + abs(value)) * 1e-4:
-            return Solution(intercept, beta, value, step, converged=True)
+            return Solution(intercept, beta, step, converged=True)
         moved = move[0] + design @ move[1:]
         length = 1.0
         for _ in range(_HALVINGS):
@@ -72,11 +71,11 @@ def solve(
             length /= 2
         else:
             # No shorter step helps: the rest is rounding.
-            return Solution(intercept, beta, value, step, converged=True)
+            return Solution(intercept, beta, step, converged=True)
         intercept, beta = intercept + length * float(move[0]), beta + length * move[1:]
         eta = eta + length * moved
         value = trial
-    return Solution(intercept, beta, value, steps, converged=False)
+    return Solution(intercept, beta, steps, converged=False)
 
 
 def choose_penalties(
@@ -131,7 +130,7 @@ def choose_penalties(
         penalties = wanted
         if change < 0.15:
             break
-    started = Solution(intercept, beta, 0.0, 0, converged=False)
+    started = Solution(intercept, beta, 0, converged=False)
     return penalties, solve(design, outcome, penalties[blocks], start=started)
 
 

@@ -69,6 +69,16 @@ async def test_from_the_overview_to_why_to_a_start_to_a_stop_to_a_call_to_a_no(
     # A call, and a no.
     await page.get_by_text("Schedule a call").click()
     await page.get_by_label("What is it about?").fill("Usage is down")
+    # A form that is refused, or can't be sent, keeps what was typed.
+    await page.get_by_label("Begins (").fill("2020-01-02T09:00")
+    await page.context.set_offline(True)
+    await page.get_by_role("button", name="Put it on the list").click()
+    await expect(page.get_by_role("alert")).to_contain_text("offline: nothing was sent")
+    await page.context.set_offline(False)
+    await page.get_by_role("button", name="Put it on the list").click()
+    await expect(page.get_by_role("alert")).to_contain_text("lies in the past")
+    await expect(page.get_by_label("What is it about?")).to_have_value("Usage is down")
+    await page.get_by_label("Begins (").fill("")
     await page.get_by_role("button", name="Put it on the list").click()
     await expect(page.get_by_role("list", name="Open calls and tasks")).to_contain_text("Call Ada")
     await shot(page, "customer-light")

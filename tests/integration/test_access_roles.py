@@ -139,6 +139,16 @@ async def test_each_role_is_let_in_where_it_may_be_and_nowhere_else(
     assert asked > 150
 
 
+async def test_of_who_may_not_look_at_files_no_long_text_is_read(web: RunningWeb) -> None:
+    sent = {"Authorization": f"Bearer {token('ada/1')}", "Content-Type": "application/json"}
+    for body in (b"[{}," * 20_000, b"{"):
+        answer = await web.client.post("/api/playbooks/check", content=body, headers=sent)
+        assert (answer.status_code, answer.json()["code"]) == (403, "HF161")
+        # What is its own is read, and told to be no JSON.
+        own = await web.client.put("/api/customers/ada%2F1/consents", content=body, headers=sent)
+        assert (own.status_code, own.json()["code"]) == (400, "HF100")
+
+
 async def test_a_customer_may_do_for_itself_what_says_so_and_nothing_for_others(
     app: Application, web: RunningWeb
 ) -> None:

@@ -221,6 +221,8 @@ async def test_an_event_is_corrected_on_the_page_of_whom_it_is_about(
         assert "tab=correct" in answer.headers["location"]
     assert await web.count("corrections") == 0
     assert "is corrected" in told(await browser.post(path, data=said | {"properties": '{"amount": 49}'}))
+    line = (await browser.get(f"{ADA}?kind=event")).text
+    assert "mistyped · now amount: 49<" in line
     assert "never happened" in told(
         await browser.post(path, data=said | {"what": "never", "reason": "a test"})
     )

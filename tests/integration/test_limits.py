@@ -212,7 +212,7 @@ async def test_what_is_worked_out_anew_and_comes_to_the_same_isnt_sent_again(web
 
 
 async def test_every_list_goes_on_where_its_page_ends(web: RunningWeb) -> None:
-    await furnish(web)
+    ids = await furnish(web)
     for number in range(3):
         await web.client.post("/api/keys", json={"name": f"key-{number}"})
         person = {"email": f"p{number}@example.com", "name": f"P{number}", "role": "csm"}
@@ -234,6 +234,7 @@ async def test_every_list_goes_on_where_its_page_ends(web: RunningWeb) -> None:
         "SELECT 'policy', 'policy', 'v' || n, 'live', 'ops', '', now(), '' FROM generate_series(1, 3) n"
     )
     for path, names in (
+        (f"/api/runs/{ids['open']}", ("deliveries", "trace", "tasks")),
         ("/api/keys", ("keys",)),
         ("/api/people", ("people",)),
         ("/api/providers", ("providers",)),

@@ -365,3 +365,35 @@ async def test_every_problem_leads_to_a_page_that_explains_it(web: RunningWeb) -
     assert "There is no such thing." in page.text
     assert "problems/HF146" in every.text
     assert none.status_code == 404
+
+
+async def test_of_strangers_nothing_is_read_and_of_nobody_a_million_parts(
+    web: RunningWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await furnish(web)
+    sent = {"Content-Type": "application/json"}
+    for path in ("/api/playbooks/check", "/api/customers/ada%2F1/consents", "/api/people"):
+        stranger = await web.client.post(
+            path, content=b"[{}," * 20_000, headers={**sent, "Authorization": ""}
+        )
+        assert (stranger.status_code, stranger.json()["code"]) == (401, "HF150")
+    consents = "/api/customers/ada%2F1/consents"
+    parts = await web.client.post(consents, content=b"[" + b"{}," * 200_000 + b"{}]", headers=sent)
+    assert (parts.status_code, "200,000 objects" in parts.json()["detail"]) == (400, True)
+    odd = await web.client.post(consents, content=b"[" + b"NaN," * 100_000 + b"1]", headers=sent)
+    assert (odd.status_code, "1000 others" in odd.json()["detail"]) == (400, True)
+    # What is wrong is told of a few, and nobody looks what may be meant by the others.
+    asked: list[str] = []
+
+    def tell(name: str, known: object) -> str:
+        asked.append(name)
+        return str(known)
+
+    monkeypatch.setattr("web.asked.tell_known", tell)
+    names = await web.client.post(consents, json={f"k{number}": 1 for number in range(50_000)})
+    assert (names.status_code, len(names.json()["errors"]), len(asked)) == (422, 10, 10)
+    word = {"channel": "email", "granted": True, "evidence": {f"k{number}": [1] for number in range(20_000)}}
+    for body in ({"consents": [word]}, {"consents": [1] * 100_000}, {"consents": [{}] * 100_000}):
+        answer = await web.client.post(consents, json=body)
+        assert (answer.status_code, len(answer.json()["errors"])) == (422, 1)
+        assert "entries; there may be" in answer.json()["detail"]

@@ -209,6 +209,30 @@ async def test_versions_are_compared_and_an_earlier_one_made_live_again(
     ]
 
 
+async def test_a_playbook_says_what_its_status_comes_to_and_what_going_back_would_make_of_it(
+    web: RunningWeb, browser: httpx.AsyncClient, directory: Path
+) -> None:
+    fields = await form_of(browser, f"/playbooks/{NAME}/edit")
+    live = (directory / f"{NAME}.yaml").read_text(encoding="utf-8")
+    assert "nobody enters" not in await page(browser, f"/playbooks/{NAME}")
+    [first] = [
+        row["version"] for row in await web.rows("SELECT version FROM playbooks WHERE name = :n", n=NAME)
+    ]
+    paused = live.replace("status: live", "status: paused").replace("due: 24h", "due: 12h")
+    text = await send(browser, f"/playbooks/{NAME}/try", source=paused, action="plan", **fields)
+    assert "Paused: nobody enters, and those inside stand still." in text
+    text = await send(browser, f"/playbooks/{NAME}/publish", source=paused, note="wait", **fields)
+    assert "Paused: nobody enters, and those inside stand still." in text
+    assert ">current: paused</span>" in text
+    assert "<strong>It is paused now, and goes live by this:</strong>" in text
+    # And back: what is made current again needn't be live.
+    text = await send(browser, f"/playbooks/{NAME}/rollback", version=first, csrf=fields["csrf"])
+    assert f"Version {first} is live again" in text
+    [second] = re.findall(r"Yes, make (\w+) current, as paused", text)
+    text = await send(browser, f"/playbooks/{NAME}/rollback", version=second, csrf=fields["csrf"])
+    assert f"Version {second} is published again, as paused, was {first}." in text
+
+
 async def test_the_editors_form_works_without_a_script(browser: httpx.AsyncClient, directory: Path) -> None:
     path = f"/playbooks/{NAME}/edit"
     fields = await form_of(browser, path)
@@ -234,7 +258,7 @@ async def test_the_editors_form_works_without_a_script(browser: httpx.AsyncClien
     assert "Nothing: what is live says the same." in text
     other = source.replace("holdout: 10%", "holdout: 20%").replace("due: 24h", "due: 12h")
     text = await send(browser, f"/playbooks/{NAME}/try", source=other, action="plan", **fields)
-    assert f"{NAME}: version" in text
+    assert f"{NAME}: a new version" in text
     assert "Would enter at once" in text
     assert "Nobody is inside." in text
 

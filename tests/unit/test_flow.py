@@ -12,11 +12,11 @@ from activities.registry import find_step_types
 from schemas.catalogue import load_catalogue
 from schemas.loader import load_playbooks
 from schemas.nesting import walk
-from schemas.plan import CompiledPlaybook
+from schemas.plan import CompiledPlaybook, Split
 from schemas.step_lines import find_lines
 from store.reading_playbooks import StepFigures
 from web.flow import make_flow
-from web.flow_boxes import Line, Node, walk_nodes
+from web.flow_boxes import LARGE_FROM, Line, Node, walk_nodes
 
 ROOT = Path(__file__).parents[2]
 TEXT = """\
@@ -153,3 +153,27 @@ def test_figures_stand_at_their_step(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "x: [", "- a\n- b\n", "steps: 5\n", "steps:\n  - 5\n  - [1]\n"])
 def test_of_what_cannot_be_read_no_lines_are_found(text: str) -> None:
     assert set(find_lines(text)) <= {"steps"}
+
+
+def test_variants_come_as_the_file_has_them_though_what_is_stored_has_lost_their_order(
+    tmp_path: Path,
+) -> None:
+    playbook = compiled(
+        tmp_path,
+        TEXT.replace("long: {weight: 3, steps: []}", "long: {weight: 3, steps: [{id: late, wait: 1d}]}"),
+    )
+    [split] = [step for step in playbook.steps if isinstance(step, Split)]
+    turned = split.model_copy(update={"variants": dict(sorted(split.variants.items()))})
+    assert list(turned.variants) == ["long", "short"]
+    stored = playbook.model_copy(
+        update={"steps": tuple(turned if step is split else step for step in playbook.steps)}
+    )
+    [drawn] = [one for one in make_flow(stored, find_lines(TEXT)).nodes if one.kind == "experiment"]
+    assert [way.label.told.partition(":")[0] for way in drawn.ways] == ["short", "long"]
+
+
+def test_a_large_picture_can_be_seen_smaller(tmp_path: Path) -> None:
+    few = TEXT[: TEXT.index("    outcomes:")]
+    assert not make_flow(compiled(tmp_path, few)).is_large
+    many = few + "".join(f"  - {{id: rest-{number}, wait: 1d}}\n" for number in range(LARGE_FROM))
+    assert make_flow(compiled(tmp_path, many)).is_large

@@ -18,9 +18,11 @@ from sqlalchemy.exc import IntegrityError
 from temporalio.exceptions import ApplicationError
 
 from channels.outcome import RecipientError
+from loops.temporal_runtime import make_runtime
 from schemas import log_context
 from schemas.errors import NotFoundError, SettingError, UnavailableError
 from schemas.log_lines import JsonLines, LogLines, choose_lines, quiet_unconfigured, set_up_logging
+from schemas.settings import Settings
 
 ENVIRON = {
     "HOLDFAST_SECRET_KEY": "the-first-secret-key another-secret-key",
@@ -218,3 +220,8 @@ def test_what_logs_are_made_of_is_json_or_text() -> None:
     assert type(choose_lines({"HOLDFAST_LOGS": "json"})) is JsonLines
     with pytest.raises(SettingError, match="HOLDFAST_LOGS"):
         choose_lines({"HOLDFAST_LOGS": "xml"})
+
+
+def test_temporals_own_records_are_json_lines_where_ours_are() -> None:
+    assert make_runtime(Settings.read({"HOLDFAST_LOGS": "text"})) is None
+    assert make_runtime(Settings.read({"HOLDFAST_LOGS": "json"})) is not None

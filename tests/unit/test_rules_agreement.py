@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rules.column_building import columns_of
-from rules.columns import compile_columns, match_columns
+from rules.columns import match_columns
 from rules.engines import match_with
 from rules.generated import HOLDS, NOT_ASKED, compile_condition, compile_lines
 from rules.instants import TICK
@@ -85,7 +85,7 @@ def test_columns_answer_in_parts_as_in_one(many: list[Condition], customers: lis
     answers = match_columns(_named(many), columns, rows_at_once=rows)
     for name, condition in _named(many).items():
         told = [{True: 1, False: 0, None: -1}[explain(condition, known).result] for known in customers]
-        assert answers[name].tolist() == compile_columns(condition)(columns).tolist() == told
+        assert answers[name].tolist() == match_columns({"": condition}, columns)[""].tolist() == told
 
 
 @settings(max_examples=100, deadline=None)

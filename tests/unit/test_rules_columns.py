@@ -22,7 +22,7 @@ from rules.column_data import (
     microseconds,
     offsets_of,
 )
-from rules.columns import compile_columns, match_columns
+from rules.columns import match_columns
 from rules.needs import Needs, needs_of
 from rules.reference import explain
 from schemas.condition import (
@@ -46,7 +46,7 @@ LOW = Compare(signal="score", op="lt", value=40)
 
 def answers(condition: Condition, columns: Columns) -> list[int]:
     """1 true, 0 false, -1 unknown."""
-    found = compile_columns(condition)(columns)
+    found = match_columns({"": condition}, columns)[""]
     assert found.dtype == np.int8
     return [int(answer) for answer in found]
 
