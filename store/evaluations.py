@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from store.asking import fetch
 from store.database import encode
 
 
@@ -26,10 +27,8 @@ class Request:
     traceparent: str | None = None
 
 
-_LOCK = text(
-    "SELECT c.id::text FROM customers c JOIN (SELECT customer_id FROM evaluations ORDER BY since LIMIT :limit) e "
-    "ON e.customer_id = c.id ORDER BY c.id FOR NO KEY UPDATE OF c SKIP LOCKED"
-)
+# Of whom so many times as are taken are looked at, as some are locked.
+LOOKED = 10
 # Asked under the locks: for whom is to be erased nothing is decided any more.
 _TAKE = text(
     "WITH taken AS (DELETE FROM evaluations WHERE customer_id = ANY(CAST(:ids AS uuid[])) "
@@ -40,16 +39,25 @@ _TAKE = text(
 
 
 async def take_requests(connection: AsyncConnection, limit: int) -> list[Request]:
-    """Take up to `limit` requests, those who wait longest first; their customers are locked before: no deadlock with
-    intake is possible.
+    """Take up to `limit` requests, those who wait longest first; their customers are locked before, without waiting: no
+    deadlock with intake is possible.
     """
-    ids = [row[0] for row in await connection.execute(_LOCK, {"limit": limit})]
+    # Whoever is locked at this moment is passed over, and doesn't count: else few would be left of those who waited
+    # longest while intake is busy with the same, and the two would take turns instead of working at once.
+    rows = await fetch(
+        connection,
+        "SELECT l.id::text FROM "
+        f"(SELECT customer_id FROM evaluations ORDER BY since LIMIT {limit * LOOKED}) e CROSS JOIN LATERAL "
+        f"(SELECT id FROM customers WHERE id = e.customer_id FOR NO KEY UPDATE SKIP LOCKED) l LIMIT {limit:d}",
+        {},
+    )
+    ids = [id_ for (id_,) in rows]
     if not ids:
         return []
-    rows = await connection.execute(_TAKE, {"ids": ids})
+    taken = await connection.execute(_TAKE, {"ids": ids})
     requests = [
         Request(customer_id, since, frozenset(changed), everything, trace)
-        for customer_id, since, changed, everything, trace in rows
+        for customer_id, since, changed, everything, trace in taken
     ]
     return sorted(requests, key=lambda request: (request.since, request.customer_id))
 

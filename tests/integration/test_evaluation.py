@@ -164,3 +164,21 @@ async def test_a_customer_who_cant_be_looked_at_keeps_nobody_waiting_and_stays_i
 async def _write(desk: Desk, sql: str) -> None:
     async with desk.database.transaction() as connection:
         await connection.execute(text(sql))
+
+
+async def test_whoever_is_locked_is_passed_over_and_leaves_their_place_to_the_next(desk: Desk) -> None:
+    await desk.publish(when("plan: gold"))
+    names = ("ada", "bob", "cleo", "dora")
+    for name in names:
+        await desk.send(name, "identify", plan="gold")
+    ids = dict(await desk.rows("SELECT external_id, id::text FROM customers"))
+    for name in names:
+        desk.clock.now += timedelta(minutes=1)
+        async with desk.database.transaction() as connection:
+            await evaluations.request_one(connection, desk.clock.now, ids[name])
+    async with desk.database.transaction() as intake:
+        await lock_customers(intake, [ids["ada"], ids["bob"]])
+        async with desk.database.transaction() as connection:
+            taken = await evaluations.take_requests(connection, 2)
+    assert {request.customer_id for request in taken} == {ids["cleo"], ids["dora"]}
+    assert len(await desk.rows("SELECT 1 FROM evaluations")) == 2
