@@ -63,6 +63,8 @@ _PAGES: tuple[tuple[str, str, OverviewFilter, str, bool], ...] = (
     ("sorted by revenue", "/customers?sort=-revenue", OverviewFilter(_CURRENT), "revenue", True),
     ("sorted by change", "/customers?sort=change", OverviewFilter(_CURRENT), "change", False),
     ("sorted by name", "/customers?sort=name", OverviewFilter(_CURRENT), "name", False),
+    ("sorted by renewal", "/customers?sort=renewal", OverviewFilter(_CURRENT), "renewal", False),
+    ("sorted by the week's change", "/customers?sort=week", OverviewFilter(_CURRENT), "week", False),
 )  # fmt: skip
 
 

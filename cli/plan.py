@@ -108,7 +108,9 @@ def _details(one: Planned) -> Iterator[str]:
     load = one.entrants.load
     if entering:
         more = entering - len(one.entrants.named)
-        yield f"who: {', '.join(id_ for id_, _ in one.entrants.named)}" + (f" and {more:,} more" if more else "")
+        yield f"who: {', '.join(id_ for id_, _ in one.entrants.named)}" + (
+            f" and {more:,} more" if more else ""
+        )
         yield f"load, at most: first day {_counts(load.first_day)}; whole run {_counts(load.whole)}"
     if one.entrants.people:
         yield f"calls and tasks: {_counts(one.entrants.people)}"

@@ -15,6 +15,7 @@ from store.keyset import Place
 # Who is shown: the business, else the person, else what the caller calls them.
 NAME = "coalesce(c.business_name, c.first_name, c.external_id)"
 SPARK_DAYS = 30
+WEEK_DAYS = 7
 
 
 class OverviewRow(msgspec.Struct, frozen=True):
@@ -48,11 +49,21 @@ class OverviewRow(msgspec.Struct, frozen=True):
     last_interaction: str | None = None
     situation: Situation = Situation()
 
+    @property
+    def week_change(self) -> int | None:
+        """The points that health changed by since a week ago; None where one of both isn't known."""
+        then = self.sparkline[-1 - WEEK_DAYS] if len(self.sparkline) > WEEK_DAYS else None
+        return None if then is None or self.health_score is None else self.health_score - then
+
 
 def days_of(now: datetime) -> dict[str, date]:
-    """The two UTC days on which the latest scores are looked for."""
+    """The two UTC days on which the latest scores are looked for, and the one of a week ago."""
     today = now.astimezone(UTC).date()
-    return {"today": today, "yesterday": today - timedelta(days=1)}
+    return {
+        "today": today,
+        "yesterday": today - timedelta(days=1),
+        "week_ago": today - timedelta(days=WEEK_DAYS),
+    }
 
 
 # The last e-mail of which anything was heard, of the customer `c`: a newer one that arrived takes a bounce back.

@@ -28,6 +28,7 @@ _CURRENT = f"s.subscription_status IS DISTINCT FROM '{CANCELLED}'"
 SORTS: Mapping[str, tuple[str, str]] = {
     "health": ("s.health_score", "double precision"),
     "change": ("h.change", "integer"),
+    "week": ("s.health_score - w.health_score", "double precision"),
     "churn": ("s.churn_probability", "double precision"),
     "revenue": ("s.monthly_price", "double precision"),
     "ltv": ("s.ltv_at_risk", "double precision"),
@@ -90,6 +91,8 @@ _CHANGED_OF_FEW = (
     "WHERE customer_id = c.id AND day IN (%(today)s, %(yesterday)s) ORDER BY day DESC LIMIT 1) h ON true "
 )
 _CHANGED = f"LEFT JOIN {_CHANGES} ON h.customer_id = c.id "
+# How everybody stood a week ago.
+_WEEK_AGO = "JOIN customer_health w ON w.customer_id = {} AND w.day = %(week_ago)s "
 _FEW = "c.id = ANY(CAST(%(ids)s AS uuid[]))"
 # The orders that an index of the signals has.
 _INDEXED = ("health", "churn", "revenue", "ltv")
@@ -185,6 +188,8 @@ async def _find_places(
     everybody = "customers c LEFT JOIN signals s ON s.customer_id = c.id "
     if sort == "change" or "change" in conditions:
         everybody += _CHANGED if few is None else _CHANGED_OF_FEW
+    if sort == "week":
+        everybody += f"LEFT {_WEEK_AGO.format('c.id')}"
     tables, id_ = (everybody, "c.id") if few is not None or sort == "name" else _tables(sort, conditions)
     known = known_after(column, kind, id_, after, descending=descending)
     # Leaving out who has cancelled makes no list longer to look for.
@@ -216,6 +221,8 @@ def _tables(sort: str, conditions: Mapping[str, str]) -> tuple[str, str]:
             tables += "LEFT JOIN signals s ON s.customer_id = h.customer_id "
     else:
         tables, id_ = "signals s ", "s.customer_id"
+        if sort == "week":
+            tables += _WEEK_AGO.format(id_)
         if "change" in conditions:
             tables += f"LEFT JOIN {_CHANGES} ON h.customer_id = s.customer_id "
     return tables + (f"JOIN customers c ON c.id = {id_} " if in_customers else ""), id_

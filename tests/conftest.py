@@ -9,6 +9,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +21,8 @@ from cli.leaving import leave
 from loops.child import start, stop
 from loops.embedded_postgres import EmbeddedPostgres
 from loops.embedded_temporal import EmbeddedTemporal
-from loops.ports import choose_port
 from tests.deadlines import DeadlinePlugin
+from tests.own_ports import own_port
 from tests.quick_place import quick_place
 from tests.scheduling import SchedulingPlugin
 
@@ -34,6 +35,9 @@ FOR_TESTS = {
 TEMPLATE = "migrated"
 # As many tests as processors go on at once: threads inside of each only wait for one another, and spin meanwhile.
 THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+DAY_SECONDS = 86_400
+# Nearly all tests take less than this.
+MIDNIGHT_SECONDS = 45.0
 DEADLINES = pytest.StashKey[DeadlinePlugin]()
 
 
@@ -61,7 +65,7 @@ def postgres_server(pytestconfig: pytest.Config) -> Iterator[EmbeddedPostgres]:
     # Not under pytest's own directory: the next session of the same user closes that to PostgreSQL's user.
     directory = Path(tempfile.mkdtemp(prefix="holdfast-tests-", dir=quick_place()))
     pytestconfig.stash[DEADLINES].deadlines.remains.append(directory)
-    server = EmbeddedPostgres(directory / "postgres", choose_port(0), directory / "postgres.log", FOR_TESTS)
+    server = EmbeddedPostgres(directory / "postgres", own_port(), directory / "postgres.log", FOR_TESTS)
     server.prepare()
     child = server.child()
     process = start(child)
@@ -114,11 +118,19 @@ def _order(server: EmbeddedPostgres, sql: str) -> None:
 def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address (host:port) of one Temporal server for the session, with our search attributes."""
     directory = tmp_path_factory.mktemp("temporal")
-    server = EmbeddedTemporal(None, choose_port(0), None, directory / "temporal.log")
+    server = EmbeddedTemporal(None, own_port(), None, directory / "temporal.log")
     child = server.child()
     process = start(child)
     yield server.address
     stop(child, process)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """No test goes on past midnight UTC: many ask for what is today, and then look at what was noted as today's."""
+    left_seconds = DAY_SECONDS - time.time() % DAY_SECONDS
+    if left_seconds < MIDNIGHT_SECONDS:
+        time.sleep(left_seconds + 0.1)
 
 
 @pytest.hookimpl(wrapper=True)

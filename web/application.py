@@ -42,6 +42,7 @@ from web.methods import methods_of
 from web.metrics import RequestTimes
 from web.oidc import OidcProvider
 from web.overview_facets import FacetCounter
+from web.page_patience import PagePatience
 from web.path_values import check_path
 from web.query_names import check_query
 from web.rendering import STATIC, render
@@ -198,6 +199,8 @@ def build_application(
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    # Within the layer that tells of errors, so that a page that hangs is told of like any other.
+    app.add_middleware(PagePatience)
     problems.install(app, _page, lambda request: methods_of(app, request.url.path))
     app.add_middleware(StrictBodies)
     app.add_middleware(BodyLimits)

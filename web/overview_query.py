@@ -16,7 +16,7 @@ from web.cursors import read_place_cursor
 
 # The columns that may be shown, with their headers; the business's name always is.
 COLUMNS: Mapping[str, str] = {
-    "health": "Health", "change": "Change", "risk": "Risk", "churn": "Churn", "urgent": "Urgent",
+    "health": "Health", "change": "Change", "week": "7 days", "risk": "Risk", "churn": "Churn", "urgent": "Urgent",
     "revenue": "Revenue", "plan": "Plan", "login": "Last login", "interaction": "Last contact", "ltv": "LTV at risk",
     "renewal": "Renewal", "csm": "CSM", "segment": "Segment", "runs": "Open runs",
 }  # fmt: skip

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from schemas.errors import HoldfastError, InputError, NotFoundError, UnavailableError
+from rules.entry import EntryReason
+from schemas.errors import ConflictError, HoldfastError, InputError, NotFoundError, UnavailableError
 from schemas.run import Command
 from store.audit import record_change
 from store.database import Connection
@@ -27,6 +29,8 @@ from web.rendering import render
 
 router = APIRouter(include_in_schema=False)
 PRIORITIES = ("low", "medium", "high", "critical")
+# The evaluator's words that aren't a person's.
+_REASON = re.compile(rf"\b({'|'.join(one for one in get_args(EntryReason) if '_' in one)})\b")
 DONE = {"pause": "Paused.", "resume": "It goes on.", "stop": "Stopped."}
 
 
@@ -76,6 +80,9 @@ async def start(request: Request, edge: EdgeHere, me: Poster, user_id: str) -> R
             edge.database, playbook, found.external_id, reason or f"asked for by {me.name}", priority=priority,
             customization=wishes, asked_by=me.name, note=note,
         )  # fmt: skip
+    except ConflictError as error:
+        told = _REASON.sub(lambda found: found[0].replace("_", " "), error.message)
+        return answer_refused(found, ConflictError(told, remedy="The tab “Playbooks” says more."))
     except HoldfastError as error:
         return answer_refused(found, error)
     async with edge.database.transaction() as connection:

@@ -254,6 +254,10 @@ def linker(path: str, query: Mapping[str, Any]) -> Callable[..., str]:
 
 
 def _navigation(path: str, me: Principal | None) -> list[tuple[str, list[tuple[str, str, bool]]]]:
+    # Many customers at once are still customers.
+    if path == "/bulk" or path.startswith("/bulk/"):
+        path = "/customers"
+
     def current(where: str) -> bool:
         return path == where or (where != "/" and path.startswith(f"{where}/"))
 

@@ -166,10 +166,10 @@ def judge_workers(temporal: TemporalState, now: datetime) -> Verdict:
     # The batch worker does one thing at a time, for minutes, and asks for nothing meanwhile.
     silent = {name: gap for name in QUEUES if name != BATCH_QUEUE and (gap := temporal.silent_for(name, now))}
     if not idle and silent:
-        longest = max(silent.values()).total_seconds()
+        minutes = max(silent.values()).total_seconds() / 60
         return Verdict(
             "warning",
-            f"Nobody has asked for work on {', '.join(silent)} for {longest:.0f} s: no worker runs, or all are full.",
+            f"Nobody has asked for work on {', '.join(silent)} for {minutes:.0f} min: no worker runs, or all are full.",
         )
     if not idle:
         return Verdict("healthy", f"Somebody works on {', '.join(QUEUES)}.")

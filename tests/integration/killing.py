@@ -20,15 +20,13 @@ import psutil  # type: ignore[import-untyped]
 from loops.child import Child, kill, look_at, spawn
 from loops.embedded_postgres import EmbeddedPostgres
 from loops.embedded_temporal import EmbeddedTemporal, plain_environ
-from loops.ports import choose_port
 from store.migrating import migrate
+from tests.own_ports import own_port
 from tests.standins.smtp import SmtpStandIn
 from tests.standins.twilio import TwilioStandIn
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 120
-# Below the ports that the system hands out: a client that knocks at a dead server's port mustn't be given it.
-PORTS = (20_000, 32_000)
 # Small, but as durable as in production: what was committed survives every kill.
 MODEST = {"shared_buffers": "64MB"}
 
@@ -126,11 +124,10 @@ class Installation:
 
     def __init__(self, directory: Path, smtp: SmtpStandIn, twilio: TwilioStandIn) -> None:
         self.directory, self.smtp, self.twilio = directory, smtp, twilio
-        first = choose_port(Random().randrange(*PORTS))
+        first, second = own_port(), own_port()
         self.postgres_server = EmbeddedPostgres(
             directory / "postgres", first, directory / "postgres.log", MODEST
         )
-        second = choose_port(first + 1)
         self.temporal_server = EmbeddedTemporal(
             directory / "temporal.db", second, None, directory / "temporal.log"
         )

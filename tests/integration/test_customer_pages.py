@@ -301,7 +301,7 @@ async def test_a_playbook_is_started_after_a_preview_and_its_run_is_commanded_he
         assert bare.status_code == 200, bare.text
         assert "Start it" not in preview
         # Whoever starts it nevertheless is told the same.
-        assert "no_consent" in refused(await browser.post(f"{ADA}/start", data=wish))
+        assert "no consent" in refused(await browser.post(f"{ADA}/start", data=wish))
         noted = {"channel": "email", "topic": "", "word": "yes", "source": "phone"}
         await browser.post(f"{ADA}/consent", data=noted)
         before = await web.count("runs"), await web.count("entry_requests")
@@ -314,7 +314,7 @@ async def test_a_playbook_is_started_after_a_preview_and_its_run_is_commanded_he
         assert run["trigger"]["reason"] == "she rang"
         assert run["trigger"]["customization"] == {"message": "Your list\nis in."}
         await house.engine.until("SELECT 1 FROM runs WHERE state = 'running'")
-        assert "already_running" in refused(await browser.post(f"{ADA}/start", data=wish))
+        assert "already running" in refused(await browser.post(f"{ADA}/start", data=wish))
         command = f"{ADA}/runs/{run['id']}"
 
         async def paused() -> str:

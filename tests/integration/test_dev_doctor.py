@@ -13,9 +13,9 @@ import pytest
 from loops.child import Child, start, stop
 from loops.data_directory import DataDirectory
 from loops.embedded_temporal import SEARCH_ATTRIBUTES, EmbeddedTemporal
-from loops.ports import choose_port
 from store.migrating import migrate
 from tests.integration.commanding import command
+from tests.own_ports import own_port
 
 PARTS = {
     "python", "system", "secrets", "web", "database", "migrations", "temporal", "attributes", "worker", "playbooks",
@@ -33,7 +33,7 @@ def examine(directory: Path, environ: dict[str, str]) -> tuple[int, Findings]:
 
 
 def test_with_everything_down_each_part_has_its_remedy(tmp_path: Path) -> None:
-    dead = choose_port(0)
+    dead = own_port()
     environ = {
         "HOLDFAST_DATABASE_URL": f"postgresql://me:hunter2@127.0.0.1:{dead}/holdfast",
         "TEMPORAL_ADDRESS": f"127.0.0.1:{dead}",
@@ -109,7 +109,7 @@ def test_the_running_dev_of_the_directory_is_the_one_examined(tmp_path: Path, da
 @pytest.fixture
 def idle_temporal(tmp_path: Path) -> Iterator[str]:
     """A Temporal server with our search attributes that no worker has asked yet."""
-    server = EmbeddedTemporal(None, choose_port(0), None, tmp_path / "idle.log")
+    server = EmbeddedTemporal(None, own_port(), None, tmp_path / "idle.log")
     child = server.child()
     process = start(child)
     yield server.address
@@ -119,7 +119,7 @@ def idle_temporal(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def bare_temporal(tmp_path: Path) -> Iterator[str]:
     """A Temporal server that nobody prepared for Holdfast."""
-    port = choose_port(0)
+    port = own_port()
     binary = str(Path(sys.executable).with_name("temporal"))
     child = Child(
         "temporal",

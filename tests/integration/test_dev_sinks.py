@@ -20,8 +20,9 @@ from channels.settings import ChannelSettings
 from channels.twilio import TwilioSmsChannel
 from loops.child import Child, start, stop
 from loops.development import listens
-from loops.ports import HOST, choose_port
+from loops.ports import HOST
 from loops.push_sink import make_account
+from tests.own_ports import own_port
 
 ACCOUNT = "AC" + "1" * 32
 TOKEN = "2" * 32
@@ -55,10 +56,7 @@ class Sinks:
 @pytest.fixture(scope="module")
 def sinks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sinks]:
     directory = tmp_path_factory.mktemp("sinks")
-    smtp_port = choose_port(0)
-    running = Sinks(
-        smtp_port, choose_port(0, taken=[smtp_port]), directory / "outbox", directory / "push-account.json"
-    )
+    running = Sinks(own_port(), own_port(), directory / "outbox", directory / "push-account.json")
     make_account(running.push_account, f"http://{HOST}:{running.sms_port}")
     child = Child(
         "sinks",

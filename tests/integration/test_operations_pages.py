@@ -242,8 +242,8 @@ async def test_an_alert_leads_to_the_runs_it_names_and_says_that_its_webhook_doe
     assert "hasn't taken" not in text
     assert 'href="/log?direction=out"' in text
     await web.change(
-        "UPDATE alerts SET detail = CAST(:detail AS jsonb), tell_attempts = 3, tell_next_at = now() + interval '20 seconds' "
-        "WHERE id = :id",
+        "UPDATE alerts SET detail = CAST(:detail AS jsonb), tell_attempts = 3, "
+        "tell_next_at = now() + interval '20 seconds' WHERE id = :id",
         id=stuck, detail=json.dumps({"workflows": named}),
     )  # fmt: skip
     text = await page(browser, "/alerts")

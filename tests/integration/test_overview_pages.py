@@ -105,6 +105,19 @@ async def test_the_page_filters_sorts_and_counts(web: RunningWeb, browser: httpx
     assert renewing.index("Business c") < renewing.index("Business b") < renewing.index("Business a")
     assert "Feb 1, 2031" in renewing
     assert "renews <time" in (await browser.get("/customers")).text
+    # Who lost most in a week comes first, of whom that is known; a search and another filter change nothing of it.
+    for user_id, then in (("b", 70), ("c", 91)):
+        await web.change(
+            "INSERT INTO customer_health (customer_id, day, health_score, risk_level, model, calculated_at) "
+            "SELECT id, (now() AT TIME ZONE 'UTC')::date - 7, :then, 'healthy', 'm', now() FROM customers "
+            "WHERE external_id = :id",
+            then=then, id=user_id,
+        )  # fmt: skip
+    for more in ("", "&search=business", "&plan=pro&change=none"):
+        fell = (await browser.get(f"/customers?sort=week&columns=week{more}")).text
+        assert fell.index("Business b") < fell.index("Business c") < fell.index("Business a"), more
+        assert "−10</td>" in fell
+        assert "−1</td>" in fell
     columns = (await browser.get("/customers?columns=csm&columns=runs")).text
     assert ">CSM</th>" in columns
     assert ">Churn" not in columns.split("<thead>")[1]

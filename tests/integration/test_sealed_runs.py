@@ -26,7 +26,6 @@ from channels.outcome import OutgoingMessage, Receipt
 from cli.workflow_findings import examine_encryption
 from loops.child import Child, start, stop
 from loops.embedded_temporal import EmbeddedTemporal
-from loops.ports import choose_port
 from loops.stuck_runs import ALERT, StuckRuns, find_stuck
 from schemas.log_lines import JsonLines, LogLines
 from schemas.run import RUN_QUEUE
@@ -38,6 +37,7 @@ from store.reading_runs import read_run
 from tests.integration.canary import find
 from tests.integration.plans import call, email, playbook
 from tests.integration.running_engine import CONVERTER, SECRET, eventually, run_engine
+from tests.own_ports import own_port
 from web.executions import Executions
 from web.hindrances import Hindrance, find_hindrances
 from web.temporal_state import TemporalState
@@ -284,7 +284,7 @@ async def test_a_result_that_temporal_would_not_take_fails_at_once_and_is_not_do
 @pytest.fixture
 async def impatient_temporal(quick_path: Path) -> AsyncIterator[str]:
     """A server that says after the first failure already that a workflow can't go on."""
-    server = EmbeddedTemporal(None, choose_port(0), None, quick_path / "temporal.log")
+    server = EmbeddedTemporal(None, own_port(), None, quick_path / "temporal.log")
     child = server.child()
     setting = "system.numConsecutiveWorkflowTaskProblemsToTriggerSearchAttribute=1"
     argv = (*child.argv, "--dynamic-config-value", setting)

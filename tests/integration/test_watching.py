@@ -93,7 +93,12 @@ async def test_what_is_there_at_the_start_is_live_and_what_is_saved_becomes_so(d
     assert any(line.startswith("published one: new version") for line in desk.told)
 
 
-async def test_editors_that_write_beside_and_rename_are_noticed_too(desk: Desk) -> None:
+async def test_editors_that_write_beside_and_rename_are_noticed_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However long the moment is in which nothing goes on here.
+    for limit in ("GONE_SECONDS", "RESTLESS_SECONDS"):
+        monkeypatch.setattr(f"loops.watching.{limit}", 60.0)
     path = desk.directory / "one.yaml"
     path.rename(path.with_suffix(".yaml~"))
     # For a moment the file isn't there: that retires nothing.
@@ -105,7 +110,11 @@ async def test_editors_that_write_beside_and_rename_are_noticed_too(desk: Desk) 
     assert await desk.rows("SELECT 1 FROM publications WHERE kind = 'retired'") == []
 
 
-async def test_a_file_that_is_written_piece_by_piece_is_published_whole(desk: Desk) -> None:
+async def test_a_file_that_is_written_piece_by_piece_is_published_whole(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loops.watching.WRITTEN_SECONDS", 1.0)
+    monkeypatch.setattr("loops.watching.RESTLESS_SECONDS", 60.0)
     with (desk.directory / "one.yaml").open("w") as file:
         for piece in (desk.text("one", "First"), *[MORE.format(text=f"Piece {n}") for n in range(5)]):
             file.write(piece)

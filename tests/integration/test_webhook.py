@@ -103,7 +103,7 @@ async def test_what_an_answer_means(
 ) -> None:
     receiver.script.append(answer)
     with pytest.raises(kind) as caught:
-        await post(receiver, deadline_seconds=0.5)
+        await post(receiver, deadline_seconds=1.0 if answer is HANG else 30.0)
     assert type(caught.value) is kind
     assert (caught.value.provider_code, caught.value.retry_after_seconds) == (code, retry_after)
     assert len(receiver.requests) == 1

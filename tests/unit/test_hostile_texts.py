@@ -6,7 +6,7 @@ import random
 import re
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from types import FrameType
 
@@ -14,6 +14,7 @@ import pytest
 
 from activities.line_up import hide_people
 from channels.header import clean_line
+from channels.reports.mail_reply import read_mail
 from cli.schema import build_schemas
 from schemas.errors import EventError
 from schemas.log_lines import LogLines
@@ -108,3 +109,41 @@ def test_encoded_words_are_read_once_and_what_only_looks_like_one_is_broken_up()
     assert clean_line("=?utf-8?q?Ada=0ABcc:_eve?= there") == "Ada Bcc: eve there"
     assert "=?" not in clean_line("=?utf-8?q?a?b?=")
     assert "=?" not in clean_line("=?utf-8?q?=3D=3Futf-8=3Fq=3FAda=3F=3D?=")
+
+
+HEADERS = {
+    "a subject of encoded words": b"Subject: " + b"=?utf-8?q?a" * 60_000,
+    "a sender of quotes": b"From: " + b'"' * 200_000,
+    "a sender of parentheses": b"From: " + b"(" * 200_000,
+    "a sender of encoded words": b"From: " + b"=?utf-8?q?a?= " * 50_000,
+    "a type of many things": b"Content-Type: " + b";a=b" * 100_000,
+    "a disposition of pieces": b"Content-Disposition: " + b"a;a*0=b" * 60_000,
+    "an unknown header": b"X-Other: " + b"=?utf-8?q?a" * 60_000,
+    "many parts": b"Content-Type: multipart/mixed; boundary=x\r\n\r\n" + b"--x\r\n\r\na\r\n" * 80_000,
+}
+
+
+@pytest.mark.parametrize("told", HEADERS)
+def test_whoever_writes_to_us_holds_up_no_worker_by_what_stands_in_a_header(told: str) -> None:
+    raw = b"Message-ID: <m@x>\r\n" + HEADERS[told] + b"\r\nIn-Reply-To: <d@y>\r\n\r\nSTOP"
+    if not HEADERS[told].startswith(b"From"):
+        raw = b"From: Ada <Ada@example.com>\r\n" + raw
+    # From whom it comes can't be made out where it is that header.
+    refused = pytest.raises(EventError) if told.startswith("a sender") else nullcontext()
+    with patience(), refused:
+        read = read_mail(raw, "ses", "id-1", NOW)
+        assert read.address == "ada@example.com"
+        assert "parts" in told or read.references == ("d@y",)
+
+
+def test_what_stands_in_headers_is_still_read() -> None:
+    raw = (
+        b"From: =?utf-8?q?Ada_L=C3=B6?= <ada@example.com>\r\nSubject: =?utf-8?b?V2llZGVyIGRhIPCfkYs=?=\r\n"
+        b"References: <a@x>\r\n <b@x>\r\nIn-Reply-To: <c@x>\r\nAuto-Submitted: auto-replied; x=y\r\n\r\n"
+    )
+    read = read_mail(raw, "ses", "id-1", NOW)
+    assert (read.address, read.text, read.automatic) == ("ada@example.com", "Wieder da 👋", True)
+    assert read.references == ("c@x", "a@x", "b@x")
+    assert (
+        read_mail(b"From: a@b.example\r\nSubject: Gr\xc3\xbc\xc3\x9fe\r\n\r\n", "p", "1", NOW).text == "Grüße"
+    )

@@ -71,7 +71,7 @@ def test_workers_that_fell_silent_are_told_before_temporal_forgets_them() -> Non
 
     assert judge(1, 60).status == "healthy"
     silent = judge(1, 120)
-    assert (silent.status, "holdfast for 120 s" in silent.why) == ("warning", True)
+    assert (silent.status, "work on holdfast for 2 min" in silent.why) == ("warning", True)
     # Who does one thing for long asks for nothing meanwhile.
     assert judge(1, 60, batch_ago=280).status == "healthy"
     assert judge(0, 400).status == "critical"

@@ -10,7 +10,7 @@ const state = document.getElementById("state");
 const list = document.getElementById("problem-list");
 const popup = document.getElementById("suggestions");
 const dialog = document.getElementById("publishing");
-const csrf = document.querySelector("meta[name=csrf]")?.content ?? "";
+let csrf = document.querySelector("meta[name=csrf]")?.content ?? "";
 const file = form.dataset.file;
 const storageKey = `holdfast:draft:${file}`;
 const CHECK_AFTER_MS = 250;
@@ -23,13 +23,23 @@ let problems = [];
 let checkedText = null;
 let leaving = false;
 
+const SIGNED_OUT = "You are signed out. Sign in in another window, then try again: your text stays here.";
+/** Whoever signed in anew meanwhile has another token: takes it over; whether there is one. */
+const renew = async () => {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("meta[name=csrf]")?.content;
+  if (answer.redirected || !fresh || fresh === csrf) return false;
+  csrf = form.elements.csrf.value = fresh;
+  return true;
+};
+const post = async (where, headers, body, signal, again = true) => {
+  const answer = await fetch(where, { method: "POST", signal, headers: { "X-CSRF": csrf, ...headers }, body });
+  if (answer.status !== 403 || !again || !(await renew())) return answer;
+  if (body instanceof URLSearchParams) body.set("csrf", csrf);
+  return post(where, headers, body, signal, false);
+};
 const api = (path, body, signal) =>
-  fetch(`/api/playbooks/${path}`, {
-    method: "POST",
-    signal,
-    headers: { "Content-Type": "application/json", "X-CSRF": csrf, Accept: "application/json" },
-    body: JSON.stringify(body),
-  });
+  post(`/api/playbooks/${path}`, { "Content-Type": "application/json", Accept: "application/json" }, JSON.stringify(body), signal);
 
 const tell = (told, tone = "") => {
   state.className = `state ${tone}`;
@@ -224,6 +234,7 @@ const check = async () => {
     if (asked !== text) return null;
     // Asked too often: it waits as long as it is told to.
     if (answer.status === 429) timer = setTimeout(check, 1000 * (Number(answer.headers.get("Retry-After")) || 5));
+    if (answer.status === 401) { tell(SIGNED_OUT, "bad"); return null; }
     if (!answer.ok) { tell(`${told.detail ?? "The check failed."} ${told.remedy ?? ""}`, "bad"); return null; }
     checkedText = asked;
     problems = told.problems;
@@ -521,13 +532,9 @@ const send = async (button) => {
   const ticking = setInterval(() => tell(`${waiting} ${Math.round((performance.now() - begun) / 1000)} s`), 2000);
   const source = text;
   try {
-    const answer = await fetch(publishing ? button.formAction : form.getAttribute("action"), {
-      method: "POST",
-      headers: { "X-CSRF": csrf, Accept: "text/html", "Content-Type": "application/x-www-form-urlencoded" },
-      body: fields,
-    });
+    const answer = await post(publishing ? button.formAction : form.getAttribute("action"), { Accept: "text/html", "Content-Type": "application/x-www-form-urlencoded" }, fields);
     if (answer.redirected && new URL(answer.url).pathname.startsWith("/sign-in")) {
-      tell("You are signed out. Sign in in another window, then try again: your text stays here.", "bad");
+      tell(SIGNED_OUT, "bad");
       return;
     }
     if (publishing && answer.redirected) { forget(); location.href = answer.url; return; }
@@ -591,7 +598,7 @@ const picture = async () => {
   const asked = text;
   if (working || problems.some((one) => one.severity === "error") || checkedText !== asked) return;
   const fields = new URLSearchParams({ csrf, action: "check", source: asked, based_on: basedOn.value });
-  const answer = await fetch(form.getAttribute("action"), { method: "POST", headers: { "X-CSRF": csrf, Accept: "text/html", "Content-Type": "application/x-www-form-urlencoded" }, body: fields }).catch(() => null);
+  const answer = await post(form.getAttribute("action"), { Accept: "text/html", "Content-Type": "application/x-www-form-urlencoded" }, fields).catch(() => null);
   if (!answer?.ok || asked !== text) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const old = document.getElementById("picture"), fresh = page.getElementById("picture");
