@@ -16,7 +16,7 @@ MOST_UNKEPT_BYTES = 8 * 1024 * 1024
 class BodyLimits:
     """Refuses bodies of the API over 1 MB, or 10 MB where texts of files are sent, with 413.
 
-    They are read before anybody looks who sends them. `/v1`, `/hooks`, and forms have limits of their own.
+    Of whoever isn't let in nothing is read (`web.json_bodies`). `/v1`, `/hooks`, and forms have limits of their own.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -124,7 +124,7 @@ async def test_events_have_a_limit_of_their_own(web: RunningWeb) -> None:
     ("path", "most"),
     [("/api/tasks/x/take", LARGEST_BYTES), ("/api/playbooks/check", LARGEST_TEXT_BYTES)],
 )
-async def test_a_body_that_is_too_large_is_refused_whoever_sends_it(
+async def test_a_body_that_is_too_large_is_refused_and_a_strangers_is_not_even_read(
     web: RunningWeb, path: str, most: int
 ) -> None:
     async def piece_by_piece(size: int) -> AsyncIterator[bytes]:
@@ -133,10 +133,10 @@ async def test_a_body_that_is_too_large_is_refused_whoever_sends_it(
         yield b" " * (size % 65536) + b"[]"
 
     headers = {"Content-Type": "application/json"}
-    for shown in (f"Bearer {KEY}", ""):
+    for shown, refused in ((f"Bearer {KEY}", (413, "HF145")), ("", (401, "HF150"))):
         for sent in (b" " * most + b"[]", piece_by_piece(most)):
             answer = await web.client.post(path, content=sent, headers={**headers, "Authorization": shown})
-            assert (answer.status_code, answer.json()["code"]) == (413, "HF145")
+            assert (answer.status_code, answer.json()["code"]) == refused
             assert answer.headers["content-type"] == "application/problem+json"
             assert "content-security-policy" in answer.headers
             assert answer.json()["remedy"]
