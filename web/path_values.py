@@ -8,8 +8,13 @@ from schemas.errors import InputError
 
 
 async def check_path(request: Request) -> None:
-    """A dependency: raises InputError where a path's name or id holds a NUL, as nothing is called so."""
-    if any(isinstance(value, str) and "\x00" in value for value in request.path_params.values()):
+    """A dependency: raises InputError where a path holds a NUL, as nothing is called so, or a line feed, which routes take
+    for the path's end: it would be an answer about somebody else.
+    """
+    path = request.scope["path"]
+    if "\x00" in path or "\n" in path:
+        written = "%00" if "\x00" in path else "%0A"
         raise InputError(
-            "The path holds a character that no name and no id has (%00).", remedy="Leave it out."
+            f"The path holds a character that no name and no id can have there ({written}).",
+            remedy="Leave it out.",
         )
