@@ -8,8 +8,9 @@ from schemas.errors import InputError
 
 
 async def check_path(request: Request) -> None:
-    """A dependency: raises InputError where a path holds a NUL, as nothing is called so, or a line feed, which routes take
-    for the path's end: it would be an answer about somebody else.
+    """A dependency: raises InputError where a path holds a NUL, as nothing is called so, or a line feed.
+
+    Routes take a line feed for the path's end: it would be an answer about somebody else.
     """
     path = request.scope["path"]
     if "\x00" in path or "\n" in path:
