@@ -13,7 +13,7 @@ from sqlalchemy import insert, text
 
 from store import reading_overview, tables
 from store.database import Database
-from store.overview_rows import OverviewRow
+from store.overview_rows import WEEK_DAYS, OverviewRow
 from store.reading_overview import (
     CURRENT,
     DIMENSIONS,
@@ -59,10 +59,13 @@ class Customer:
         self.login = (
             NOW - timedelta(hours=draw.randrange(100)) if self.known and draw.random() < 0.8 else None
         )
+        self.renewal = (
+            NOW.date() + timedelta(days=draw.randrange(-3, 3)) if self.known and draw.random() < 0.8 else None
+        )
         # What the nightly run said today, or else yesterday.
         self.days = {
             day: (draw.randrange(101), draw.choice([draw.randrange(101), None]))
-            for day in range(4)
+            for day in (0, 1, 2, 3, WEEK_DAYS)
             if draw.random() < 0.5
         }
         latest = next((self.days[day] for day in (0, 1) if day in self.days), None)
@@ -91,8 +94,13 @@ class Customer:
                 return self.name.lower()
             case "login":
                 return self.login
+            case "renewal":
+                return self.renewal
             case "change":
                 return self.change
+            case "week":
+                now, then = self.numbers["health"], self.days.get(WEEK_DAYS)
+                return None if now is None or then is None else now - then[0]
             case _:
                 return self.numbers[sort]
 
@@ -149,6 +157,7 @@ async def populate(
                         health_trend=one.of["trend"], health_score=one.numbers["health"],
                         churn_probability=one.numbers["churn"], monthly_price=one.numbers["revenue"],
                         ltv_at_risk=one.numbers["ltv"], last_login=one.login, changed_at=NOW,
+                        renewal_date=one.renewal,
                         subscription_status=one.of["status"],
                     )
                 )  # fmt: skip
@@ -213,7 +222,9 @@ async def test_filters_orders_and_pages_agree_with_going_through_everybody(
         assert [row.id for row in rows] == expected, (wanted, sort, descending)
         for row in rows:
             one = people[row.id]
-            assert (row.name, row.score_change) == (one.name, one.change)
+            assert (row.name, row.score_change, row.renewal_date, row.week_change) == (
+                one.name, one.change, one.renewal, one.place("week"),
+            )  # fmt: skip
             assert [score for score in row.sparkline if score is not None] == [
                 one.days[day][0] for day in sorted(one.days, reverse=True)
             ]
