@@ -88,7 +88,7 @@ _CHANGES = (
 # The same of few, one by one.
 _CHANGED_OF_FEW = (
     "LEFT JOIN LATERAL (SELECT health_score - previous_score AS change, score_trend FROM customer_health "
-    "WHERE customer_id = c.id AND day IN (%(today)s, %(yesterday)s) ORDER BY day DESC LIMIT 1) h ON true "
+    "WHERE customer_id = {} AND day IN (%(today)s, %(yesterday)s) ORDER BY day DESC LIMIT 1) h ON true "
 )
 _CHANGED = f"LEFT JOIN {_CHANGES} ON h.customer_id = c.id "
 # How everybody stood a week ago.
@@ -97,7 +97,7 @@ _FEW = "c.id = ANY(CAST(%(ids)s AS uuid[]))"
 # The orders that an index of the signals has.
 _INDEXED = ("health", "churn", "revenue", "ltv")
 # So many in such an order are looked through before everybody is: who matches several filters may be far down.
-_NEAR = 5000
+NEAR = 5000
 
 
 def _conditions(wanted: OverviewFilter, given: dict[str, Any]) -> dict[str, str]:
@@ -187,19 +187,20 @@ async def _find_places(
     found: list[Place] = []
     everybody = "customers c LEFT JOIN signals s ON s.customer_id = c.id "
     if sort == "change" or "change" in conditions:
-        everybody += _CHANGED if few is None else _CHANGED_OF_FEW
+        everybody += _CHANGED if few is None else _CHANGED_OF_FEW.format("c.id")
     if sort == "week":
         everybody += f"LEFT {_WEEK_AGO.format('c.id')}"
     tables, id_ = (everybody, "c.id") if few is not None or sort == "name" else _tables(sort, conditions)
     known = known_after(column, kind, id_, after, descending=descending)
     # Leaving out who has cancelled makes no list longer to look for.
     light = {"status"} if CURRENT in wanted.values.get("status", ()) else set()
-    if known is not None and few is None and sort in _INDEXED and len(conditions.keys() - light) > 1:
+    several = len(conditions.keys() - light) > 1 or "change" in conditions
+    if known is not None and few is None and sort in _INDEXED and several:
         # Who matches several filters may be far down an index: it is followed for a while, then everybody is sorted.
         indexed = light | ({"risk"} if sort == "health" else set())
         near = [*known.conditions, *(conditions[name] for name in sorted(indexed & conditions.keys()))]
-        first = f"(SELECT * FROM signals s WHERE {' AND '.join(near)} ORDER BY {known.order} LIMIT {_NEAR}) s"
-        found = await find(tables.replace("signals s", first, 1), id_, known)
+        first = f"(SELECT * FROM signals s WHERE {' AND '.join(near)} ORDER BY {known.order} LIMIT {NEAR}) s"
+        found = await find(_tables(sort, conditions, near=first)[0], id_, known)
         if len(found) < limit:
             found = []
             found = await find(tables, id_, known, known.order.replace(column, f"{column} + 0"))
@@ -210,9 +211,9 @@ async def _find_places(
     return found
 
 
-def _tables(sort: str, conditions: Mapping[str, str]) -> tuple[str, str]:
+def _tables(sort: str, conditions: Mapping[str, str], *, near: str = "") -> tuple[str, str]:
     """Where those are found who have a value to be sorted by, and what their ids are called there: nothing is looked at
-    that nobody asked about, and an index of the signals gives them in order.
+    that nobody asked about, and an index of the signals gives them in order (`near`: the first of them alone).
     """
     in_customers = bool(conditions.keys() & {"csm", "search"})
     if sort == "change":
@@ -220,11 +221,13 @@ def _tables(sort: str, conditions: Mapping[str, str]) -> tuple[str, str]:
         if conditions.keys() - {"csm", "search", "change"}:
             tables += "LEFT JOIN signals s ON s.customer_id = h.customer_id "
     else:
-        tables, id_ = "signals s ", "s.customer_id"
+        tables, id_ = f"{near or 'signals s'} ", "s.customer_id"
         if sort == "week":
             tables += _WEEK_AGO.format(id_)
         if "change" in conditions:
-            tables += f"LEFT JOIN {_CHANGES} ON h.customer_id = s.customer_id "
+            tables += (
+                _CHANGED_OF_FEW.format(id_) if near else f"LEFT JOIN {_CHANGES} ON h.customer_id = {id_} "
+            )
     return tables + (f"JOIN customers c ON c.id = {id_} " if in_customers else ""), id_
 
 
@@ -296,7 +299,7 @@ async def count_groups(source: Source, search: str, now: datetime) -> list[Group
             where = f"WHERE {_search(search, given)} "
         else:
             # Their own rows are soon found; going through everybody's would take longer than the search did.
-            changed, where = _CHANGED_OF_FEW, f"WHERE {_FEW} "
+            changed, where = _CHANGED_OF_FEW.format("c.id"), f"WHERE {_FEW} "
             given["ids"] = few
     size = len(DIMENSIONS)
     rows = await fetch(
