@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import cast
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse
 
+from rules.zones import instant_at, zone_or_default
 from schemas.errors import InputError
 
 LARGEST_BYTES = 64 * 1024
@@ -38,6 +40,17 @@ async def read_form_lists(request: Request, *, most: int = 500) -> dict[str, lis
     ):
         fields.setdefault(name, []).append(value)
     return fields
+
+
+def read_local(written: str, zone: str) -> datetime | None:
+    """A moment as browsers write it, by the clock of `zone`; None where nothing stands there. Raises InputError."""
+    if not (written := written.strip()):
+        return None
+    try:
+        at = datetime.fromisoformat(written)
+        return instant_at(at.replace(tzinfo=None), zone_or_default(None, zone))
+    except (ValueError, OverflowError):
+        raise InputError("That time can't be read.", remedy="Write it like 2026-03-02T09:30.") from None
 
 
 def answer_form(

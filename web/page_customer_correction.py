@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 from starlette.requests import Request
 
-from rules.zones import instant_at, zone_or_default
 from schemas.correction import Correction
 from schemas.errors import HoldfastError, InputError, NotFoundError
 from store.corrections import record_correction
@@ -19,7 +17,7 @@ from store.customer_events import find_event
 from store.playbooks import load_policy
 from web.customer_answers import answer_done, find_posted
 from web.edge import EdgeHere, EditorPoster
-from web.forms import answer_form, read_form
+from web.forms import answer_form, read_form, read_local
 from web.page_customer import path_of
 
 router = APIRouter(include_in_schema=False)
@@ -39,7 +37,7 @@ async def correct(request: Request, edge: EdgeHere, me: EditorPoster, user_id: s
             raise NotFoundError("There is no such event.", remedy="Open the page of the customer anew.")
         retract = fields.get("what") == "never"
         properties = None if retract else _read_object(fields.get("properties", ""), event.believed)
-        at = None if retract else _read_time(fields.get("at", "").strip(), policy.default_zone)
+        at = None if retract else read_local(fields.get("at", ""), policy.default_zone)
         if not retract and properties is None and at is None:
             # A retracted event comes back by saying again what it was like.
             if not event.is_retracted:
@@ -74,13 +72,3 @@ def _read_object(written: str, believed: Mapping[str, Any]) -> dict[str, Any] | 
     if not isinstance(found, dict):
         raise InputError("The properties are no object.", remedy='Write them like {"amount": 49}.')
     return None if found == believed else found
-
-
-def _read_time(written: str, zone: str) -> datetime | None:
-    if not written:
-        return None
-    try:
-        at = datetime.fromisoformat(written)
-        return instant_at(at.replace(tzinfo=None), zone_or_default(None, zone))
-    except (ValueError, OverflowError):
-        raise InputError("That time can't be read.", remedy="Write it like 2026-03-02T09:30.") from None

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import datetime
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 from starlette.requests import Request
 
-from rules.zones import instant_at, zone_or_default
 from schemas.errors import HoldfastError, InputError
 from store.erasing import request_erasure
 from store.exporting import export_and_record
@@ -18,7 +16,7 @@ from store.playbooks import load_policy
 from web.customer_answers import answer_done, answer_refused, find_posted, read_short
 from web.customer_score import assess
 from web.edge import EdgeHere, ManagerPoster, Poster
-from web.forms import read_form
+from web.forms import read_form, read_local
 from web.rendering import percent
 from web.scheduling import CallWish, schedule_call
 
@@ -43,7 +41,7 @@ async def call(request: Request, edge: EdgeHere, me: Poster, user_id: str) -> Re
                 id_,
                 read_short(fields, "who"),
                 fields.get("about", "").strip()[:LONGEST_SUBJECT],
-                _moment(fields.get("at", "").strip(), policy.default_zone),
+                read_local(fields.get("at", ""), policy.default_zone),
             )
             task = await schedule_call(connection, found, wish, policy, me, now)
     except HoldfastError as error:
@@ -102,13 +100,3 @@ async def erase(request: Request, edge: EdgeHere, me: ManagerPoster, user_id: st
     return answer_done(
         found, "The erasure has begun: nothing is taken in or sent any more, the rest goes within minutes."
     )
-
-
-def _moment(written: str, zone: str) -> datetime | None:
-    if not written:
-        return None
-    try:
-        at = datetime.fromisoformat(written)
-        return instant_at(at.replace(tzinfo=None), zone_or_default(None, zone))
-    except (ValueError, OverflowError):
-        raise InputError("That time can't be read.", remedy="Write it like 2026-03-02T09:30.") from None

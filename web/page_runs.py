@@ -13,7 +13,6 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.requests import Request
 
-from rules.zones import instant_at, zone_or_default
 from schemas.errors import ConflictError, HoldfastError, InputError, NotFoundError, UnavailableError
 from schemas.run import RUN_QUEUE, Command
 from store.executions import find_execution
@@ -33,7 +32,7 @@ from web.cursors import read_moment_cursor, write_cursor
 from web.drawing import explain_draws
 from web.edge import EdgeHere, Poster, Reader
 from web.executions import Verb
-from web.forms import answer_form, read_form
+from web.forms import answer_form, read_form, read_local
 from web.hindrances import find_hindrances
 from web.rendering import render
 from web.shared_pages import share_page
@@ -209,16 +208,12 @@ def _check_task(task_id: str, known: Set[str]) -> None:
 
 
 async def _read_until(edge: EdgeHere, written: str) -> datetime:
-    """A moment as browsers write it, by the team's clock."""
-    if not written.strip():
-        raise InputError("Until when is it to be put off?", remedy="Give a moment that lies ahead.")
     async with edge.database.transaction() as connection:
         policy = await load_policy(connection)
-    try:
-        at = datetime.fromisoformat(written.strip())
-        return instant_at(at.replace(tzinfo=None), zone_or_default(None, policy.default_zone))
-    except (ValueError, OverflowError) as error:
-        raise InputError("That time can't be read.", remedy="Write it like 2026-03-02T09:30.") from error
+    until = read_local(written, policy.default_zone)
+    if until is None:
+        raise InputError("Until when is it to be put off?", remedy="Give a moment that lies ahead.")
+    return until
 
 
 def read_day(written: str | None) -> datetime | None:

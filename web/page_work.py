@@ -14,7 +14,6 @@ from starlette.requests import Request
 
 from rules.calendar import next_midnight
 from rules.urgent_actions import UrgentAction, urgent_actions
-from rules.zones import instant_at, zone_or_default
 from schemas.errors import ConflictError, InputError
 from schemas.link_token import LinkKey, LinkToken
 from schemas.settings import is_web_address
@@ -27,7 +26,7 @@ from web.access import session_of
 from web.api_runs import Word
 from web.calls import reschedule
 from web.edge import Edge, EdgeHere, Poster, Reader
-from web.forms import answer_form, read_form
+from web.forms import answer_form, read_form, read_local
 from web.shared_pages import share_page
 from web.work_list import TaskItem, read_work_list
 
@@ -239,11 +238,7 @@ async def _local(edge: Edge, fields: Mapping[str, str], name: str) -> datetime |
         return None
     async with edge.database.transaction() as connection:
         policy = await load_policy(connection)
-    try:
-        at = datetime.fromisoformat(written)
-        return instant_at(at.replace(tzinfo=None), zone_or_default(None, policy.default_zone))
-    except (ValueError, OverflowError) as error:
-        raise InputError("That time can't be read.", remedy="Write it like 2026-03-02T09:30.") from error
+    return read_local(written, policy.default_zone)
 
 
 def _back(fields: Mapping[str, str], told: str, who: str, *, refused: bool = False) -> RedirectResponse:
