@@ -16,8 +16,8 @@ from store.playbooks import load_policy
 from web.customer_answers import answer_done, answer_refused, find_posted, read_short
 from web.customer_score import assess
 from web.edge import EdgeHere, ManagerPoster, Poster
+from web.formats import percent
 from web.forms import read_form, read_local
-from web.rendering import percent
 from web.scheduling import CallWish, schedule_call
 
 router = APIRouter(include_in_schema=False)

@@ -29,6 +29,7 @@ HOST_CLOCK = {
     "store/shared_time.py": "until the database has answered once",
     "web/backtests.py": "when a backtest began and ended, for readers",
     "web/oidc.py": "how long a browser may take to sign in; whoever is refused begins anew",
+    "web/formats.py": "how long ago something was, for readers",
     "web/rendering.py": "how long ago something was, for readers",
     "web/user_tokens.py": "how far ahead a token's end may be, which its issuer's clock set",
 }

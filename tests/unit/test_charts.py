@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from web.charts import diverging, line_chart, spark
-from web.rendering import count, linker, money, money_short, percent, signed
+from web.formats import count, money, money_short, percent, signed
+from web.rendering import linker
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from web.formats import dollars
 from web.plain_words import name_browser, name_step, tell_properties, tell_template
-from web.rendering import dollars
 
 CHROME = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
