@@ -1,4 +1,4 @@
-"""Customers as the health overview lists them: filtered, sorted, page by page, and counted by what they have in common.
+"""Customers as the health overview lists them: filtered, sorted, page by page.
 
 A page is found by the narrow columns that it is filtered and sorted by; only its own few rows are then looked at in full.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from store.asking import Source, fetch
 from store.keyset import Place, Stretch, known_after, unknown_after
@@ -59,15 +59,6 @@ class OverviewFilter:
         )
 
 
-class Group(NamedTuple):
-    """How many customers share these values (in the order of DIMENSIONS; None: unknown), and what they come to."""
-
-    values: tuple[str | None, ...]
-    customers: int
-    monthly_revenue: float
-    ltv_at_risk: float
-
-
 # What is searched, in one text (`customers_searched_idx` has just this expression, where PostgreSQL has pg_trgm).
 SEARCHED = (
     "lower(c.external_id || E'\\n' || coalesce(c.business_name, '') || E'\\n' || coalesce(c.first_name, '') "
@@ -86,22 +77,22 @@ _CHANGES = (
     "(SELECT FROM customer_health t WHERE t.customer_id = y.customer_id AND t.day = %(today)s)) h"
 )
 # The same of few, one by one.
-_CHANGED_OF_FEW = (
+CHANGED_OF_FEW = (
     "LEFT JOIN LATERAL (SELECT health_score - previous_score AS change, score_trend FROM customer_health "
     "WHERE customer_id = {} AND day IN (%(today)s, %(yesterday)s) ORDER BY day DESC LIMIT 1) h ON true "
 )
-_CHANGED = f"LEFT JOIN {_CHANGES} ON h.customer_id = c.id "
+CHANGED = f"LEFT JOIN {_CHANGES} ON h.customer_id = c.id "
 # How everybody stood a week ago.
 _WEEK_AGO = "JOIN customer_health w ON w.customer_id = {} AND w.day = %(week_ago)s "
-_FEW = "c.id = ANY(CAST(%(ids)s AS uuid[]))"
+OF_FEW = "c.id = ANY(CAST(%(ids)s AS uuid[]))"
 # The orders that an index of the signals has.
 _INDEXED = ("health", "churn", "revenue", "ltv")
 # So many in such an order are looked through before everybody is: who matches several filters may be far down.
 NEAR = 5000
 
 
-def _conditions(wanted: OverviewFilter, given: dict[str, Any]) -> dict[str, str]:
-    """By dimension; their parameters go to `given`."""
+def read_conditions(wanted: OverviewFilter, given: dict[str, Any]) -> dict[str, str]:
+    """What is asked of the tables, by dimension; the parameters go to `given`."""
     conditions = {}
     for name, values in wanted.values.items():
         if not values:
@@ -123,17 +114,20 @@ def _conditions(wanted: OverviewFilter, given: dict[str, Any]) -> dict[str, str]
     return conditions
 
 
-def _search(search: str, given: dict[str, Any]) -> str:
+def search_condition(search: str, given: dict[str, Any]) -> str:
+    """Whose id, name or e-mail holds these letters; its parameter goes to `given`."""
     escaped = search.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     given["search"] = f"%{escaped}%"
     return f"{SEARCHED} LIKE %(search)s"
 
 
-async def _find_few(source: Source, search: str) -> list[str] | None:
+async def find_few(source: Source, search: str) -> list[str] | None:
     """Our ids of those with `search` in id, name or e-mail; None where they are too many to be gone through by id."""
     given: dict[str, Any] = {}
     ids = await fetch(
-        source, f"SELECT c.id::text FROM customers c WHERE {_search(search, given)} LIMIT {FEW + 1}", given
+        source,
+        f"SELECT c.id::text FROM customers c WHERE {search_condition(search, given)} LIMIT {FEW + 1}",
+        given,
     )
     return None if len(ids) > FEW else [id_ for (id_,) in ids]
 
@@ -165,13 +159,13 @@ async def _find_places(
 ) -> list[Place]:
     column, kind = SORTS[sort]
     given: dict[str, Any] = days_of(now)
-    conditions = _conditions(wanted, given)
-    few = await _find_few(source, wanted.search) if wanted.search else None
+    conditions = read_conditions(wanted, given)
+    few = await find_few(source, wanted.search) if wanted.search else None
     if few is not None:
-        conditions["search"] = _FEW
+        conditions["search"] = OF_FEW
         given["ids"] = few
     elif wanted.search:
-        conditions["search"] = _search(wanted.search, given)
+        conditions["search"] = search_condition(wanted.search, given)
 
     async def find(tables: str, id_: str, stretch: Stretch, order: str = "") -> list[Place]:
         where = " AND ".join([*conditions.values(), *stretch.conditions])
@@ -187,7 +181,7 @@ async def _find_places(
     found: list[Place] = []
     everybody = "customers c LEFT JOIN signals s ON s.customer_id = c.id "
     if sort == "change" or "change" in conditions:
-        everybody += _CHANGED if few is None else _CHANGED_OF_FEW.format("c.id")
+        everybody += CHANGED if few is None else CHANGED_OF_FEW.format("c.id")
     if sort == "week":
         everybody += f"LEFT {_WEEK_AGO.format('c.id')}"
     tables, id_ = (everybody, "c.id") if few is not None or sort == "name" else _tables(sort, conditions)
@@ -226,7 +220,7 @@ def _tables(sort: str, conditions: Mapping[str, str], *, near: str = "") -> tupl
             tables += _WEEK_AGO.format(id_)
         if "change" in conditions:
             tables += (
-                _CHANGED_OF_FEW.format(id_) if near else f"LEFT JOIN {_CHANGES} ON h.customer_id = {id_} "
+                CHANGED_OF_FEW.format(id_) if near else f"LEFT JOIN {_CHANGES} ON h.customer_id = {id_} "
             )
     return tables + (f"JOIN customers c ON c.id = {id_} " if in_customers else ""), id_
 
@@ -271,42 +265,3 @@ async def find_matching(
         {"ids": [place.id for place in places]},
     )
     return [(external_id, name) for external_id, name in rows]
-
-
-async def count_overview(source: Source, wanted: OverviewFilter, now: datetime) -> int:
-    """How many customers the filter has."""
-    given: dict[str, Any] = days_of(now)
-    conditions = _conditions(wanted, given)
-    if wanted.search:
-        conditions["search"] = _search(wanted.search, given)
-    tables = "customers c "
-    if conditions.keys() - {"csm", "search"}:
-        tables += "LEFT JOIN signals s ON s.customer_id = c.id "
-    if "change" in conditions:
-        tables += _CHANGED
-    where = f"WHERE {' AND '.join(conditions.values())}" if conditions else ""
-    [(count,)] = await fetch(source, f"SELECT count(*) FROM {tables}{where}", given)
-    return int(count)
-
-
-async def count_groups(source: Source, search: str, now: datetime) -> list[Group]:
-    """All customers (with `search` in id, name or e-mail), counted by the values of all dimensions together."""
-    given: dict[str, Any] = days_of(now)
-    changed, where = _CHANGED, ""
-    if search:
-        few = await _find_few(source, search)
-        if few is None:
-            where = f"WHERE {_search(search, given)} "
-        else:
-            # Their own rows are soon found; going through everybody's would take longer than the search did.
-            changed, where = _CHANGED_OF_FEW.format("c.id"), f"WHERE {_FEW} "
-            given["ids"] = few
-    size = len(DIMENSIONS)
-    rows = await fetch(
-        source,
-        f"SELECT {', '.join(DIMENSIONS.values())}, count(*), coalesce(sum(s.monthly_price), 0), "
-        "coalesce(sum(s.ltv_at_risk), 0) FROM customers c LEFT JOIN signals s ON s.customer_id = c.id "
-        f"{changed}{where}GROUP BY {', '.join(str(place + 1) for place in range(size))}",
-        given,
-    )
-    return [Group(row[:size], row[size], row[size + 1], row[size + 2]) for row in rows]

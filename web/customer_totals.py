@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from store.database import Database
-from store.reading_overview import OverviewFilter, count_overview
+from store.overview_counts import count_overview
+from store.reading_overview import OverviewFilter
 from web.filter_counts import FilterCounts
 
 # A filter's values by dimension, in order of name.

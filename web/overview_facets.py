@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from store.database import Database
-from store.reading_overview import DIMENSIONS, NONE, Group, OverviewFilter, count_groups
+from store.overview_counts import Group, count_groups
+from store.reading_overview import DIMENSIONS, NONE, OverviewFilter
 from web.recounting import Recount
 
 # All customers counted by the values of all dimensions together, and when.

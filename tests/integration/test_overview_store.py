@@ -13,6 +13,7 @@ from sqlalchemy import insert, text
 
 from store import reading_overview, tables
 from store.database import Database
+from store.overview_counts import count_groups
 from store.overview_rows import WEEK_DAYS, OverviewRow
 from store.reading_overview import (
     CURRENT,
@@ -20,7 +21,6 @@ from store.reading_overview import (
     NONE,
     SORTS,
     OverviewFilter,
-    count_groups,
     export_overview,
     find_matching,
     list_overview,

@@ -9,7 +9,8 @@ from sqlalchemy.engine import make_url
 
 from store.database import Database
 from store.migrating import migrate
-from store.reading_overview import SEARCHED, OverviewFilter, count_groups, find_matching
+from store.overview_counts import count_groups
+from store.reading_overview import SEARCHED, OverviewFilter, find_matching
 
 INDEX = "SELECT count(*) FROM pg_indexes WHERE indexname = 'customers_searched_idx'"
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
